@@ -1,0 +1,1 @@
+"""Features on their way in: files of strangers, the store, the synthetic stand-in, batches."""

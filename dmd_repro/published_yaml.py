@@ -1,0 +1,127 @@
+"""A YAML mapping that knows where it is, so that a wrong entry is named by file and key and a stray one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+
+from dmd_repro.errors import ClaimError
+from dmd_repro.spec import Scalar
+
+Choice = TypeVar("Choice", bound=str)
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C reader where there is one: ten times as fast
+
+
+class _Loader(_SAFE):
+    """The safe loader, except that a key given twice is an error: YAML would silently keep the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", node.start_mark)
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
+
+
+class Entry:
+    """One mapping of the file. Reading a value marks it as known; `done` refuses what nothing has read."""
+
+    def __init__(self, data: dict[str, Any], file: str, path: str = "") -> None:
+        self.data, self.file, self.path = data, file, path
+        self._read: set[str] = set()
+        self._inner: dict[str, Entry] = {}
+
+    def fail(self, key: str, expected: str, got: str) -> NoReturn:
+        """Raise ClaimError naming the file and the key."""
+        where = f"{self.file}, {self.path}{key}"
+        raise ClaimError.at(where, expected=expected, got=got, do="Correct the file")
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and not null."""
+        self._read.add(key)
+        return self.data.get(key) is not None
+
+    def _value(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
+        self._read.add(key)
+        value = self.data.get(key)
+        if not isinstance(value, kind):
+            got = "nothing" if key not in self.data else f"{type(value).__name__} {value!r}"
+            self.fail(key, expected, got)
+        return value
+
+    def text(self, key: str) -> str:
+        """Return a string that must be there. A bare number is refused: its decimals would be lost."""
+        found: str = self._value(key, str, "a quoted text")
+        return found
+
+    def maybe(self, key: str) -> str | None:
+        """Return a string, or None if it is absent or null."""
+        return self.text(key) if self.has(key) else None
+
+    def choice(self, key: str, choices: tuple[Choice, ...]) -> Choice:
+        """Return one of the choices."""
+        value = self.text(key)
+        for choice in choices:
+            if choice == value:
+                return choice
+        self.fail(key, f"one of {', '.join(choices)}", repr(value))
+
+    def texts(self, key: str) -> list[str]:
+        """Return a list of strings; empty if absent."""
+        values = self._value(key, list, "a list") if self.has(key) else []
+        for value in values:
+            if not isinstance(value, str):
+                self.fail(key, "a list of texts", repr(value))
+        return list(values)
+
+    def scalars(self, key: str) -> dict[str, Scalar]:
+        """Return a mapping of names to plain values; empty if absent."""
+        values = self._value(key, dict, "a mapping") if self.has(key) else {}
+        for name, value in values.items():
+            if not isinstance(name, str) or not isinstance(value, str | int | float | bool):
+                self.fail(key, "names with plain values", f"{name!r}: {value!r}")
+        return dict(values)
+
+    def entry(self, key: str) -> Entry:
+        """Return the mapping under a key."""
+        if key not in self._inner:
+            data = self._value(key, dict, "a mapping")
+            self._inner[key] = Entry(data, self.file, f"{self.path}{key}.")
+        return self._inner[key]
+
+    def entries(self, key: str) -> list[Entry]:
+        """Return the list of mappings under a key; each is named by its own `key` where it has one."""
+        values, found = self._value(key, list, "a list"), []
+        if not values:
+            self.fail(key, "at least one entry", "an empty list")
+        for i, value in enumerate(values):
+            if not isinstance(value, dict):
+                self.fail(f"{key}[{i}]", "a mapping", repr(value))
+            found.append(Entry(value, self.file, f"{self.path}{key}[{value.get('key', i)}]."))
+        return found
+
+    def done(self) -> None:
+        """Refuse keys that nothing has read: a misspelt one would otherwise be ignored in silence."""
+        for key in self.data:
+            if key not in self._read:
+                self.fail(str(key), f"one of {', '.join(sorted(self._read))}", "an unknown key")
+
+
+def read_entry(path: Path) -> Entry:
+    """Read a YAML file whose top is a mapping. Raises ClaimError if it cannot be read or is not that."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ClaimError.at(
+            path.name, expected="a file that can be read", got=str(error), do="Check its permissions"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ClaimError.at(
+            path.name, expected="a YAML file", got=" ".join(str(error).split()), do="Correct the file"
+        ) from error
+    if not isinstance(data, dict):
+        raise ClaimError.at(path.name, expected="a mapping at the top", got=type(data).__name__, do="Correct the file")
+    return Entry(data, path.name)

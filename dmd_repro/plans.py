@@ -1,0 +1,143 @@
+"""What a table was asked to be: which runs make up which row. Written by `dmd reproduce`, read by `dmd report`.
+
+`<runs>/plans/<table>--<data tag>.json`. The plan is how a report knows that 3 of 5 seeds are there. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dmd_repro.disk import sentences, write_atomic
+from dmd_repro.errors import RunError
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One row of a table: the runs that measure it by seed, or the reason why there are none."""
+
+    status: Literal["planned", "skipped"]
+    reason: str | None = None  # of a skipped row
+    features: Mapping[str, Any] | None = None  # name, text, aligned, digest, standing, label
+    runs: Mapping[int, str] = field(default_factory=dict)  # seed -> run id
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain JSON values."""
+        if self.status == "skipped":
+            return {"status": "skipped", "reason": self.reason}
+        return {
+            "status": "planned",
+            "features": dict(self.features or {}),
+            "runs": {str(seed): run for seed, run in self.runs.items()},
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlannedRow:
+        """Rebuild a row; KeyError or ValueError if it is none."""
+        if data["status"] == "skipped":
+            return cls(status="skipped", reason=str(data["reason"]))
+        return cls(
+            status="planned",
+            features=dict(data["features"]),
+            runs={int(seed): str(run) for seed, run in data["runs"].items()},
+            notes=tuple(data.get("notes", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """A table, the data it was asked on ((): what its rows name), the seeds, and the rows by key."""
+
+    table: str
+    data: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: Mapping[str, PlannedRow]
+    created: str = ""  # UTC, ISO 8601; set by save_plan
+
+    @property
+    def tag(self) -> str:
+        """The part of the file name that tells plans of one table apart."""
+        return data_tag(self.data)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Every run of the plan once, in the order of the rows."""
+        return tuple(dict.fromkeys(run for row in self.rows.values() for run in row.runs.values()))
+
+
+def data_tag(data: Iterable[str]) -> str:
+    """Return the file-name form of `--data`: the sorted names joined by +, `recipes` when each row takes its own."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", "+".join(sorted(data))) or "recipes"
+
+
+def plans_dir(runs_dir: Path) -> Path:
+    """Return the folder of plans in a folder of runs."""
+    return runs_dir / "plans"
+
+
+def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
+    """Write a plan in one step, stamped with the time, in place of the one on the same data.
+
+    Raises RunError if the folder cannot be written.
+    """
+    folder = plans_dir(runs_dir)
+    path = folder / f"{plan.table}--{plan.tag}.json"
+    document = {
+        "version": PLAN_VERSION,
+        "table": plan.table,
+        "data": list(plan.data),
+        "seeds": list(plan.seeds),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": {key: row.to_json() for key, row in plan.rows.items()},
+    }
+    with sentences(path, "a file that can be written", RunError, "--runs-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(document, indent=1))
+    return path
+
+
+def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = None) -> TablePlan | None:
+    """Return the plan of a table on some data, or the most recent one when `data` is None; None if there is none.
+
+    Raises RunError if the file is not a plan.
+    """
+    if data is not None:
+        path = plans_dir(runs_dir) / f"{table}--{data_tag([data] if isinstance(data, str) else data)}.json"
+        return _read(path) if path.exists() else None
+    plans = [plan for plan in list_plans(runs_dir) if plan.table == table]
+    return plans[0] if plans else None
+
+
+def list_plans(runs_dir: Path) -> list[TablePlan]:
+    """Return every plan, the most recent first; RunError if one is not a plan."""
+    folder = plans_dir(runs_dir)
+    plans = [_read(path) for path in sorted(folder.glob("*--*.json"))] if folder.is_dir() else []
+    return sorted(plans, key=lambda plan: plan.created, reverse=True)
+
+
+def _read(path: Path) -> TablePlan:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["version"] != PLAN_VERSION:
+            raise ValueError(f"version {document['version']}")
+        return TablePlan(
+            table=str(document["table"]),
+            data=tuple(document["data"]),
+            seeds=tuple(int(seed) for seed in document["seeds"]),
+            rows={key: PlannedRow.from_json(row) for key, row in document["rows"].items()},
+            created=str(document["created"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError.at(
+            str(path), expected="a plan of this version", got=f"'{error}'", do="Delete it and plan the table again"
+        ) from error

@@ -1,0 +1,162 @@
+"""The folder of run records: what is there, what is whole, who may write.
+
+`<root>/<run_id>/` is a finished run, `<run_id>.tmp/` one in progress or interrupted (it is resumed), `<run_id>.failed/`
+one that raised (it is tried again from the start). Nothing else in the folder counts. Numpy and safetensors, no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dmd_repro.disk import sentences
+from dmd_repro.errors import DmdError, RunError, nearest
+from dmd_repro.run_record import CHECKPOINT, RECORD_FILES, DataStamp, Predictions, RunRecord, read_json, sha256_file
+from dmd_repro.run_writer import RunBusy, RunWriter
+from dmd_repro.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DataStamp", "Predictions", "Records", "RunBusy", "RunRecord", "RunStatus", "RunWriter"]
+
+RunStatus = Literal["done", "failed", "partial", "damaged", "missing"]
+SCAN_COLUMNS = (
+    *("run_id", "status", "model", "protocol", "mask", "dataset", "data", "text", "aligned", "standing", "seed"),
+    *("digest", "configuration", "epochs", "best_epoch", "seconds", "device", "created", "problem"),
+)
+_FOLDER = re.compile(r"([0-9a-f]{12})(\.tmp|\.failed)?")
+
+
+class Records:
+    """The run records under one folder, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def get(self, run_id: str, check: bool = True) -> RunRecord | None:
+        """Return a finished record, or None: missing, unfinished, FAILED, foreign or damaged ones never count.
+
+        With `check` every file but the checkpoint (the big one; `verify` reads it too) must have its recorded sha256.
+        """
+        path = self.root / run_id
+        try:
+            return RunRecord.load(path) if not self._damage(path, check=check) else None
+        except DmdError:
+            return None
+
+    def status(self, run_id: str) -> RunStatus:
+        """Say how far a run is; "damaged": a finished record that no longer agrees with itself."""
+        if (self.root / run_id).exists():
+            return "done" if self.get(run_id) else "damaged"
+        if (self.root / f"{run_id}.tmp").exists():
+            return "partial"
+        return "failed" if (self.root / f"{run_id}.failed").exists() else "missing"
+
+    def begin(self, spec: RunSpec, data: DataStamp, provenance: Mapping[str, Any]) -> RunWriter:
+        """Return the writer of a run, to be used in a `with`: opens or re-opens `<run_id>.tmp/` under an OS lock.
+
+        A damaged record of that name is moved aside, never overwritten. Raises RunError if the folder cannot be
+        written, RunBusy if another process holds the run or has just finished it.
+        """
+        with sentences(self.root, "a folder that can be written", RunError, "--runs-dir"):
+            writer = RunWriter(self.root, spec, data, provenance)
+            if self.status(writer.run_id) == "damaged":
+                taken = sum(1 for _ in self.root.glob(f"{writer.run_id}.damaged-*"))
+                (self.root / writer.run_id).rename(self.root / f"{writer.run_id}.damaged-{taken + 1}")
+            return writer
+
+    def failure(self, run_id: str) -> str | None:
+        """Return the traceback of the last attempt if that one FAILED."""
+        path = self.root / f"{run_id}.failed" / "FAILED"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+    def run_ids(self) -> list[str]:
+        """Return the ids of every run of any status, sorted."""
+        if not self.root.is_dir():
+            return []
+        with sentences(self.root, "a folder that can be read", RunError, "--runs-dir"):
+            found = (_FOLDER.fullmatch(p.name) for p in self.root.iterdir() if p.is_dir())
+            return sorted({match[1] for match in found if match})
+
+    def find(self, name: str) -> str:
+        """Return the full id a user means by an id, its unique beginning, or the path of a record's folder.
+
+        Raises RunError for none or several, with the nearest.
+        """
+        known = self.run_ids()
+        wanted = Path(name).name.split(".")[0]
+        hits = [known_id for known_id in known if wanted and known_id.startswith(wanted)]
+        if len(hits) != 1:
+            got = f"{len(hits)} of them ({', '.join(hits[:5])})" if hits else "none"
+            do = "Write more digits" if hits else nearest(wanted, known)
+            raise RunError.at(f"run '{name}' in {self.root}", expected="one run", got=got, do=do)
+        return hits[0]
+
+    def verify(self, run_id: str) -> list[str]:
+        """Return what is wrong with a finished record, in sentences; [] when every hash and the identity agree."""
+        path = self.root / run_id
+        if not path.exists():
+            return [f"{path}: expected a finished record, got a run that is {self.status(run_id)}."]
+        return self._damage(path, check=True, checkpoint=True)
+
+    @staticmethod
+    def _damage(path: Path, *, check: bool, checkpoint: bool = False) -> list[str]:
+        try:
+            done = read_json(path / "DONE")
+            RunRecord.load(path)
+        except DmdError as error:
+            return [str(error)]
+        if not isinstance(done, dict):
+            return [f"{path / 'DONE'}: expected a hash for each file, got {type(done).__name__}."]
+        problems = []
+        for name in sorted({*RECORD_FILES, *done}):
+            file = path / str(name)
+            if name not in done or not file.is_file() or "/" in name:
+                problems.append(f"{file}: expected a file listed in DONE, got none.")
+            elif check and (checkpoint or name != CHECKPOINT) and sha256_file(file) != done[name]:
+                problems.append(f"{file}: expected the sha256 written when the run ended, got another: it was changed.")
+        return problems
+
+    def scan(self) -> pd.DataFrame:
+        """Return one row per run, whatever its status; no array is read.
+
+        Columns: SCAN_COLUMNS; an unreadable record has only run_id, status and `problem`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([self._row(name) for name in self.run_ids()], columns=list(SCAN_COLUMNS))
+
+    def _row(self, name: str) -> dict[str, Any]:
+        status = self.status(name)
+        row: dict[str, Any] = {"run_id": name, "status": status, "problem": None}
+        suffix = {"partial": ".tmp", "failed": ".failed"}.get(status, "")
+        try:
+            record = RunRecord.load(self.root / f"{name}{suffix}")
+        except DmdError as error:
+            return row | {"problem": str(error)}
+        if status == "damaged":
+            row["problem"] = " ".join(self._damage(record.path, check=True))
+        elif status == "failed":
+            row["problem"] = (self.failure(name) or "").strip().rpartition("\n")[2]
+        spec, data, where = record.spec, record.data, record.provenance
+        return row | {
+            "model": spec.model,
+            "protocol": spec.protocol,
+            "mask": spec.mask.label,
+            "dataset": spec.dataset,
+            "data": data.get("name"),
+            "text": data.get("text"),
+            "aligned": data.get("aligned"),
+            "standing": data.get("standing"),
+            "seed": spec.seed,
+            "digest": data["digest"],
+            "configuration": record.configuration_id,
+            "epochs": where.get("epochs"),
+            "best_epoch": where.get("best_epoch"),
+            "seconds": where.get("seconds"),
+            "device": where.get("device") or where.get("execution", {}).get("device"),
+            "created": where.get("created"),
+        }

@@ -31,8 +31,10 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         known = {"B": len(self.ids)}
+        tokens = self.language.dtype.kind == "i"
         for modality in MODALITIES:
-            known |= check_shape(modality, self.array(modality), f"B T_{modality} D_{modality}", known)
+            pattern = "B 3 T_l" if modality == "l" and tokens else f"B T_{modality} D_{modality}"
+            known |= check_shape(modality, self.array(modality), pattern, known)
             check_shape(f"lengths of {modality}", self.lengths[modality], "B", known)
         check_shape("labels", self.labels, "B", known)
 
@@ -58,13 +60,15 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        """Feature width of each modality."""
-        return {m: int(self.splits["train"].array(m).shape[2]) for m in MODALITIES}
+        """Feature width of each modality; no "l" when the text is token ids, which have no width."""
+        widths = {m: int(self.splits["train"].array(m).shape[2]) for m in MODALITIES}
+        return {m: n for m, n in widths.items() if not (m == "l" and self.text == "bert")}
 
     @property
     def steps(self) -> dict[str, int]:
         """Number of time steps of each modality, padding included."""
-        return {m: int(self.splits["train"].array(m).shape[1]) for m in MODALITIES}
+        axis = {m: 2 if m == "l" and self.text == "bert" else 1 for m in MODALITIES}
+        return {m: int(self.splits["train"].array(m).shape[axis[m]]) for m in MODALITIES}
 
     @property
     def sizes(self) -> dict[str, int]:

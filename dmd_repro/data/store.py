@@ -1,0 +1,318 @@
+"""The folder of imported feature sets: one sub-folder each, arrays memory-mapped, replaced only as a whole.
+
+<root>/<name>/manifest.json           names the content folder; replaced atomically, so a feature set is always
+<root>/<name>/content_<random>/       the old one or the new one, even after a kill in the middle of --force
+    ids.json  train.safetensors  valid.safetensors  test.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from dmd_repro.data.digest import array_digest, features_digest, ids_digest, split_digest
+from dmd_repro.data.features import Features, FeatureSet, Standing, TextKind
+from dmd_repro.data.manifest import Manifest
+from dmd_repro.data.tensors import map_tensors, write_tensors
+from dmd_repro.errors import DataError, nearest
+from dmd_repro.shapes import MODALITIES, SPLITS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+_RESERVED = "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingSplit:
+    """One validated split on its way into the store."""
+
+    ids: tuple[str, ...]  # B, unique
+    arrays: Mapping[str, NDArray[np.generic]]  # language_<kind>..., acoustic, visual, lengths_<m>, labels
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A validated feature set on its way into the store."""
+
+    dataset: str
+    aligned: bool
+    texts: tuple[TextKind, ...]
+    standing: Standing
+    splits: Mapping[str, IncomingSplit]
+    warnings: tuple[str, ...] = ()
+    replaced: Mapping[str, Mapping[str, int]] | None = None
+    source: Mapping[str, Any] | None = None
+
+    @property
+    def default_name(self) -> str:
+        """`<dataset>-<aligned|unaligned>-<glove|hidden|bert>`."""
+        return f"{self.dataset}-{'aligned' if self.aligned else 'unaligned'}-{self.texts[0]}"
+
+
+class Store:
+    """Feature sets by name under one folder, which need not exist before the first import."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def names(self) -> list[str]:
+        """Return the names held, sorted."""
+        with _disk(self.root, "Check the folder's permissions"):
+            if not self.root.is_dir():
+                return []
+            return sorted(p.parent.name for p in self.root.glob("*/manifest.json") if _NAME.fullmatch(p.parent.name))
+
+    def manifest(self, name: str) -> Manifest:
+        """Return a feature set's facts without opening its arrays; DataError if unknown or damaged."""
+        path = self.root / check_name(name) / "manifest.json"
+        with _disk(path, "Check the folder's permissions"):
+            if not path.is_file():
+                raise DataError.at(
+                    f"feature set '{name}'",
+                    expected=f"one of those imported in {self.root}, or 'synthetic'",
+                    got="an unknown name",
+                    do=nearest(name, [*self.names(), "synthetic"]),
+                )
+            text = path.read_bytes()
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise DataError.at(
+                str(path), expected="JSON", got=str(error)[:80], do="Import this feature set again with --force"
+            ) from error
+        manifest = Manifest.from_json(str(path), data)
+        if manifest.name != name:
+            raise DataError.at(
+                str(path), expected=f"the name '{name}'", got=f"'{manifest.name}'", do="Rename the folder back"
+            )
+        return manifest
+
+    def open(self, name: str, text: TextKind | None = None, *, verify: bool = True) -> Features:
+        """Open a feature set, memory-mapped and read-only; `text` None takes GloVe, else hidden states, else token ids.
+
+        `verify` compares each array with its digest (one pass over the files). Raises DataError if the name or the kind
+        of text is unknown, or if a file is missing or changed.
+        """
+        manifest = self.manifest(name)
+        kind = text or manifest.texts[0]
+        if kind not in manifest.texts:
+            raise DataError.at(
+                f"feature set '{name}'",
+                expected=f"{kind} text",
+                got=f"a file with {' and '.join(manifest.texts)} text only",
+                do=f"Choose --set text={manifest.texts[0]}, or import a file that holds {kind} text",
+            )
+        ids = self._ids(manifest)
+        splits = {s: self._split(manifest, s, ids[s], kind, verify) for s in SPLITS}
+        digest = features_digest({s: splits[s].digest for s in SPLITS})
+        if digest != manifest.digests[kind]:
+            raise self._changed(manifest, "a manifest whose digests disagree")
+        return Features(
+            name=name,
+            dataset=manifest.dataset,
+            text=kind,
+            aligned=manifest.aligned,
+            standing=manifest.standing,
+            splits=splits,
+            digest=digest,
+        )
+
+    def write(self, name: str, incoming: Incoming, *, force: bool = False) -> Manifest:
+        """Store a validated feature set under a name, all or nothing; returns its manifest.
+
+        The same content under the same name is kept as it is. Raises DataError if the name holds other content and
+        `force` is not given, if another import holds the lock, or if the disk refuses.
+        """
+        home = self.root / check_name(name)
+        manifest = describe(name, incoming)
+        with _disk(home, "Free some space or choose another --data-dir; nothing was changed"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with _alone(self.root / f".{name}.lock"):
+                if not force and (home / "manifest.json").exists():
+                    if self.manifest(name).digest == manifest.digest:
+                        return self.manifest(name)
+                    raise DataError.at(
+                        f"feature set '{name}'",
+                        expected="a free name",
+                        got="one that holds other content",
+                        do="Give another --name, or --force to replace it",
+                    )
+                self._write(home, manifest, incoming)
+        return manifest
+
+    def _write(self, home: Path, manifest: Manifest, incoming: Incoming) -> None:
+        fresh = not home.exists()
+        content, draft = home / manifest.content, home / f"manifest.{manifest.content}.tmp"
+        done = False
+        try:
+            content.mkdir(parents=True)
+            for split, part in incoming.splits.items():
+                write_tensors(content / f"{split}.safetensors", part.arrays)
+            _write_text(content / "ids.json", json.dumps({s: p.ids for s, p in incoming.splits.items()}))
+            _sync(content)
+            _write_text(draft, json.dumps(manifest.to_json(), indent=1))
+            draft.replace(home / "manifest.json")
+            done = True
+            _sync(home)
+            _sync(home.parent)
+        finally:  # also on Ctrl-C: what is not named by a manifest goes
+            if not done:
+                draft.unlink(missing_ok=True)
+                shutil.rmtree(content, ignore_errors=True)
+                if fresh and home.is_dir() and not any(home.iterdir()):
+                    home.rmdir()
+        for other in home.iterdir():  # left by a kill, or replaced just now (open maps stay valid)
+            if other.name.startswith("content_") and other != content:
+                shutil.rmtree(other, ignore_errors=True)
+            elif other.suffix == ".tmp":
+                other.unlink(missing_ok=True)
+
+    def _ids(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
+        path = self.root / manifest.name / manifest.content / "ids.json"
+        try:
+            data = json.loads(path.read_bytes())
+            ids = {s: tuple(str(i) for i in data[s]) for s in SPLITS}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._changed(manifest, f"ids.json that cannot be read ({error})") from error
+        for split in SPLITS:
+            if ids_digest(ids[split]) != manifest.arrays[split].get("ids"):
+                raise self._changed(manifest, f"other ids in {split} than were imported")
+        return ids
+
+    def _split(self, manifest: Manifest, split: str, ids: tuple[str, ...], kind: str, verify: bool) -> FeatureSet:
+        path = self.root / manifest.name / manifest.content / f"{split}.safetensors"
+        arrays, stored = map_tensors(path), manifest.arrays[split]
+        language = f"language_{kind}"
+        wanted = [language, "acoustic", "visual", "labels", *(f"lengths_{m}" for m in MODALITIES)]
+        for name in wanted:
+            if name not in arrays or name not in stored:
+                raise self._changed(manifest, f"{path.name} without {name}")
+            if verify and array_digest(arrays[name]) != stored[name]:
+                raise self._changed(manifest, f"other bytes in {name} of {path.name} than were imported")
+        return FeatureSet(
+            ids=ids,
+            language=arrays[language],
+            acoustic=arrays["acoustic"],  # type: ignore[arg-type]
+            visual=arrays["visual"],  # type: ignore[arg-type]
+            lengths={m: arrays[f"lengths_{m}"] for m in MODALITIES},  # type: ignore[misc]
+            labels=arrays["labels"],  # type: ignore[arg-type]
+            aligned=manifest.aligned,
+            digest=split_digest(stored, language),
+        )
+
+    def _changed(self, manifest: Manifest, got: str) -> DataError:
+        return DataError.at(
+            f"feature set '{manifest.name}' in {self.root}",
+            expected="the content that was imported",
+            got=got,
+            do="Import it again with --force",
+        )
+
+
+def describe(name: str, incoming: Incoming) -> Manifest:
+    """Return the manifest of a validated feature set: computes every digest (one pass over the arrays)."""
+    arrays = {
+        s: {"ids": ids_digest(part.ids)} | {n: array_digest(part.arrays[n]) for n in sorted(part.arrays)}
+        for s, part in incoming.splits.items()
+    }
+    train = incoming.splits["train"].arrays
+    kind = next((k for k in incoming.texts if k != "bert"), None)
+    language = train[f"language_{incoming.texts[0]}"]
+    sequences = {"a": train["acoustic"], "v": train["visual"]}
+    dims = ({"l": int(train[f"language_{kind}"].shape[2])} if kind else {}) | {
+        m: int(x.shape[2]) for m, x in sequences.items()
+    }
+    steps = {"l": int(language.shape[1 if kind else 2])} | {m: int(x.shape[1]) for m, x in sequences.items()}
+    by_kind: dict[str, str] = {
+        k: features_digest({s: split_digest(arrays[s], f"language_{k}") for s in SPLITS}) for k in incoming.texts
+    }
+    return Manifest(
+        name=name,
+        dataset=incoming.dataset,
+        aligned=incoming.aligned,
+        texts=incoming.texts,
+        sizes={s: len(incoming.splits[s].ids) for s in SPLITS},
+        dims=dims,
+        lengths=steps,
+        digest=features_digest({s: _all_digest(arrays[s]) for s in SPLITS}),
+        digests=by_kind,
+        standing=incoming.standing,
+        warnings=incoming.warnings,
+        arrays=arrays,
+        content=f"content_{secrets.token_hex(4)}",  # a new folder each time: --force never writes into a used one
+        replaced=incoming.replaced or {},
+        source=incoming.source or {},
+    )
+
+
+def check_name(name: str) -> str:
+    """Return the name if it can name a feature set; DataError otherwise (a path, too long, reserved)."""
+    if not _NAME.fullmatch(name) or name.split("-")[0] == _RESERVED:
+        got = "a name kept for generated data" if name.split("-")[0] == _RESERVED else repr(name)
+        raise DataError.at(
+            f"feature set '{name}'",
+            expected="a name of letters, digits, '-', '_' and '.' that starts with a letter or digit",
+            got=got,
+            do="Choose another --name",
+        )
+    return name
+
+
+def _all_digest(parts: Mapping[str, str]) -> str:
+    return ids_digest([f"{name} {parts[name]}" for name in sorted(parts)])
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder last through a power cut, where the system can open folders."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _disk(path: Path, do: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError.at(
+            str(error.filename or path),
+            expected="a folder that can be read and written",
+            got=error.strerror or str(error),
+            do=do,
+        ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DataError.at(
+            str(path), expected="no other import under this name", got="one at work", do="Wait until it has finished"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

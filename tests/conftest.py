@@ -1,0 +1,67 @@
+"""Fixtures shared by the tests: the real data beside the checkout, where it is, and small toys."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmd_repro.data.digest import feature_set, features
+from dmd_repro.data.features import Features
+from dmd_repro.data.synthetic import generate
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference material beside the checkout; the test skips where it is absent."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared (reference arrays and real clips), which is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_file(shared: Path, tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+    """A function that unpacks one of the real files ("aligned" or "unaligned") and returns its path."""
+    unpacked: dict[str, Path] = {}
+
+    def unpack(setting: str) -> Path:
+        if setting not in unpacked:
+            packed = shared / "data" / f"mosi_dev_{setting}.pkl.xz"
+            if not packed.is_file():
+                pytest.skip(f"needs ../shared/data/{packed.name}")
+            path = tmp_path_factory.mktemp("real") / packed.stem
+            path.write_bytes(lzma.decompress(packed.read_bytes()))
+            unpacked[setting] = path
+        return unpacked[setting]
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Features:
+    """The small synthetic features: aligned, GloVe-like text."""
+    return generate()
+
+
+@pytest.fixture(scope="session")
+def toy() -> Features:
+    """A dozen clips of random, unaligned features with unequal steps: for shapes and speed, nothing to learn."""
+    generator = np.random.Generator(np.random.PCG64(7))
+
+    def split(name: str, n: int):  # noqa: ANN202
+        return feature_set(
+            ids=[f"{name}$_${i}" for i in range(n)],
+            language=generator.standard_normal((n, 8, 6), dtype=np.float32),
+            acoustic=generator.standard_normal((n, 11, 3), dtype=np.float32),
+            visual=generator.standard_normal((n, 13, 4), dtype=np.float32),
+            labels=np.linspace(-3, 3, n, dtype=np.float32),
+            aligned=False,
+        )
+
+    return features(
+        "toy", "mosi", {"train": split("a", 6), "valid": split("b", 3), "test": split("c", 3)},
+        text="glove", standing="partial",
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""What every system takes and gives: a batch, a typed output, and the interface the training engine relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Protocol, Self
+
+from torch import Tensor, nn
+
+from dmd_repro.errors import SpecError, nearest
+from dmd_repro.spec import AblationMask, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch for S stacked seeds, each with its own clips (S = 1 for a run on its own)."""
+
+    inputs: Mapping[str, Tensor]  # l, a, v -> (S, B, T_m, D_m) float32
+    labels: Tensor  # (S, B) sentiment in [-3, 3]
+    lengths: Mapping[str, Tensor] = field(default_factory=dict)  # l, a, v -> (S, B) int64, steps that are not padding
+
+
+@dataclass(slots=True)
+class ModelOutput:
+    """What a forward pass gives; nothing in it is written to later. Every tensor leads with the stacked seeds S."""
+
+    prediction: Tensor  # (S, B, 1)
+    heads: Mapping[str, Tensor]  # {"l_homo": (S, B, 1), ...}: the supervised side outputs
+    edges: Mapping[str, Tensor] = field(default_factory=dict)  # {"homo": (S, 6, B), "hetero": (S, 6, B)}
+    features: Mapping[str, Tensor] = field(default_factory=dict)  # "x_com_l": ...; filled in training or when asked for
+
+
+@dataclass(frozen=True, slots=True)
+class InputNeeds:
+    """What a system can be fed; the planner turns a misfit into the reason its row is not run."""
+
+    aligned_only: bool = False
+    texts: tuple[str, ...] = ("glove", "hidden")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The hyper-parameters the training engine reads; each system's own configuration extends it."""
+
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_eps: float = 1e-8
+    accumulate: int = 1  # batches whose gradients are summed (not averaged) before a step
+    clip_value: float = 0.0  # every gradient element is clamped to this after each backward; 0: no clipping
+    plateau_patience: int = 5
+    plateau_factor: float = 0.5
+    early_stop: int = 10  # epochs without a better validation loss
+    max_epochs: int = 200
+    selection_digits: int = 4  # the validation loss is rounded to this many digits before it is compared
+
+    def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
+        """Return a copy with `--set name=value` applied, each value read as the field's own type.
+
+        Raises SpecError naming the nearest field, or the type expected.
+        """
+        known = {f.name: f for f in fields(self)}
+        values: dict[str, Scalar] = {}
+        for name, value in overrides.items():
+            if name not in known:
+                raise SpecError.at(
+                    f"--set {name}", expected="a known setting", got="an unknown name", do=nearest(name, known)
+                )
+            values[name] = _typed(name, value, type(getattr(self, name)))
+        return replace(self, **values)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Scalar]:
+        """Return every field by name, in the order of their declaration."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Scalar]) -> Self:
+        """Rebuild a configuration from `to_dict`; raises SpecError if a field is missing or unknown."""
+        names = {f.name for f in fields(cls)}
+        if odd := sorted(names.symmetric_difference(values)):
+            raise SpecError.at(
+                f"{cls.__name__}", expected="exactly its own fields", got=f"a difference in {', '.join(odd)}",
+                do="Retrain the run with this version, or use the version that wrote it",
+            )  # fmt: skip
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _typed(name: str, value: str | Scalar, kind: type) -> Scalar:
+    text = str(value).strip()
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+        raise SpecError.at(f"--set {name}", expected=words, got=repr(text), do=f"Write --set {name}=VALUE") from None
+
+
+class EmotionModel(Protocol):
+    """A system: one file, one class, registered by one line. Training has no `if model ==`."""
+
+    PARTS: ClassVar[frozenset[str]]  # what a mask may switch off; anything else raises SpecError
+    PROTOCOLS: ClassVar[tuple[str, ...]]
+    INPUTS: ClassVar[InputNeeds]
+    STACKABLE: ClassVar[bool]  # may seeds train as one stack
+    MODEL_VERSION: ClassVar[int]  # raised by any change that can move a prediction
+    CONFIG: ClassVar[type[TrainConfig]]
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        dims: Mapping[str, int],
+        steps: Mapping[str, int],
+        mask: AblationMask,
+        seeds: tuple[int, ...],
+    ) -> None: ...
+
+    @classmethod
+    def preset(cls, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig:
+        """Return the configuration for a data set and setting, every value with its source."""
+        ...
+
+    def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
+        """Return predictions, heads and edges; the features too in training or when asked for."""
+        ...
+
+    def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:
+        """Return the unweighted terms, each (S,)."""
+        ...
+
+    def loss_weights(self) -> dict[str, float]:
+        """Return a weight for every term `loss_terms` can give."""
+        ...
+
+    def param_groups(self) -> Iterable[dict[str, Any]]:
+        """Return the optimizer's parameter groups."""
+        ...
+
+
+def as_module(model: EmotionModel) -> nn.Module:
+    """View a system as the torch module it also is."""
+    assert isinstance(model, nn.Module)
+    return model

@@ -1,0 +1,191 @@
+"""Banks of transformer encoders: E encoders of one shape, for S seeds, run together wherever their lengths agree.
+
+After the encoder of the MulT code that the authors reuse: pre-LayerNorm blocks, sinusoidal positions that skip padded
+steps, a causal mask that also holds across modalities, and no key-padding mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from dmd_repro.models.layers import Dropout, DropoutStream, LayerNorm, Linear, affine
+
+
+@lru_cache(maxsize=64)
+def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return (steps, width): row t holds position t + 1, sines in the first half and cosines in the second.
+
+    Frequencies are 10000^(-i / (half - 1)); an odd width gets a last column of zeros (fairseq's table, used by MulT).
+    """
+    half = width // 2
+    # in float32 whatever the model's precision: these are the values the authors' code adds
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000.0) / max(half - 1, 1)))
+    angles = torch.arange(1, steps + 1, dtype=torch.float32).unsqueeze(1) * rates
+    table = torch.zeros(steps, width)
+    table[:, :half], table[:, half : 2 * half] = angles.sin(), angles.cos()
+    return table.to(device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=64)
+def causal_bias(queries: int, keys: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return (queries, keys): -inf where query i may not see key j, that is where j > i + |keys - queries|."""
+    hidden = torch.ones(queries, keys, dtype=torch.bool).triu(1 + abs(keys - queries))
+    return torch.zeros(queries, keys, dtype=dtype).masked_fill(hidden, -math.inf).to(device)
+
+
+class Block(nn.Module):
+    """One layer of E encoders: attention and feed-forward, each behind a LayerNorm and added to its input."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        width: int,
+        heads: int,
+        *,
+        rates: Sequence[float],
+        relu_dropout: float,
+        res_dropout: float,
+        stream: DropoutStream,
+    ) -> None:
+        super().__init__()
+        stack = len(stream.seeds)
+        self.width, self.heads, self.stream = width, heads, stream
+        self.register_buffer("rates", torch.tensor(rates), persistent=False)  # attention dropout of each encoder
+        self.drops_attention = any(r > 0 for r in rates)
+        attention = [f"{n}.self_attn" for n in names]
+        # one 3E x E matrix, as the authors initialise it: the bound counts 4E, not 2E
+        self.in_proj = Linear(
+            [f"{n}.in_proj" for n in attention], width, 3 * width, stack=stack, xavier=True, separator="_"
+        )
+        self.out_proj = Linear([f"{n}.out_proj" for n in attention], width, width, stack=stack, xavier=True)
+        self.fc1 = Linear([f"{n}.fc1" for n in names], width, 4 * width, stack=stack, xavier=True)
+        self.fc2 = Linear([f"{n}.fc2" for n in names], 4 * width, width, stack=stack, xavier=True)
+        self.norm_attention = LayerNorm([f"{n}.layer_norms.0" for n in names], width, stack=stack)
+        self.norm_feed = LayerNorm([f"{n}.layer_norms.1" for n in names], width, stack=stack)
+        self.relu_dropout = Dropout(relu_dropout, stream)
+        self.res_dropout = Dropout(res_dropout, stream)
+
+    def forward(
+        self, x: Tensor, source: tuple[Tensor, Tensor] | None, members: Sequence[int], last_only: bool
+    ) -> Tensor:
+        """x (G, B, Tq, d), source None (self-attention) or (key input, value input), each (G, B, Tk, d).
+
+        With `last_only` only the last step is computed: (G, B, 1, d).
+        """
+        normed = self.norm_attention(x, members)
+        if source is None:
+            pair = (normed, normed)
+        else:  # the first LayerNorm is shared by query, key and value
+            key = self.norm_attention(source[0], members)
+            pair = (key, key if source[1] is source[0] else self.norm_attention(source[1], members))
+        if last_only:
+            x, normed, tq = x[:, :, -1:], normed[:, :, -1:], x.shape[2]
+        else:
+            tq = x.shape[2]
+        x = x + self.res_dropout(self._attend(normed, pair, members, tq))
+        hidden = torch.relu(self.fc1(self.norm_feed(x, members), members))
+        return x + self.res_dropout(self.fc2(self.relu_dropout(hidden), members))
+
+    def _attend(self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], steps: int) -> Tensor:
+        g, b, tq, d = query.shape
+        tk, h = source[0].shape[2], self.heads
+        q, k, v = self._project(query, source, members)
+        q = (q * (d // h) ** -0.5).view(g, b, tq, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tq, d // h)
+        k = k.view(g, b, tk, h, d // h).permute(0, 1, 3, 4, 2).reshape(-1, d // h, tk)
+        v = v.view(g, b, tk, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tk, d // h)
+        bias = causal_bias(steps, tk, query.dtype, query.device)[-tq:]  # (tq, tk): the rows asked for
+        weights = torch.softmax(torch.baddbmm(bias, q, k), dim=-1)  # (G * B * H, tq, tk)
+        if self.training and self.drops_attention:
+            e = len(members)
+            rates = self.rates[list(members)].view(1, e, 1, 1, 1)  # type: ignore[index]
+            weights = weights * self.stream.keep((e, b * h, tq, tk), rates, weights).view(weights.shape)
+        out = torch.bmm(weights, v).view(g, b, h, tq, d // h).transpose(2, 3).reshape(g, b, tq, d)
+        return self.out_proj(out, members)
+
+    def _project(
+        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k, v, in as few products as the inputs that coincide allow."""
+        key, value = source
+        if query is key and key is value:
+            q, k, v = self.in_proj(query, members).chunk(3, dim=-1)
+            return q, k, v
+        weight, bias = self.in_proj.group("weight", members), self.in_proj.group("bias", members)
+        d = self.width
+        q = affine(query, weight[:, :d], bias[:, :d])
+        if key is value:
+            k, v = affine(key, weight[:, d:], bias[:, d:]).chunk(2, dim=-1)
+            return q, k, v
+        k = affine(key, weight[:, d : 2 * d], bias[:, d : 2 * d])
+        return q, k, affine(value, weight[:, 2 * d :], bias[:, 2 * d :])
+
+
+class EncoderBank(nn.Module):
+    """E transformer encoders of one width and depth; those whose inputs have equal lengths run as one."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        width: int,
+        heads: int,
+        layers: int,
+        *,
+        rates: Sequence[float],
+        embed_dropout: float,
+        relu_dropout: float,
+        res_dropout: float,
+        stream: DropoutStream,
+    ) -> None:
+        """`rates` is the attention dropout of each encoder; `names` their names in the authors' code."""
+        super().__init__()
+        self.names, self.width = tuple(names), width
+        self.embed_dropout = Dropout(embed_dropout, stream)
+        self.blocks = nn.ModuleList(
+            Block(
+                [f"{n}.layers.{i}" for n in names], width, heads,
+                rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, stream=stream,
+            )
+            for i in range(layers)
+        )  # fmt: skip
+        self.norm = LayerNorm([f"{n}.layer_norm" for n in names], width, stack=len(stream.seeds))
+
+    def forward(
+        self, queries: Sequence[Tensor], sources: Sequence[Tensor] | None = None, *, last_only: bool = False
+    ) -> list[Tensor]:
+        """E queries (S, B, Tq, d) and, across modalities, E sources (S, B, Tk, d) -> E outputs (S, B, Tq, d).
+
+        With `last_only` only the last step leaves: (S, B, d). Other steps of the last layer are then not computed.
+        """
+        together: dict[tuple[int, int], list[int]] = {}
+        for e, x in enumerate(queries):
+            together.setdefault((x.shape[2], sources[e].shape[2] if sources else 0), []).append(e)
+        outputs: list[Tensor | None] = [None] * len(queries)
+        for members in together.values():
+            x = torch.stack([queries[e] for e in members], dim=1)  # (S, e, B, Tq, d)
+            y = torch.stack([sources[e] for e in members], dim=1) if sources else None
+            out = self._run(x.flatten(0, 1), None if y is None else y.flatten(0, 1), members, last_only)
+            for e, piece in zip(members, out.view(x.shape[0], len(members), *out.shape[1:]).unbind(1), strict=True):
+                outputs[e] = piece[:, :, -1] if last_only else piece
+        return [o for o in outputs if o is not None]
+
+    def _run(self, x: Tensor, source: Tensor | None, members: Sequence[int], last_only: bool) -> Tensor:
+        embedded = self._embed(x)
+        x = self.embed_dropout(embedded)
+        pair = None
+        if source is not None:
+            embedded = self._embed(source)
+            key = self.embed_dropout(embedded)  # drawn separately for key and value: in training the two differ
+            pair = (key, self.embed_dropout(embedded) if self.embed_dropout.active else key)
+        for i, block in enumerate(self.blocks):
+            x = block(x, pair, members, last_only and i == len(self.blocks) - 1)
+        return self.norm(x, members)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""
+        table = position_table(x.shape[2], self.width, x.dtype, x.device)
+        return math.sqrt(self.width) * x + table * (x[..., :1] != 0)

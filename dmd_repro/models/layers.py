@@ -1,0 +1,213 @@
+"""Layers with a leading group axis G = S * E: S stacked seeds times E maps of one shape, as one batched product.
+
+Every parameter is stored as (S, E, ...). Each (seed, map) slice has the name the authors' code gives it and is
+initialised from that name and that seed alone, so neither a mask, nor a neighbour, nor a stack moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dmd_repro.seeds import seed_for
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Initialise from the uniform distribution on [-bound, bound]."""
+
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Initialise every element to one value."""
+
+    value: float
+
+
+class Layer(nn.Module):
+    """Base of the layers that own parameters: E names, and for each parameter its initialisation."""
+
+    def __init__(self, names: Sequence[str], stack: int, separator: str = ".") -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.stack = stack
+        self.separator = separator
+        self.inits: dict[str, Uniform | Constant] = {}
+
+    def add(self, local: str, shape: Sequence[int], init: Uniform | Constant) -> None:
+        """Register a parameter of shape (S, E, *shape)."""
+        self.register_parameter(local, nn.Parameter(torch.empty(self.stack, len(self.names), *shape)))
+        self.inits[local] = init
+
+    def group(self, local: str, members: Sequence[int] | None) -> Tensor:
+        """Return a parameter as (G, *shape), all maps or the chosen members of the E axis."""
+        p: Tensor = getattr(self, local)
+        if members is not None and len(members) != p.shape[1]:
+            p = p[:, list(members)]
+        return p.flatten(0, 1)
+
+
+def named_slices(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, int]]:
+    """Yield (the authors' name, parameter, position on its E axis) for every single map of a model."""
+    for layer in module.modules():
+        if isinstance(layer, Layer):
+            for local in layer.inits:
+                for e, name in enumerate(layer.names):
+                    yield f"{name}{layer.separator}{local}", getattr(layer, local), e
+
+
+def initialise(module: nn.Module, seeds: Sequence[int]) -> None:
+    """Fill every parameter, each slice from its own stream `seed_for(seed, "init", name)`."""
+    with torch.no_grad():
+        for layer in module.modules():
+            if not isinstance(layer, Layer):
+                continue
+            for local, init in layer.inits.items():
+                p = getattr(layer, local)
+                if isinstance(init, Constant):
+                    p.fill_(init.value)
+                    continue
+                for e, name in enumerate(layer.names):
+                    for s, seed in enumerate(seeds):
+                        stream = torch.Generator().manual_seed(
+                            seed_for(seed, "init", f"{name}{layer.separator}{local}")
+                        )
+                        p[s, e].copy_(torch.empty(p.shape[2:]).uniform_(-init.bound, init.bound, generator=stream))
+
+
+class Linear(Layer):
+    """E linear maps of one shape: (G, ..., n_in) -> (G, ..., n_out), G = S * E."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        n_in: int,
+        n_out: int,
+        *,
+        stack: int,
+        bias: bool = True,
+        xavier: bool = False,
+        separator: str = ".",
+        kernel: int = 0,
+    ) -> None:
+        """`xavier`: xavier-uniform weights and zero biases (the encoders); else PyTorch's default for nn.Linear.
+
+        `kernel` > 0 stores the weight of a Conv1d, (n_out, n_in, kernel), read as the same linear map of its windows.
+        """
+        super().__init__(names, stack, separator)
+        fan_in = n_in * max(kernel, 1)
+        bound = sqrt(6 / (n_in + n_out)) if xavier else 1 / sqrt(fan_in)
+        self.add("weight", (n_out, n_in, kernel) if kernel else (n_out, n_in), Uniform(bound))
+        self.has_bias = bias
+        if bias:
+            self.add("bias", (n_out,), Constant(0.0) if xavier else Uniform(bound))
+
+    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """Apply map g to x[g]."""
+        weight = self.group("weight", members).flatten(2)
+        return affine(x, weight, self.group("bias", members) if self.has_bias else None)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(G, ..., i), (G, o, i), (G, o) -> (G, ..., o) as one batched product."""
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])  # (G, N, i)
+    turned = weight.transpose(1, 2)
+    out = torch.bmm(flat, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), flat, turned)
+    return out.view(*x.shape[:-1], weight.shape[1])
+
+
+class Conv1d(Linear):
+    """E temporal convolutions without bias or padding: (G, B, T, D) -> (G, B, T - kernel + 1, d).
+
+    A padded step that is exactly zero under the whole window stays exactly zero, as in the authors' code.
+    """
+
+    def __init__(self, names: Sequence[str], n_in: int, n_out: int, *, kernel: int, stack: int) -> None:
+        super().__init__(names, n_in, n_out, stack=stack, bias=False, kernel=kernel)
+        self.kernel = kernel
+
+    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """Apply convolution g to x[g]."""
+        if self.kernel > 1:
+            x = x.unfold(2, self.kernel, 1).flatten(3)  # (G, B, T', D * kernel), channel-major like the weight
+        return super().forward(x, members)
+
+
+class LayerNorm(Layer):
+    """E layer normalisations over the last axis, eps 1e-5."""
+
+    def __init__(self, names: Sequence[str], width: int, *, stack: int) -> None:
+        super().__init__(names, stack)
+        self.width = width
+        self.add("weight", (width,), Constant(1.0))
+        self.add("bias", (width,), Constant(0.0))
+
+    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
+        """(G, ..., width) -> the same shape."""
+        shape = (x.shape[0], *([1] * (x.dim() - 2)), self.width)
+        weight, bias = self.group("weight", members).view(shape), self.group("bias", members).view(shape)
+        return torch.addcmul(bias, F.layer_norm(x, (self.width,)), weight)
+
+
+class DropoutStream:
+    """The one source of dropout masks of a model: a generator per seed, restarted at every epoch.
+
+    A stacked seed draws from its own generator, so it sees the stream it would see alone.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = tuple(seeds)
+        self.generators: list[torch.Generator] = []
+        self.restart(0, torch.device("cpu"))
+
+    def restart(self, epoch: int, device: torch.device) -> None:
+        """Begin the stream of an epoch: what a resumed run needs instead of a saved generator state."""
+        self.generators = [
+            torch.Generator(device=device).manual_seed(seed_for(seed, "dropout", epoch)) for seed in self.seeds
+        ]
+
+    def keep(self, shape: Sequence[int], rates: Tensor | float, like: Tensor) -> Tensor:
+        """Return a scaled keep-mask of shape (S, *shape): 0 with probability `rates`, else 1 / (1 - rate).
+
+        `rates` is a number or a tensor that broadcasts against (S, *shape). Four 16-bit lanes are cut from each 64-bit
+        draw, so a rate is met to 1/65536.
+        """
+        n = prod(shape)
+        draws = [
+            torch.empty((n + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None, generator=g)
+            for g in self.generators
+        ]
+        lanes = torch.stack([d.view(torch.int16)[:n].view(*shape) for d in draws])
+        if isinstance(rates, Tensor):
+            threshold = (rates * 65536).round().to(torch.int32) - 32768
+            return (lanes >= threshold).to(like.dtype) / (1 - rates)
+        return (lanes >= round(rates * 65536) - 32768).to(like.dtype).mul_(1 / (1 - rates))
+
+
+class Dropout(nn.Module):
+    """Element-wise dropout at one rate on (S, ...) or (S * E, ...), drawing from the model's stream."""
+
+    def __init__(self, rate: float, stream: DropoutStream) -> None:
+        super().__init__()
+        self.rate = rate
+        self.stream = stream
+
+    @property
+    def active(self) -> bool:
+        """Whether a forward pass draws at all."""
+        return self.training and self.rate > 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with elements dropped and the rest scaled; x itself in evaluation or at rate 0."""
+        if not self.active:
+            return x
+        stack = len(self.stream.seeds)
+        shape = (x.shape[0] // stack, *x.shape[1:])
+        return x * self.stream.keep(shape, self.rate, x).view(x.shape)

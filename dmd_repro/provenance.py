@@ -1,0 +1,41 @@
+"""Where and by what a run was computed: kept beside the record, never part of its identity."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "safetensors", "scipy", "pandas")
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the checkout this package was imported from; None for an installed wheel."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def collect() -> dict[str, Any]:
+    """Return commit, package versions, platform, command and the time now, as plain JSON values."""
+    from dmd_repro import __version__
+
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    return {
+        "version": __version__,
+        "commit": _git("rev-parse", "HEAD") if tracked else None,
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if tracked else None,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": " ".join(["dmd", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from dmd_repro.data.digest import array_digest, features_digest, ids_digest, split_digest
-from dmd_repro.data.features import Features, FeatureSet, Standing, TextKind
+from dmd_repro.data.features import Features, FeatureSet, TextKind
+from dmd_repro.data.incoming import Incoming, describe
 from dmd_repro.data.manifest import Manifest
 from dmd_repro.data.tensors import map_tensors, write_tensors
 from dmd_repro.errors import DataError, nearest
@@ -31,33 +27,6 @@ from dmd_repro.shapes import MODALITIES, SPLITS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _RESERVED = "synthetic"
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingSplit:
-    """One validated split on its way into the store."""
-
-    ids: tuple[str, ...]  # B, unique
-    arrays: Mapping[str, NDArray[np.generic]]  # language_<kind>..., acoustic, visual, lengths_<m>, labels
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A validated feature set on its way into the store."""
-
-    dataset: str
-    aligned: bool
-    texts: tuple[TextKind, ...]
-    standing: Standing
-    splits: Mapping[str, IncomingSplit]
-    warnings: tuple[str, ...] = ()
-    replaced: Mapping[str, Mapping[str, int]] | None = None
-    source: Mapping[str, Any] | None = None
-
-    @property
-    def default_name(self) -> str:
-        """`<dataset>-<aligned|unaligned>-<glove|hidden|bert>`."""
-        return f"{self.dataset}-{'aligned' if self.aligned else 'unaligned'}-{self.texts[0]}"
 
 
 class Store:
@@ -140,8 +109,9 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with _alone(self.root / f".{name}.lock"):
                 if not force and (home / "manifest.json").exists():
-                    if self.manifest(name).digest == manifest.digest:
-                        return self.manifest(name)
+                    held = self.manifest(name)
+                    if (held.digest, held.dataset) == (manifest.digest, manifest.dataset):
+                        return held
                     raise DataError.at(
                         f"feature set '{name}'",
                         expected="a free name",
@@ -220,42 +190,6 @@ class Store:
         )
 
 
-def describe(name: str, incoming: Incoming) -> Manifest:
-    """Return the manifest of a validated feature set: computes every digest (one pass over the arrays)."""
-    arrays = {
-        s: {"ids": ids_digest(part.ids)} | {n: array_digest(part.arrays[n]) for n in sorted(part.arrays)}
-        for s, part in incoming.splits.items()
-    }
-    train = incoming.splits["train"].arrays
-    kind = next((k for k in incoming.texts if k != "bert"), None)
-    language = train[f"language_{incoming.texts[0]}"]
-    sequences = {"a": train["acoustic"], "v": train["visual"]}
-    dims = ({"l": int(train[f"language_{kind}"].shape[2])} if kind else {}) | {
-        m: int(x.shape[2]) for m, x in sequences.items()
-    }
-    steps = {"l": int(language.shape[1 if kind else 2])} | {m: int(x.shape[1]) for m, x in sequences.items()}
-    by_kind: dict[str, str] = {
-        k: features_digest({s: split_digest(arrays[s], f"language_{k}") for s in SPLITS}) for k in incoming.texts
-    }
-    return Manifest(
-        name=name,
-        dataset=incoming.dataset,
-        aligned=incoming.aligned,
-        texts=incoming.texts,
-        sizes={s: len(incoming.splits[s].ids) for s in SPLITS},
-        dims=dims,
-        lengths=steps,
-        digest=features_digest({s: _all_digest(arrays[s]) for s in SPLITS}),
-        digests=by_kind,
-        standing=incoming.standing,
-        warnings=incoming.warnings,
-        arrays=arrays,
-        content=f"content_{secrets.token_hex(4)}",  # a new folder each time: --force never writes into a used one
-        replaced=incoming.replaced or {},
-        source=incoming.source or {},
-    )
-
-
 def check_name(name: str) -> str:
     """Return the name if it can name a feature set; DataError otherwise (a path, too long, reserved)."""
     if not _NAME.fullmatch(name) or name.split("-")[0] == _RESERVED:
@@ -267,10 +201,6 @@ def check_name(name: str) -> str:
             do="Choose another --name",
         )
     return name
-
-
-def _all_digest(parts: Mapping[str, str]) -> str:
-    return ids_digest([f"{name} {parts[name]}" for name in sorted(parts)])
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,78 @@
+"""Comparisons for the terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dmd_repro.comparison import ComparisonTable
+from dmd_repro.layout import Grid, data_lines, details, overview, rule_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def terminal(tables: Sequence[ComparisonTable], width: int) -> str:
+    """Return the tables as plain text of at most `width` columns."""
+    from rich.console import Console
+
+    stream = io.StringIO()
+    show(tables, Console(file=stream, width=width, no_color=True, highlight=False))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def show(tables: Sequence[ComparisonTable], console: Console) -> None:
+    """Print the tables on a console."""
+    for table in tables:
+        _show(table, console)
+
+
+def _show(table: ComparisonTable, console: Console) -> None:
+    from rich.rule import Rule
+    from rich.text import Text
+
+    console.print(Rule(Text(table.title, style="bold red" if table.mark else "bold"), align="left"))
+    for block in table.blocks:
+        _grid(overview(block, table.footnotes), console, title=block.title)
+        if found := details(block):
+            _grid(found, console)
+    _list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
+    _list("", [("·", note) for note in table.notes], console)
+    _list("Data", [("·", line) for line in data_lines(table)], console)
+    _list("How to read it", [("·", line) for line in rule_lines()], console)
+
+
+def _grid(grid: Grid, console: Console, title: str | None = None) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for header, side in zip(grid.headers, grid.align, strict=True):
+        # "ACC7 printed" on two lines: the column is as wide as its numbers, not as its name
+        name = Text(header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured"))
+        table.add_column(
+            name, justify="right" if side == "r" else "left", no_wrap=header != "notes", vertical="top", overflow="fold"
+        )
+    for line in grid.rows:
+        table.add_row(*(Text(text) for text in line))
+    if title:
+        console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def _list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not items:
+        return
+    if title:
+        console.print(Text(title, style="bold"))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", min_width=2)
+    table.add_column(overflow="fold")
+    for mark, text in items:
+        table.add_row(Text(mark), Text(text))
+    console.print(table)

@@ -29,6 +29,7 @@ class PlannedRow:
     features: Mapping[str, Any] | None = None  # name, text, aligned, digest, standing, label
     runs: Mapping[int, str] = field(default_factory=dict)  # seed -> run id
     notes: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # settings changed by --set: not the printed row's
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -39,6 +40,7 @@ class PlannedRow:
             "features": dict(self.features or {}),
             "runs": {str(seed): run for seed, run in self.runs.items()},
             "notes": list(self.notes),
+            "overrides": dict(self.overrides),
         }
 
     @classmethod
@@ -51,6 +53,7 @@ class PlannedRow:
             features=dict(data["features"]),
             runs={int(seed): str(run) for seed, run in data["runs"].items()},
             notes=tuple(data.get("notes", ())),
+            overrides=dict(data.get("overrides", {})),
         )
 
 

@@ -6,14 +6,26 @@ one that raised (it is tried again from the start). Nothing else in the folder c
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from dmd_repro.disk import sentences
 from dmd_repro.errors import DmdError, RunError, nearest
-from dmd_repro.run_record import CHECKPOINT, RECORD_FILES, DataStamp, Predictions, RunRecord, read_json, sha256_file
+from dmd_repro.run_record import (
+    CHECKPOINT,
+    PREDICTED_SPLITS,
+    RECORD_FILES,
+    DataStamp,
+    Predictions,
+    RunRecord,
+    read_json,
+    sha256_file,
+)
 from dmd_repro.run_writer import RunBusy, RunWriter
 from dmd_repro.spec import RunSpec
 
@@ -96,11 +108,19 @@ class Records:
         return hits[0]
 
     def verify(self, run_id: str) -> list[str]:
-        """Return what is wrong with a finished record, in sentences; [] when every hash and the identity agree."""
+        """Return what is wrong with a finished record, in sentences; [] when it agrees with itself.
+
+        Every hash; the id against spec and data; the selected epoch's predictions and the metrics computed from them
+        against those noted while training.
+        """
         path = self.root / run_id
         if not path.exists():
             return [f"{path}: expected a finished record, got a run that is {self.status(run_id)}."]
-        return self._damage(path, check=True, checkpoint=True)
+        problems = self._damage(path, check=True, checkpoint=True)
+        try:
+            return problems or disagreements(RunRecord.load(path))
+        except DmdError as error:
+            return [str(error)]
 
     @staticmethod
     def _damage(path: Path, *, check: bool, checkpoint: bool = False) -> list[str]:
@@ -160,3 +180,28 @@ class Records:
             "device": where.get("device") or where.get("execution", {}).get("device"),
             "created": where.get("created"),
         }
+
+
+def disagreements(record: RunRecord) -> list[str]:
+    """Return where a record's predictions are not those of its selected epoch, or score otherwise than its history."""
+    from dmd_repro.metrics import METRICS
+
+    best, history = int(record.provenance.get("best_epoch") or 0), record.history()
+    noted = next((line for line in history if line.get("epoch") == best), None)
+    if noted is None:
+        return [f"{record.path}: expected a selected epoch among its {len(history)}, got {best}."]
+    problems = []
+    for split in PREDICTED_SPLITS:
+        said, curves = record.predictions(split), record.epochs(split)
+        if curves.shape[0] < best or not np.array_equal(curves[best - 1], said.y_pred, equal_nan=True):
+            problems.append(f"{record.path}: the {split} predictions are not those of its selected epoch {best}.")
+        for name, value in noted.get(split, {}).items():
+            if name not in METRICS:
+                continue
+            now = METRICS[name].function(said.y_true, said.y_pred)
+            then = math.nan if value is None else float(value)
+            if not (math.isclose(now, then, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(now) and math.isnan(then))):
+                problems.append(
+                    f"{record.path}: expected {split} {name} {then:.6f} as noted while training, got {now:.6f}."
+                )
+    return problems

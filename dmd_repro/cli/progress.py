@@ -1,0 +1,179 @@
+"""Showing long work: a bar with rate and time left on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from dmd_repro.grid import Job
+    from dmd_repro.records import Records, RunRecord
+    from dmd_repro.training import EpochReport
+    from dmd_repro.workers import Event
+
+SHOWN = ("acc2_non0", "mae", "corr")  # what a line about a finished run says of the test split
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter: 8.1 s, 3 min 20 s, 2 h 05 min."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def scores(record: RunRecord, split: str) -> dict[str, float | None]:
+    """Return every metric of a split, computed from the stored predictions; None where it does not exist."""
+    from dmd_repro.metrics import METRICS
+
+    said = record.predictions(split)
+    values = {name: metric.function(said.y_true, said.y_pred) for name, metric in METRICS.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def shown(name: str, value: float | None) -> str:
+    """Return a metric as tables print it: percent with two decimals, mae and corr with three."""
+    from dmd_repro.metrics import METRICS
+
+    if value is None:
+        return "–"
+    return f"{value * 100:.2f} %" if METRICS[name].unit == "%" else f"{value:.3f}"
+
+
+def result_line(record: RunRecord, row: str) -> str:
+    """Return one line about a finished run."""
+    test, facts = scores(record, "test"), record.provenance
+    numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in SHOWN)
+    epochs = f"{facts.get('epochs')} epochs (best {facts.get('best_epoch')})"
+    seconds = duration(float(facts.get("seconds") or math.nan))
+    return f"{record.run_id}  seed {record.spec.seed}  {row}  {epochs}  test: {numbers}  {seconds}"
+
+
+class Work:
+    """Progress of several runs: how much of the most they can take is done, at what rate, how long it can take yet.
+
+    The unit is the estimated second of one process; early stops finish a run's share at once, so the time left is an
+    upper bound. `per_epoch` is the estimate by configuration id.
+    """
+
+    def __init__(
+        self, jobs: tuple[Job, ...], per_epoch: Mapping[str, float], records: Records, workers: int, err: bool
+    ) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = Console(stderr=err, highlight=False, soft_wrap=True)
+        self.records, self.workers = records, workers
+        self.cost = {job.run_id: per_epoch[job.configuration_id] for job in jobs}
+        self.left = {job.run_id: self.cost[job.run_id] * job.max_epochs for job in jobs}
+        self.all = sum(self.left.values())
+        self.runs, self.ended, self.epochs, self.worked = len(jobs), 0, 0, 0.0
+        self.started = time.perf_counter()
+        self.bar: Progress | None = None
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.fields[runs]}"), BarColumn(bar_width=30), TextColumn("{task.fields[rate]}"))
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task("", total=self.all or 1.0, runs="", rate="")
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+            self._show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    @property
+    def seconds_left(self) -> float:
+        """At most this many seconds to go, at the rate so far (before the first epoch: at the estimated one)."""
+        elapsed = time.perf_counter() - self.started
+        rate = self.worked / elapsed if self.worked else float(min(self.workers, max(1, self.runs - self.ended)))
+        return sum(self.left.values()) / rate if rate else math.nan
+
+    def on_event(self, event: Event) -> None:
+        """Take in what a worker says."""
+        job = event.job
+        if event.kind == "epoch" and event.report:
+            cost = self.cost[job.run_id]
+            self.epochs += 1
+            self.worked += cost
+            self.left[job.run_id] = cost * (job.max_epochs - event.report.epoch)
+        elif event.kind == "waiting":
+            return
+        elif event.kind in ("finished", "failed"):
+            self.left[job.run_id] = 0.0
+            self.ended += 1
+            self._say(event)
+        self._show()
+
+    def _say(self, event: Event) -> None:
+        job, record = event.job, self.records.get(event.job.run_id)
+        if event.kind == "failed" or record is None:
+            line = f"{job.run_id}  seed {job.spec.seed}  {job.rows[0]}  FAILED: {event.message}"
+        else:
+            line = result_line(record, job.rows[0])
+        left = f", at most {duration(self.seconds_left)} left" if self.ended < self.runs else ""
+        tail = "" if self.bar else f"  [{self.ended}/{self.runs}{left}]"
+        self.console.print(line + tail, markup=False)
+
+    def _show(self) -> None:
+        if self.bar:
+            elapsed = time.perf_counter() - self.started
+            rate = f"{self.epochs / elapsed:.2f} epochs/s, " if self.epochs else ""
+            left = f"{rate}at most {duration(self.seconds_left)} left"
+            done = self.all - sum(self.left.values())
+            self.bar.update(self.task, completed=done, runs=f"runs {self.ended}/{self.runs}", rate=left)
+
+
+class Epochs:
+    """Progress of one training, an epoch at a time, on stderr."""
+
+    def __init__(self, max_epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.seconds: list[float] = []
+        self.bar: Progress | None = None
+        if self.console.is_terminal:
+            self.bar = Progress(BarColumn(bar_width=30), TextColumn("{task.description}"), console=self.console)
+            self.task = self.bar.add_task("first epoch", total=max_epochs)
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Show one finished epoch."""
+        self.seconds.append(report.seconds)
+        each = sum(self.seconds) / len(self.seconds)
+        left = "stopped" if report.stopped else f"at most {duration(each * (report.max_epochs - report.epoch))} left"
+        line = (
+            f"epoch {report.epoch}/{report.max_epochs}  valid loss {report.valid_loss:.4f}  "
+            f"best {report.best_valid_loss:.4f} (epoch {report.best_epoch})  {duration(each)} an epoch, {left}"
+        )
+        if self.bar:
+            total = report.epoch if report.stopped else report.max_epochs
+            self.bar.update(self.task, completed=report.epoch, total=total, description=line)
+        else:
+            typer.echo(line, err=True)

@@ -1,0 +1,170 @@
+"""`dmd runs`: what is recorded, from what, and whether it still agrees with itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmd_repro.cli.paths import RunsDir, runs_dir
+
+if TYPE_CHECKING:
+    from dmd_repro.records import Records
+
+app = typer.Typer(help="List, show and verify recorded runs.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
+    """List every run with its state and, where finished, its test metrics computed from the stored predictions."""
+    import json
+
+    records = _records(runs)
+    rows = [_facts(records, row) for row in records.scan().to_dict("records")]
+    if json_:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        typer.echo(f"no runs in {records.root}")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from dmd_repro.cli.progress import SHOWN, duration, shown
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("run", "state", "what", "data"):
+        table.add_column(name, no_wrap=name != "data", overflow="fold")
+    for name in ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        metrics = row["test"] or {}
+        known = row["model"] is not None
+        mark = {"official": "", "synthetic": ""}.get(str(row["standing"]), " PARTIAL")  # synthetic says so in its name
+        cells = [
+            row["run_id"],
+            row["status"],
+            f"{row['model']} {row['mask']}" if known else "",
+            f"{row['data']} ({row['text']}{mark})" if known else "",
+            *(row[key] for key in ("seed", "epochs", "best_epoch")),
+            *(shown(name, metrics.get(name)) for name in SHOWN),
+            "" if row["seconds"] is None else duration(row["seconds"]),
+        ]
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width: fold nothing
+        console.width = 200
+    console.print(table)
+    for row in rows:
+        if row["problem"]:
+            typer.echo(f"{row['run_id']} {row['status']}: {row['problem']}")
+
+
+def _records(option: Any) -> Records:
+    """Return the records under `--runs-dir`."""
+    from dmd_repro.records import Records
+
+    return Records(runs_dir(option))
+
+
+def _facts(records: Records, row: Mapping[Any, Any]) -> dict[str, Any]:
+    import pandas as pd
+
+    from dmd_repro.cli.progress import scores
+
+    facts: dict[str, Any] = {k: None if pd.isna(v) else v for k, v in row.items()}
+    for key in ("seed", "epochs", "best_epoch"):  # a missing value elsewhere in the column made these floats
+        facts[key] = None if facts[key] is None else int(facts[key])
+    record = records.get(row["run_id"]) if row["status"] == "done" else None
+    return facts | {"test": scores(record, "test") if record else None}
+
+
+@app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="A run's id, its first digits, or its folder.")],
+    runs: RunsDir = None,
+    json_: Json = False,
+) -> None:
+    """Show one run: spec, data, where and how long it ran, its metrics in both conventions; or why it is not done."""
+    import json
+
+    from dmd_repro.cli.train import metric_lines, result
+    from dmd_repro.run_record import RunRecord
+
+    records = _records(runs)
+    name = records.find(run)
+    status, record = records.status(name), records.get(name)
+    if record is None:
+        suffix = {"partial": ".tmp", "failed": ".failed"}.get(status, "")
+        document: dict[str, Any] = {"run_id": name, "path": str(records.root / f"{name}{suffix}"), "status": status}
+        if status == "damaged":
+            document["problems"] = records.verify(name)
+        else:
+            found = RunRecord.load(records.root / f"{name}{suffix}")
+            document |= {"spec": found.spec.to_json(), "data": found.data, "provenance": found.provenance}
+        document["traceback"] = records.failure(name)
+        typer.echo(json.dumps(document, indent=1) if json_ else "\n".join(_lines(document)))
+        return
+    if json_:
+        typer.echo(json.dumps({"status": status, **result(record), "provenance": record.provenance}, indent=1))
+        return
+    document = {
+        "run": name,
+        "path": str(record.path),
+        "standing": record.data["standing"],
+        "spec": record.spec.to_json(),
+        "data": record.data,
+        "provenance": record.provenance,
+    }
+    typer.echo("\n".join([*_lines(document), *metric_lines(record)]))
+
+
+def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(item, str) and len(item) > 40 for item in value):
+            lines += [f"{indent}{key}:", *(f"{indent}  {item}" for item in value)]
+        elif isinstance(value, str) and "\n" in value:
+            lines += [f"{indent}{key}:", *(f"{indent}  {line}" for line in value.rstrip().splitlines())]
+        elif value is not None:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
+
+@app.command("verify")
+def verify_runs(
+    run: Annotated[list[str] | None, typer.Argument(help="Runs to check; else every finished one.")] = None,
+    runs: RunsDir = None,
+    json_: Json = False,
+) -> None:
+    """Check every hash, that the id is the spec's, and that the metrics recomputed from predictions are those recorded.
+
+    Exit code 1 if something disagrees.
+    """
+    import json
+
+    from dmd_repro.errors import RunError
+
+    records = _records(runs)
+    names = [records.find(name) for name in run or ()]
+    names = names or [name for name in records.run_ids() if records.status(name) in ("done", "damaged")]
+    if not names:
+        raise RunError.at(
+            str(records.root), expected="finished runs", got="none", do="Train one, or name the folder with --runs-dir"
+        )
+    found = {name: records.verify(name) for name in names}
+    if json_:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for name, problems in found.items():
+            typer.echo(f"{name} {'FAILED' if problems else 'ok'}")
+            for problem in problems:
+                typer.echo(f"  {problem}")
+    if any(found.values()):
+        raise typer.Exit(1)

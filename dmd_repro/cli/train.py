@@ -1,0 +1,173 @@
+"""`dmd train`: one run, from a feature set to a record with its test metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
+from dmd_repro.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from dmd_repro.data.features import TextKind
+    from dmd_repro.records import RunRecord
+
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... Not part of a run's identity.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset; repeatable.")
+]
+MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short for --set max_epochs=N.")]
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="The system to train, e.g. dmd.")],
+    data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 1111,
+    epochs: MaxEpochs = None,
+    settings: Settings = None,
+    text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the set holds.")] = None,
+    protocol: Annotated[str, typer.Option("--protocol", help="official: as the authors' code does.")] = "official",
+    drop: Annotated[list[str] | None, typer.Option("--drop", metavar="PART", help="Switch a part off.")] = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    runs: RunsDir = None,
+    store: DataDir = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else.")
+    ] = False,
+) -> None:
+    """Train one run, or go on with it where it was interrupted. A run that is there already is shown, not repeated."""
+    import json
+
+    from dmd_repro.cli.progress import Epochs, duration
+    from dmd_repro.data.resolve import load_features
+    from dmd_repro.data.store import Store
+    from dmd_repro.records import Records
+    from dmd_repro.spec import AblationMask, run_id
+    from dmd_repro.training import Execution, fit, resolve_spec, seconds_per_epoch
+
+    execution = Execution(device=device, threads=threads)
+    execution.prepare()
+    features = load_features(data, Store(data_dir(store)), text=text_kind(text))
+    spec = resolve_spec(
+        model,
+        seed=seed,
+        features=features,
+        protocol=protocol,
+        mask=AblationMask(tuple(part for item in drop or () for part in item.split(",") if part)),
+        overrides=parse_settings(settings, epochs),
+    )
+    records = Records(runs_dir(runs))
+    name = run_id(spec, features.digest)
+    said = f"run {name}: {spec.model} ({spec.mask.label}, {spec.protocol}), seed {seed}, on {features.label}"
+    if (record := records.get(name)) is None:
+        each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
+        left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
+        goes_on = ", going on from the last finished epoch" if records.status(name) == "partial" else ""
+        typer.echo(f"{said}{goes_on}; {left}", err=True)
+        with Epochs(most) as progress:
+            record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)
+    else:
+        typer.echo(f"{said}: already there, not trained again", err=True)
+    typer.echo(json.dumps(result(record), indent=1) if json_ else report(record))
+
+
+def text_kind(text: str | None) -> TextKind | None:
+    """Read `--text`; raises SpecError with the nearest kind."""
+    from dmd_repro.data.features import TEXT_KINDS
+
+    for kind in TEXT_KINDS:
+        if text == kind:
+            return kind
+    if text is None:
+        return None
+    raise SpecError.at(
+        f"--text {text}", expected="a kind of text", got="an unknown one", do=nearest(text, list(TEXT_KINDS))
+    )
+
+
+def parse_settings(settings: list[str] | None, epochs: int | None) -> dict[str, str]:
+    """Read `--set name=value` and `--epochs N`; raises SpecError where the form is wrong or a name comes twice."""
+    found = {} if epochs is None else {"max_epochs": str(epochs)}
+    for item in settings or []:
+        name, equals, value = item.partition("=")
+        name = name.strip().replace("-", "_")
+        if not (name and equals and value.strip()):
+            raise SpecError.at(f"--set {item}", expected="name=value", got=repr(item), do="Write --set accumulate=1")
+        if name in found:
+            raise SpecError.at(f"--set {item}", expected="each setting once", got=f"'{name}' twice", do="Drop one")
+        found[name] = value.strip()
+    return found
+
+
+def result(record: RunRecord) -> dict[str, Any]:
+    """Return what `--json` prints of a record."""
+    from dmd_repro.cli.progress import scores
+
+    facts, data, spec = record.provenance, record.data, record.spec
+    return {
+        "run_id": record.run_id,
+        "path": str(record.path),
+        "model": spec.model,
+        "protocol": spec.protocol,
+        "mask": list(spec.mask.off),
+        "seed": spec.seed,
+        "dataset": spec.dataset,
+        "data": {k: data[k] for k in ("name", "text", "aligned", "digest", "standing", "label")},
+        "standing": data["standing"],
+        "config": dict(spec.config),
+        "epochs": facts.get("epochs"),
+        "best_epoch": facts.get("best_epoch"),
+        "seconds": facts.get("seconds"),
+        "metrics": {split: scores(record, split) for split in ("test", "valid")},
+    }
+
+
+def report(record: RunRecord) -> str:
+    """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
+    facts, standing = record.provenance, record.data["standing"]
+    mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
+        standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
+    )
+    hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
+    lines = [
+        f"{record.spec.model} on {record.data['label']}, seed {record.spec.seed}: "
+        f"epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
+        *metric_lines(record),
+        *([mark] if mark else []),
+        f"record: {shorten(record.path)}",
+    ]
+    return "\n".join(lines)
+
+
+def metric_lines(record: RunRecord) -> list[str]:
+    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others."""
+    from dmd_repro.cli.progress import scores, shown
+
+    split = {name: scores(record, name) for name in ("test", "valid")}
+    lines = [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
+    words = {
+        "acc2_non0": "negative / positive, zeros left out",
+        "acc2_has0": "negative / non-negative",
+        "f1_non0": "weighted F1, zeros left out",
+        "f1_has0": "weighted F1, negative / non-negative",
+        "acc7": "",
+        "acc5": "",
+        "acc3": "",
+        "mae": "mean absolute error",
+        "corr": "Pearson correlation",
+    }
+    for name, counted in words.items():
+        title = name.split("_")[0].upper() if name not in ("mae", "corr") else name
+        cells = [shown(name, split[s][name]) for s in ("test", "valid")]
+        lines.append(f"  {title:6} {cells[0]:>10} {cells[1]:>10}   {counted}".rstrip())
+    return lines
+
+
+def shorten(path: Path) -> str:
+    """Return a path as the user would type it from where they are."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

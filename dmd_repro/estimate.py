@@ -1,0 +1,51 @@
+"""How long a plan will take: seconds per epoch of each configuration, from its finished runs, else from a few steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from dmd_repro.data.resolve import load_features
+from dmd_repro.data.store import Store
+from dmd_repro.grid import Job
+from dmd_repro.records import Records
+
+if TYPE_CHECKING:
+    from dmd_repro.training import Execution
+
+
+def seconds_per_epoch(
+    jobs: Iterable[Job],
+    records: Records,
+    store: Store,
+    execution: Execution,
+    on_timing: Callable[[Job], None] = lambda job: None,
+) -> dict[str, float]:
+    """Return the seconds an epoch takes, by configuration id.
+
+    Finished runs of the configuration on this kind of device tell; where there is none, a few real steps are timed
+    (`on_timing` is told first, as that can take seconds) and thrown away.
+    """
+    known: dict[str, list[float]] = {}
+    done = records.scan().query("status == 'done' and seconds > 0 and epochs > 0")
+    for row in done[done.device == execution.device].to_dict("records"):
+        known.setdefault(row["configuration"], []).append(row["seconds"] / row["epochs"])
+    found: dict[str, float] = {}
+    for job in jobs:
+        key = job.configuration_id
+        if key in found:
+            continue
+        if key in known:
+            found[key] = sum(known[key]) / len(known[key])
+            continue
+        from dmd_repro import training
+
+        on_timing(job)
+        features = load_features(job.data, store, text=job.text)
+        found[key] = training.seconds_per_epoch(job.spec, features, execution)
+    return found
+
+
+def most_seconds(jobs: Iterable[Job], per_epoch: Mapping[str, float]) -> float:
+    """Return the seconds of one process if no run stopped early: an upper bound, as most do."""
+    return sum(job.max_epochs * per_epoch[job.configuration_id] for job in jobs)

@@ -193,7 +193,7 @@ class DMD(nn.Module):
             features[f"x_prt_cyc_{m}"] = self.encode_prt[m](rec)
             features[f"align_{m}"] = self.align_c[m](_channel_major(com[m]))  # type: ignore[index,operator]
             if everything:
-                features[f"proj_cosine_{m}"] = self.proj_cosine[m](_channel_major(prt[m]))  # type: ignore[index,operator]
+                features[f"proj_cosine_{m}"] = self.proj_cosine[m](prt[m].flatten(2))  # type: ignore[index,operator]
         return com, prt
 
     def _reinforce(self, prt: Mapping[str, Tensor]) -> Tensor:
@@ -233,7 +233,7 @@ class DMD(nn.Module):
 
 
 def _channel_major(x: Tensor) -> Tensor:
-    """(S, B, T, d) -> (S, B, d * T), as the authors flatten for these two maps."""
+    """(S, B, T, d) -> (S, B, d * T), as the authors flatten before this map; elsewhere they flatten time-major."""
     return x.transpose(2, 3).flatten(2)
 
 

@@ -1,0 +1,1 @@
+"""What this implementation computes for each array of the authors' reference, key by key."""

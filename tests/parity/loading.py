@@ -1,0 +1,42 @@
+"""Read the reference arrays and put their parameters into our layers."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmd_repro.models.layers import named_slices
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
+VARIANTS = ("", "p/")
+INERT = ("version", "embed_positions._float_tensor")  # buffers of the authors' encoders that nothing reads
+
+# key -> (ours, relative tolerance, absolute tolerance)
+Computed = dict[str, tuple[Any, float, float]]
+
+
+@cache
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """Return every array of a reference file by key."""
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def state(reference: dict[str, np.ndarray], variant: str) -> dict[str, np.ndarray]:
+    """Return the parameters of a variant by the authors' names; "p/" replaces the constant-initialised ones."""
+    found = {k[6:]: v.astype(np.float32) for k, v in reference.items() if k.startswith("state/")}
+    if variant:
+        found |= {k[5:]: v.astype(np.float32) for k, v in reference.items() if k.startswith("pert/")}
+    return found
+
+
+def load(module: nn.Module, values: dict[str, np.ndarray], prefix: str = "") -> None:
+    """Copy parameters by name; a parameter of ours without a value raises KeyError."""
+    with torch.no_grad():
+        for name, parameter, e in named_slices(module):
+            parameter[0, e].copy_(torch.from_numpy(values[name.removeprefix(prefix)]))

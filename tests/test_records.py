@@ -44,19 +44,24 @@ def epoch(writer: run_writer.RunWriter, number: int) -> None:
     writer.save_epoch({"w": np.full((2, 2), number, np.float32)}, {"epoch": number}, {"epoch": number, "loss": 0.5})
 
 
+def finish(writer: run_writer.RunWriter) -> RunRecord:
+    """Finish a run whose second epoch is the selected one."""
+    curves = {split: np.stack([p.y_pred] * E) for split, p in said().items()}
+    return writer.finish(
+        predictions=said(),
+        epochs=curves,
+        checkpoint={"w": np.eye(2, dtype=np.float32), "steps": np.array(7)},
+        provenance={"epochs": E, "best_epoch": 2, "seconds": 1.5},
+    )
+
+
 def write(records: Records, seed: int = 1) -> RunRecord:
     """Write a whole run."""
     with records.begin(spec(seed), DATA, {"created": "now"}) as writer:
         writer.resume()
         for number in range(1, E + 1):
             epoch(writer, number)
-        everything = np.zeros((E, B), np.float32)
-        return writer.finish(
-            predictions=said(),
-            epochs={"valid": everything, "test": everything},
-            checkpoint={"w": np.eye(2, dtype=np.float32), "steps": np.array(7)},
-            provenance={"epochs": E, "best_epoch": 2, "seconds": 1.5},
-        )
+        return finish(writer)
 
 
 @pytest.fixture
@@ -128,6 +133,19 @@ def test_a_flipped_byte_of_the_checkpoint_is_found_by_verify(records: Records) -
     assert "checkpoint.safetensors" in records.verify(path.name)[0]
 
 
+def test_predictions_that_score_otherwise_than_noted_are_found(records: Records) -> None:
+    """A record whose hashes agree but whose metrics do not was not written by its own training."""
+    with records.begin(spec(), DATA, {}) as writer:
+        for number in (1, 2, 3):
+            line = {"epoch": number, "test": {"mae": 0.5, "corr": None}, "valid": {"mae": 0.0}}
+            writer.save_epoch({"w": np.zeros(1, np.float32)}, {}, line)
+        record = finish(writer)
+    problems = records.verify(record.run_id)
+    assert len(problems) == 2
+    assert "expected test mae 0.500000 as noted while training, got 0.000000" in problems[0]
+    assert "corr" in problems[1]
+
+
 def test_a_foreign_record_is_named_and_not_counted(records: Records) -> None:
     """A record copied under another id, or whose spec was edited with its hash, cannot pass for that run."""
     record = write(records)
@@ -168,7 +186,7 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(records: Records) -> Non
         assert state == {"epoch": 2}
         np.testing.assert_array_equal(arrays["w"], np.full((2, 2), 2))
         epoch(writer, 3)
-        record = writer.finish(predictions=said(), epochs={}, checkpoint={}, provenance={})
+        record = finish(writer)
     assert [line["epoch"] for line in record.history()] == [1, 2, 3]
     assert record.provenance["host"] == "b"
     assert [p["host"] for p in record.provenance["earlier"]] == ["a"]
@@ -284,7 +302,7 @@ def test_a_full_disk_is_one_sentence_and_loses_no_epoch(
             epoch(writer, 1)
             full["on"] = True
             epoch(writer, 2)
-            writer.finish(predictions=said(), epochs={}, checkpoint={}, provenance={})
+            finish(writer)
 
     with pytest.raises(RunError, match=r"No space left on device.*Free some space"):
         train()
@@ -294,8 +312,10 @@ def test_a_full_disk_is_one_sentence_and_loses_no_epoch(
     with records.begin(spec(), DATA, {}) as writer:
         found = writer.resume()
         assert found is not None
-        assert found[1]["epoch"] == (1 if target.startswith("resume") else 2)
-        writer.finish(predictions=said(), epochs={}, checkpoint={}, provenance={})
+        reached = found[1]["epoch"]
+        assert reached == (1 if target.startswith("resume") else 2)
+        epoch(writer, reached + 1)
+        finish(writer)
     assert records.verify(writer.run_id) == []
 
 

@@ -39,7 +39,7 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> Grid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell)]
-        rows.append((*line, ", ".join(str(1 + footnotes.index(note)) for note in row.notes)))
+        rows.append((*line, ", ".join(str(1 + i) for i in sorted(map(footnotes.index, row.notes)))))
     return Grid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
 
@@ -50,7 +50,6 @@ def details(block: ComparedBlock) -> Grid | None:
             row.row.label if cell is row.cells[0] else "",
             cell_name(cell),
             cell.printed.text,
-            row.n,
             measured(row, cell),
             interval(cell),
             NONE if cell.difference is None else signed(cell.difference, cell),
@@ -60,8 +59,8 @@ def details(block: ComparedBlock) -> Grid | None:
         if row.state == "measured"
         for cell in row.cells
     ]
-    headers = ("method", "metric", "printed", "n", "mean ± STD", "95 % interval", "difference", "p")
-    return Grid(block.title, headers, "llrrrrrr", tuple(rows)) if rows else None
+    headers = ("method", "metric", "printed", "mean ± STD", "95 % interval", "diff.", "p")
+    return Grid(block.title, headers, "llrrrrr", tuple(rows)) if rows else None
 
 
 def cell_name(cell: Cell) -> str:
@@ -98,7 +97,7 @@ def signed(value: float, cell: Cell) -> str:
 
 def p_value(p: float) -> str:
     """Return a p-value with three decimals."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def data_lines(table: ComparisonTable) -> list[str]:

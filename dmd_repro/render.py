@@ -10,14 +10,14 @@ from typing import Literal
 from dmd_repro.comparison import ComparisonTable
 from dmd_repro.layout import Grid, data_lines, details, overview, rule_lines
 from dmd_repro.render_latex import latex
-from dmd_repro.render_terminal import terminal
+from dmd_repro.render_terminal import WIDTH, terminal
 
 Format = Literal["terminal", "markdown", "latex", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "json")
 JSON_VERSION = 1
 
 
-def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bool = False, width: int = 110) -> str:
+def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
     """Return the tables in one format. `standalone` makes LaTeX a whole document; `width` is the terminal's."""
     if format_ == "json":
         document = {"version": JSON_VERSION, "tables": [table.to_json() for table in tables]}

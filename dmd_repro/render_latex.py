@@ -9,6 +9,7 @@ from dmd_repro.comparison import ComparedBlock, ComparisonTable
 from dmd_repro.layout import data_lines, details, overview, rule_lines
 from dmd_repro.published import COLUMNS
 
+PAGE = 62  # lines of tables that fit a page with the notes below
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -53,14 +54,19 @@ def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
 
 
 def _table(table: ComparisonTable) -> list[str]:
+    over, under = _overview(table), _details(table)
+    if len(over) + len(under) > PAGE:  # a float longer than the page would run out of it
+        return [*_float(table, over), *_float(table, [*under, *_notes(table)], ": the measured rows", "-details")]
+    return _float(table, [*over, *under, *_notes(table)])
+
+
+def _float(table: ComparisonTable, body: Sequence[str], title: str = "", label: str = "") -> list[str]:
     return [
         r"\begin{table}[!htbp]",
         r"\centering\small",
-        rf"\caption{{The paper's {escape(table.title)}}}",
-        rf"\label{{tab:dmd-{table.name}}}",
-        *_overview(table),
-        *_details(table),
-        *_notes(table),
+        rf"\caption{{The paper's {escape(table.title)}{title}}}",
+        rf"\label{{tab:dmd-{table.name}{label}}}",
+        *body,
         r"\end{table}",
         r"\clearpage",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,24 @@ from dmd_repro.layout import Grid, data_lines, details, overview, rule_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDTH = 100  # what the widest table needs
 
-def terminal(tables: Sequence[ComparisonTable], width: int) -> str:
+
+def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH) -> str:
     """Return the tables as plain text of at most `width` columns."""
     from rich.console import Console
 
     stream = io.StringIO()
     show(tables, Console(file=stream, width=width, no_color=True, highlight=False))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def terminal_console() -> Console:
+    """Return a console as wide as the terminal; into a pipe or a file, as wide as the tables like it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=WIDTH)
 
 
 def show(tables: Sequence[ComparisonTable], console: Console) -> None:
@@ -45,21 +56,24 @@ def _show(table: ComparisonTable, console: Console) -> None:
 
 def _grid(grid: Grid, console: Console, title: str | None = None) -> None:
     from rich import box
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header, side in zip(grid.headers, grid.align, strict=True):
         # "ACC7 printed" on two lines: the column is as wide as its numbers, not as its name
         name = Text(header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured"))
-        table.add_column(
-            name, justify="right" if side == "r" else "left", no_wrap=header != "notes", vertical="top", overflow="fold"
-        )
+        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
     for line in grid.rows:
         table.add_row(*(Text(text) for text in line))
     if title:
         console.print(Text(title, style="bold"))
-    console.print(table)
+    # In a narrow window a line may wrap, but no digit of a number may be cut off, as rich would.
+    shown = console.width
+    console.width = max(shown, Measurement.get(console, console.options.update(width=1000), table).maximum)
+    console.print(table, crop=False)
+    console.width = shown
 
 
 def _list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:

@@ -53,10 +53,8 @@ def report(
             write_atomic(output, render(tables, chosen, standalone=standalone))
         typer.echo(f"written: {output}", err=True)
     elif chosen == "terminal":
-        from rich.console import Console
+        from dmd_repro.render_terminal import show, terminal_console
 
-        from dmd_repro.render_terminal import show
-
-        show(tables, Console(highlight=False))
+        show(tables, terminal_console())
     else:
         typer.echo(render(tables, chosen, standalone=standalone), nl=False)

@@ -23,7 +23,7 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_file(shared: Path, tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def real_file(shared: Path, tmp_path_factory: pytest.TempPathFactory):
     """A function that unpacks one of the real files ("aligned" or "unaligned") and returns its path."""
     unpacked: dict[str, Path] = {}
 
@@ -51,7 +51,7 @@ def toy() -> Features:
     """A dozen clips of random, unaligned features with unequal steps: for shapes and speed, nothing to learn."""
     generator = np.random.Generator(np.random.PCG64(7))
 
-    def split(name: str, n: int):  # noqa: ANN202
+    def split(name: str, n: int):
         return feature_set(
             ids=[f"{name}$_${i}" for i in range(n)],
             language=generator.standard_normal((n, 8, 6), dtype=np.float32),

@@ -88,19 +88,20 @@ def list_(
         typer.echo(json.dumps(sets, indent=2))
         return
     if rows:
-        typer.echo(f"Feature sets in {store.root}")
+        typer.echo(f"Feature sets in {store.root}:")
         lines = [
             (
                 row["name"],
                 f"{row['dataset']} {'aligned' if row['aligned'] else 'unaligned'}",
                 " ".join(row["texts"]),
                 "/".join(str(n) for n in row["splits"].values()),
-                " ".join(f"{row['lengths'][m]}x{row['dims'].get(m, 'ids')}" for m in "lav"),
+                *(f"{row['lengths'][m]}x{row['dims'].get(m, 'ids')}" for m in "lav"),
                 "" if row["standing"] == "official" else row["standing"].upper(),
             )
             for row in rows
         ]
-        _print_table("", ("name", "setting", "text", "train/valid/test", "l a v (steps x width)", ""), lines)
+        _print_table("", ("name", "setting", "text", "train/valid/test", "l", "a", "v", ""), lines)
+        typer.echo("l, a, v: language, acoustic, visual, as steps x width")
     else:
         typer.echo(f"No feature set in {store.root} yet. Add one: dmd data import FILE")
     for row in damaged:
@@ -148,13 +149,13 @@ def _print_check(report: CheckReport) -> None:
                 split,
                 str(part.clips),
                 str(part.videos),
-                " ".join("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
+                *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
                 *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
             )
             for split, part in report.splits.items()
         ]
-        pads = (f"padding {m}" for m in report.splits["train"].padding)
-        head = ("split", "clips", "videos", "l a v (steps x width)", *pads)
+        pads = (f"{m} padding" for m in report.splits["train"].padding)
+        head = ("split", "clips", "videos", "l", "a", "v", *pads)
         _print_table(f"{report.name}: {report.dataset}, {report.standing}", head, rows)
         bins = list(report.splits["train"].histogram)
         rows = [
@@ -180,7 +181,7 @@ def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]])
 
     table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check"))
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -264,8 +264,8 @@ def _plain(value: Any, depth: int, seen: dict[int, Any]) -> Any:
         if value.value is None:
             raise _malformed("an array without content")
         return value.value
-    if isinstance(value, _Dtype | _Name):
-        raise _malformed("a type in place of a value")
+    if isinstance(value, _Dtype | _Name | set | frozenset):
+        raise _malformed(f"a {type(value).__name__.strip('_').lower()} in place of a value")
     if not isinstance(value, dict | list | tuple):
         return value
     if id(value) not in seen:  # shared parts once: a small pickle can describe a huge tree
@@ -273,6 +273,8 @@ def _plain(value: Any, depth: int, seen: dict[int, Any]) -> Any:
             raise _malformed("containers nested too deep")
         seen[id(value)] = None  # a container that holds itself
         if isinstance(value, dict):
+            if not all(isinstance(key, str | bytes | int) for key in value):
+                raise _malformed("a dict whose keys are no text")
             seen[id(value)] = {k: _plain(v, depth - 1, seen) for k, v in value.items()}
         else:
             seen[id(value)] = [_plain(v, depth - 1, seen) for v in value]

@@ -74,7 +74,8 @@ class DMD(nn.Module):
         self.config, self.stream = config, DropoutStream(seeds)
         self.on = {part: part not in mask.off for part in self.PARTS}
         d, s = config.d, len(seeds)
-        self.steps = {m: steps[m] - config.kernel(m) + 1 for m in MODALITIES}  # T', after convolution
+        # T', after convolution; a width that already is d is not convolved
+        self.steps = {m: steps[m] if dims[m] == d else steps[m] - config.kernel(m) + 1 for m in MODALITIES}
         shared: dict[str, Any] = {
             "embed_dropout": config.embed_dropout, "relu_dropout": config.relu_dropout,
             "res_dropout": config.res_dropout, "stream": self.stream,

@@ -1,0 +1,114 @@
+"""Initialisation, dropout and attention of the shared layers."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from dmd_repro.models.dmd import DMD
+from dmd_repro.models.dmd_config import PRESETS
+from dmd_repro.models.encoder import EncoderBank
+from dmd_repro.models.layers import Dropout, DropoutStream, initialise, named_slices
+
+
+@pytest.fixture(scope="module")
+def slices() -> dict[str, torch.Tensor]:
+    """Every parameter of a MOSI-sized DMD by the authors' name."""
+    model = DMD(PRESETS["mosi"], dims={"l": 300, "a": 5, "v": 20}, steps={"l": 50, "a": 50, "v": 50}, seeds=(5,))
+    return {name: p.detach()[0, e] for name, p, e in named_slices(model)}
+
+
+def bound_of(name: str, p: torch.Tensor, slices: dict[str, torch.Tensor]) -> float | None:
+    """Return the half-width of the uniform distribution the authors' code draws a parameter from; None: constant."""
+    encoder = any(part in name for part in ("self_attentions", "trans_"))
+    if encoder and name.endswith(("bias", "layer_norm.weight", "layer_norms.0.weight", "layer_norms.1.weight")):
+        return None
+    if encoder:  # xavier-uniform; the packed in_proj counts as ONE matrix of 3E x E
+        return sqrt(6 / (p.shape[0] + p.shape[1]))
+    weight = slices[name.removesuffix("bias").removesuffix("weight") + "weight"]
+    return 1 / sqrt(weight[0].numel())  # PyTorch's default for Linear and Conv1d, biases too
+
+
+def test_initial_parameters_follow_the_authors_distributions(slices: dict[str, torch.Tensor]) -> None:
+    """Protects: bounds and shape of each initial distribution (Kolmogorov-Smirnov), tensor by tensor."""
+    p_values = []
+    for name, p in slices.items():
+        bound = bound_of(name, p, slices)
+        if bound is None:
+            assert torch.all(p == (1.0 if name.endswith("weight") else 0.0)), name
+            continue
+        assert p.abs().max() <= bound, name
+        if p.numel() >= 50:
+            p_values.append(stats.kstest(p.flatten().numpy(), stats.uniform(-bound, 2 * bound).cdf).pvalue)
+    assert len(p_values) > 200
+    # independent tensors: their p-values are uniform themselves; a wrong bound would send them all to 0
+    assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+    assert min(p_values) > 1e-6
+
+
+def test_initial_parameters_are_drawn_apart(slices: dict[str, torch.Tensor]) -> None:
+    """Protects: no two tensors share a stream, or symmetric encoders would stay alike."""
+    a, b = (slices[f"dmd/trans_l_with_{m}.layers.0.fc1.weight"] for m in "av")
+    assert abs(np.corrcoef(a.flatten(), b.flatten())[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+def test_dropout_has_its_rate_and_is_independent(rate: float) -> None:
+    """Protects: the share dropped, the scale of what is kept, and no echo between the lanes of one 64-bit draw."""
+    stream = DropoutStream([3])
+    n = 400_000
+    keep = stream.keep((n,), rate, torch.ones(1))[0]
+    dropped = (keep == 0).double()
+    assert abs(dropped.mean() - rate) < 5 * sqrt(rate * (1 - rate) / n)
+    assert torch.all((keep == 0) | ((keep - 1 / (1 - rate)).abs() < 1e-6))
+    for lag in (1, 2, 3, 4):
+        assert abs(np.corrcoef(dropped[:-lag], dropped[lag:])[0, 1]) < 5 / sqrt(n)
+    again = stream.keep((n,), rate, torch.ones(1))[0]
+    assert abs(np.corrcoef(dropped, again == 0)[0, 1]) < 5 / sqrt(n)
+
+
+def test_dropout_rates_of_a_bank_stay_apart() -> None:
+    """Protects: in one draw for six encoders, each keeps its own rate, and rate 0 drops nothing."""
+    rates = torch.tensor([0.0, 0.2, 0.4]).view(1, 3, 1)
+    keep = DropoutStream([1]).keep((3, 100_000), rates, torch.ones(1))[0]
+    shares = (keep == 0).double().mean(1)
+    assert shares[0] == 0
+    assert torch.allclose(shares, torch.tensor([0.0, 0.2, 0.4], dtype=torch.float64), atol=0.008)
+
+
+def test_dropout_restarts_with_the_epoch_and_leaves_the_global_generator_alone() -> None:
+    """Protects: a resumed run draws what an uninterrupted one draws; nobody else's random numbers move."""
+    stream = DropoutStream([9])
+    layer = Dropout(0.5, stream).train()
+    before = torch.random.get_rng_state()
+    stream.restart(4, torch.device("cpu"))
+    first = layer(torch.ones(1, 2, 50))
+    layer(torch.ones(1, 2, 50))
+    stream.restart(4, torch.device("cpu"))
+    assert torch.equal(first, layer(torch.ones(1, 2, 50)))
+    stream.restart(5, torch.device("cpu"))
+    assert not torch.equal(first, layer(torch.ones(1, 2, 50)))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_bank_runs_unequal_lengths_as_each_encoder_alone() -> None:
+    """Protects: running encoders of equal lengths together, others apart, changes nothing but the speed."""
+    rates = dict.fromkeys(("embed_dropout", "relu_dropout", "res_dropout"), 0.0)
+    make = {"rates": [0.0] * 3, "stream": DropoutStream([0]), **rates}
+    names = ["p", "q", "r"]
+    bank = EncoderBank(names, 12, 3, 2, **make)
+    initialise(bank, (0,))
+    steps = [(6, 6), (4, 9), (6, 6)]
+    queries = [torch.randn(1, 2, t, 12, generator=torch.Generator().manual_seed(t)) for t, _ in steps]
+    sources = [torch.randn(1, 2, t, 12, generator=torch.Generator().manual_seed(10 + t)) for _, t in steps]
+    together = bank(queries, sources)
+    last = bank(queries, sources, last_only=True)
+    for e, name in enumerate(names):
+        alone = EncoderBank([name], 12, 3, 2, **(make | {"rates": [0.0]}))
+        initialise(alone, (0,))
+        assert torch.allclose(alone([queries[e]], [sources[e]])[0], together[e], atol=1e-6)
+        assert torch.allclose(together[e][:, :, -1], last[e], atol=1e-6), "the last step alone is the last of all steps"

@@ -80,10 +80,10 @@ def select_rows(table: PublishedTable, asked: Iterable[str]) -> tuple[Row, ...]:
         ]
         hits = hits or [row for row in table.rows if f"-{low}-" in f"-{row.key}-"]
         if not hits:
-            known = {row.key for row in table.rows} | {row.method for row in table.rows}
+            known = {row.key for row in table.rows} | {row.method.lower() for row in table.rows}
             raise SpecError.at(
                 f"--rows {name}", expected=f"a row of {table.name}", got="none of its keys or methods",
-                do=nearest(name, known),
+                do=nearest(low, known),
             )  # fmt: skip
         chosen |= {row.key: row for row in hits}
     return tuple(row for row in table.rows if row.key in chosen or not wanted)
@@ -249,9 +249,10 @@ def refuse_empty(grid: Grid) -> None:
     """Raise SpecError if no row of a plan can be run, offering the synthetic data."""
     if grid.jobs:
         return
-    reasons = dict.fromkeys(grid.plan.rows[key].reason or "" for key in grid.selected)
-    told = {row.reason for row in grid.table.rows}  # "not implemented" helps less than "import this file"
-    first = next((reason for reason in reasons if reason not in told), next(iter(reasons)))
+    rows = [row for row in grid.table.rows if row.key in grid.selected]
+    # "import this file" helps more than "not implemented here"
+    rows.sort(key=lambda row: row.recipe is None or row.recipe.model not in MODELS)
+    first = grid.plan.rows[rows[0].key].reason
     raise SpecError.at(
         f"{grid.table.name}", expected="at least one row that can be run", got=f"none ({first})",
         do=f"Import the data, or try the program on stand-in data: dmd reproduce {grid.table.name} --data synthetic",

@@ -1,0 +1,247 @@
+"""Planning and carrying out a table: every row gets its runs or its reason, and no run is lost or done twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from toy_store import put
+
+from dmd_repro import grid, training
+from dmd_repro.data.store import Store
+from dmd_repro.errors import DataError, RunError, SpecError
+from dmd_repro.estimate import most_seconds, seconds_per_epoch
+from dmd_repro.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows
+from dmd_repro.plans import save_plan
+from dmd_repro.published import load_table
+from dmd_repro.records import Records
+from dmd_repro.training import Execution
+from dmd_repro.workers import Event, run_jobs
+
+ALIGNED, STARRED, UNALIGNED = "mosi-aligned-glove-dmd", "mosi-aligned-bert-dmd", "mosi-unaligned-glove-dmd"
+QUICK = {"max_epochs": 2, "d": 4, "heads": 2, "layers": 1}
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Return an empty folder of records."""
+    return Records(tmp_path / "runs")
+
+
+def plan(records: Records, table: str = "table1", **options: object) -> Grid:
+    """Plan a table, on synthetic data and two seeds unless told otherwise."""
+    options = {"data": ("synthetic",), "seeds": (1111, 1112), "store": Store(records.root.parent / "data"), **options}
+    return expand(load_table(table), records=records, **options)  # type: ignore[arg-type]
+
+
+def quick(records: Records, **options: object) -> Grid:
+    """Plan two short runs of the aligned row."""
+    return plan(records, rows=(ALIGNED,), overrides=QUICK, **options)
+
+
+def test_each_row_takes_its_own_synthetic_variant(records: Records) -> None:
+    """`--data synthetic` runs every runnable row on features like those the row names, and says what differs."""
+    planned = plan(records)
+    rows = planned.plan.rows
+    names = {key: row.features["name"] for key, row in rows.items() if row.features}
+    assert names == {
+        ALIGNED: "synthetic-aligned-glove",
+        STARRED: "synthetic-aligned-hidden",
+        UNALIGNED: "synthetic-unaligned-glove",
+    }
+    assert rows[STARRED].notes == (HIDDEN_FOR_BERT,)
+    assert rows[ALIGNED].notes == ()
+    assert all(list(rows[key].runs) == [1111, 1112] for key in names)
+    assert len(planned.jobs) == len(planned.missing) == 6
+    assert set(rows) == {row.key for row in load_table("table1").rows}
+    assert all(row.reason for row in rows.values() if row.status == "skipped")
+
+
+def test_without_data_a_row_says_what_to_import(records: Records) -> None:
+    """Synthetic data is never chosen silently; the message holds the line to type."""
+    planned = plan(records, data=())
+    assert f"dmd data import FILE --name {ALIGNED[:18]} --dataset mosi" in (planned.plan.rows[ALIGNED].reason or "")
+    with pytest.raises(SpecError, match="dmd reproduce table1 --data synthetic") as error:
+        refuse_empty(planned)
+    assert "has not been imported" in str(error.value)
+
+
+def test_without_data_a_row_takes_the_set_it_names(records: Records) -> None:
+    """An imported set of the recipe's name needs no option."""
+    store = put(records.root.parent / "data", "mosi-aligned-glove")
+    planned = plan(records, data=(), store=store, overrides={"accumulate": 1})
+    assert planned.plan.rows[ALIGNED].status == "planned"
+    assert planned.plan.rows[UNALIGNED].status == "skipped"
+
+
+def test_a_feature_set_serves_only_the_rows_it_fits(records: Records) -> None:
+    """Setting, text and data set decide; hidden states stand in for a starred row, never for GloVe."""
+    store = put(records.root.parent / "data", "mine", texts=("hidden", "bert"))
+    planned = plan(records, data=("mine",), store=store, overrides={"accumulate": 1})
+    rows = planned.plan.rows
+    assert rows[STARRED].status == "planned"
+    assert HIDDEN_FOR_BERT in rows[STARRED].notes
+    assert "'mine' holds hidden and bert text, the row needs glove" in (rows[ALIGNED].reason or "")
+    assert "'mine' is aligned, the row is unaligned" in (rows[UNALIGNED].reason or "")
+    other = plan(records, table="table2", data=("mine",), store=store, overrides={"accumulate": 1})
+    assert not other.jobs
+    assert "'mine' is MOSI, the row is MOSEI" in (other.plan.rows["mosei-aligned-bert-dmd"].reason or "")
+
+
+def test_too_few_batches_is_the_rows_reason(records: Records) -> None:
+    """Under the authors' accumulation no step would be taken: the row says so, with the override."""
+    store = put(records.root.parent / "data", "mine")
+    reason = plan(records, data=("mine",), store=store).plan.rows[ALIGNED].reason or ""
+    assert "--set accumulate=1" in reason
+    changed = plan(records, data=("mine",), store=store, overrides={"accumulate": 1}).plan.rows[ALIGNED]
+    assert changed.overrides == {"accumulate": 1}
+    assert changed.notes == ("settings changed: accumulate=1",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ((ALIGNED,), {ALIGNED}),
+        (("dmd",), {ALIGNED, STARRED, UNALIGNED}),
+        (("DMD*",), {STARRED}),
+        (("aligned-glove-dmd",), {ALIGNED}),
+        ((f"{ALIGNED},{STARRED}",), {ALIGNED, STARRED}),
+    ],
+)
+def test_rows_can_be_named_as_a_user_would(asked: tuple[str, ...], expected: set[str]) -> None:
+    """A key, a method as printed, or words of a key; `aligned` does not mean `unaligned`."""
+    table = load_table("table1")
+    assert {row.key for row in select_rows(table, asked) if row.method == "DMD"} == expected
+
+
+def test_misspelt_names_are_the_users_to_mend(records: Records) -> None:
+    """A typing error is one message, not a reason under every row."""
+    with pytest.raises(SpecError, match="Did you mean"):
+        plan(records, rows=("mosi-aligned-glove-dmdd",))
+    with pytest.raises(SpecError, match="Did you mean 'max_epochs'"):
+        plan(records, overrides={"max_epoch": "3"})
+    with pytest.raises(DataError, match="synthetic"):
+        plan(records, data=("sinthetic",))
+
+
+def test_equal_specs_are_one_run(records: Records) -> None:
+    """Rows of two data sets on the same stand-in, and rows of two tables, share their runs."""
+    first = plan(records, table="table3")
+    uses = sum(len(row.runs) for row in first.plan.rows.values())
+    assert len(first.jobs) == uses / 2  # the MOSI and the MOSEI half
+    assert all(len(job.rows) == 2 for job in first.jobs)
+    assert set(plan(records).plan.rows[UNALIGNED].runs.values()) < {job.run_id for job in first.jobs}
+
+
+def test_rows_outside_the_filter_keep_their_plan(records: Records) -> None:
+    """`--rows` narrows the work, not the table."""
+    before = quick(records)
+    save_plan(records.root, before.plan)
+    after = plan(records, rows=(STARRED,), overrides=QUICK)
+    assert after.plan.rows[ALIGNED] == before.plan.rows[ALIGNED]
+    assert after.plan.rows[UNALIGNED].reason == grid.NOT_ASKED
+    assert {key for job in after.jobs for key in job.rows} == {STARRED}
+
+
+def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are timed only for a configuration that was never run; the bound is every run to its last epoch."""
+    planned, store, timed = quick(records), Store(records.root.parent / "data"), []
+    each = seconds_per_epoch(planned.jobs, records, store, Execution(), timed.append)
+    assert len(timed) == len(each) == 1
+    assert most_seconds(planned.jobs, each) == pytest.approx(2 * 2 * next(iter(each.values())))
+    run_jobs(planned.jobs[:1], records, store, execution=Execution())
+    monkeypatch.setattr(training, "seconds_per_epoch", None)
+    assert len(seconds_per_epoch(planned.jobs, records, store, Execution())) == 1
+
+
+def test_processes_and_one_process_give_the_same_bits(records: Records, tmp_path: Path) -> None:
+    """`--jobs` is a matter of time only."""
+    planned, store, side = quick(records), Store(tmp_path / "data"), Records(tmp_path / "side")
+    kinds = []
+    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=lambda e: kinds.append(e.kind)) == []
+    assert kinds == ["started", "epoch", "epoch", "finished"] * 2
+    assert run_jobs(planned.jobs, side, store, execution=Execution(), workers=2) == []
+    for job in planned.jobs:
+        for name in ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors"):
+            assert (records.root / job.run_id / name).read_bytes() == (side.root / job.run_id / name).read_bytes()
+    assert quick(records).missing == ()
+
+
+def test_a_run_that_raises_is_recorded_and_the_others_go_on(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bad seed costs one seed; its traceback is kept, and the next attempt can succeed."""
+    planned, store, real, events = quick(records), Store(records.root.parent / "data"), training.fit, []
+
+    def broken(spec, *arguments, **options):
+        if spec.seed == 1111:
+            raise ZeroDivisionError("seed 1111")
+        return real(spec, *arguments, **options)
+
+    monkeypatch.setattr(training, "fit", broken)
+    bad, good = planned.jobs
+    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=events.append) == [bad.run_id]
+    assert records.status(bad.run_id) == "failed"
+    assert records.status(good.run_id) == "done"
+    assert "seed 1111" in (records.failure(bad.run_id) or "")
+    assert [e.message for e in events if e.kind == "failed"] == ["ZeroDivisionError: seed 1111"]
+    monkeypatch.setattr(training, "fit", real)
+    assert run_jobs(quick(records).missing, records, store, execution=Execution()) == []
+
+
+def test_a_disk_that_refuses_stops_everything(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is one sentence, not a FAILED record per run."""
+
+    def full(*_, **__):
+        raise RunError("disk: full.")
+
+    monkeypatch.setattr(training, "fit", full)
+    with pytest.raises(RunError, match="disk"):
+        run_jobs(quick(records).jobs, records, Store(records.root.parent / "data"), execution=Execution())
+    assert records.run_ids() == []
+
+
+def test_a_run_someone_else_trains_is_waited_for(records: Records) -> None:
+    """Two `dmd reproduce` on one folder share the work instead of failing."""
+    planned, store, kinds = quick(records, seeds=(1111,)), Store(records.root.parent / "data"), []
+    job = planned.jobs[0]
+    writer = records.begin(job.spec, job.stamp, {})
+    held = threading.Event()
+
+    def hold() -> None:
+        with writer:
+            held.set()
+            time.sleep(1.0)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=lambda e: kinds.append(e.kind)) == []
+    other.join()
+    assert "waiting" in kinds
+    assert kinds[-1] == "finished"
+
+
+def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) -> None:
+    """A process killed for its memory is reported, the others go on, and its run is resumed later."""
+    planned, store = quick(records, seeds=(1, 2, 3)), Store(tmp_path / "data")
+    killed, messages = [], []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "epoch" and not killed:
+            victim = multiprocessing.active_children()[0]
+            killed.append(victim.pid)
+            os.kill(victim.pid or 0, signal.SIGKILL)
+        if event.kind == "failed":
+            messages.append(event.message)
+
+    failed = run_jobs(planned.jobs, records, store, execution=Execution(), workers=2, on_event=on_event)
+    assert len(failed) == 1
+    assert "SIGKILL" in messages[0]
+    assert sum(records.status(job.run_id) == "done" for job in planned.jobs) == 2
+    again = quick(records, seeds=(1, 2, 3)).missing
+    assert [job.run_id for job in again] == failed
+    assert run_jobs(again, records, store, execution=Execution()) == []

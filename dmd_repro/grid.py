@@ -249,10 +249,13 @@ def refuse_empty(grid: Grid) -> None:
     """Raise SpecError if no row of a plan can be run, offering the synthetic data."""
     if grid.jobs:
         return
-    rows = [row for row in grid.table.rows if row.key in grid.selected]
-    # "import this file" helps more than "not implemented here"
-    rows.sort(key=lambda row: row.recipe is None or row.recipe.model not in MODELS)
-    first = grid.plan.rows[rows[0].key].reason
+    reasons = {row.key: grid.plan.rows[row.key].reason or "" for row in grid.table.rows if row.key in grid.selected}
+
+    def helps(row: Row) -> tuple[bool, bool]:
+        """Sort first what the user can mend with an option, then what needs another file, then what is not built."""
+        return row.recipe is None or row.recipe.model not in MODELS, not reasons[row.key].startswith("cannot be run")
+
+    first = reasons[min((row for row in grid.table.rows if row.key in reasons), key=helps).key]
     raise SpecError.at(
         f"{grid.table.name}", expected="at least one row that can be run", got=f"none ({first})",
         do=f"Import the data, or try the program on stand-in data: dmd reproduce {grid.table.name} --data synthetic",

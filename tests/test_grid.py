@@ -98,6 +98,8 @@ def test_too_few_batches_is_the_rows_reason(records: Records) -> None:
     store = put(records.root.parent / "data", "mine")
     reason = plan(records, data=("mine",), store=store).plan.rows[ALIGNED].reason or ""
     assert "--set accumulate=1" in reason
+    with pytest.raises(SpecError, match="--set accumulate=1"):  # the one reason the user can mend, not "not built yet"
+        refuse_empty(plan(records, data=("mine",), store=store))
     changed = plan(records, data=("mine",), store=store, overrides={"accumulate": 1}).plan.rows[ALIGNED]
     assert changed.overrides == {"accumulate": 1}
     assert changed.notes == ("settings changed: accumulate=1",)

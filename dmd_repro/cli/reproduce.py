@@ -176,5 +176,6 @@ def _print_rows(planned: Grid, console: Console) -> None:
         console.print(f"  {key:{width}}  {what:18}  {label}{notes}", markup=False)
     labels = {row.key: row.label for row in planned.table.rows}
     for reason, keys in reasons.items():
-        methods = ", ".join(dict.fromkeys(labels[key] for key in keys))
-        console.print(f"  not run ({len(keys)} rows): {methods}: {reason}", markup=False)
+        methods = dict.fromkeys(labels[key] for key in keys)
+        who = ", ".join(keys) if len(keys) < 4 else f"{len(keys)} rows ({', '.join(methods)})"
+        console.print(f"  not run: {who}: {reason}", markup=False)

@@ -1,0 +1,43 @@
+"""Tests, lint, types and the demonstration, in the environment nox itself runs in (torch is installed once)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types of the package."""
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, on two processes; arguments after -- go to pytest."""
+    # one thread a process: faster than threads that fight over two cores, and how runs are trained
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job on embedded synthetic data: train, then print the table in each format."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = ("--runs-dir", folder)
+        session.run("dmd", "reproduce", "table1", "--seeds", "2", "--data", "synthetic", *here)
+        session.run("dmd", "report", "table1", "--format", "markdown", *here)
+        session.run("dmd", "report", "table1", "--format", "latex", "--standalone", *here, "-o", f"{folder}/table1.tex")
+        session.log(f"{len((Path(folder) / 'table1.tex').read_text().splitlines())} lines of LaTeX")

@@ -10,6 +10,7 @@ import os
 import pickle
 import pickletools
 import subprocess
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from toy_files import mmsa, save
 
-from dmd_repro.data import unpickle
+from dmd_repro.data.builders import Array, Builders, Dtype, Refused
 from dmd_repro.data.unpickle import load_pickle
 from dmd_repro.errors import DataError
 
@@ -65,7 +66,8 @@ def test_a_planted_call_is_refused_by_name_and_never_runs(tmp_path, protocol):
     [
         "builtins.eval", "builtins.exec", "builtins.getattr", "builtins.print", "builtins.dict", "os.system",
         "subprocess.Popen", "numpy.load", "numpy.core.multiarray.fromfile", "numpy.testing.measure",
-        "operator.attrgetter", "pathlib.Path", "codecs.encode", "_codecs.decode", "collections.defaultdict", "pandas.DataFrame",
+        "operator.attrgetter", "pathlib.Path", "codecs.encode", "_codecs.decode", "collections.defaultdict",
+        "pandas.DataFrame",
         "torch._utils._rebuild_tensor_v2", "numpy.dtype.__reduce__", "dmd_repro.data.unpickle.load_pickle",
     ],
 )  # fmt: skip
@@ -89,7 +91,7 @@ def test_every_name_off_the_list_is_refused(tmp_path, name, spelling):
 
 def test_no_builder_reaches_a_real_function():
     """The allowed names stand for our builders, on which a pickle can set nothing."""
-    for allowed in unpickle._ALLOWED.values():
+    for allowed in Builders(1000).names.values():
         assert not isinstance(allowed, type)
         for attribute in ("__call__", "__setstate__", "__defaults__", "x"):
             with pytest.raises(AttributeError):
@@ -271,9 +273,9 @@ def test_both_generations_of_numpy_and_python_2_are_read(tmp_path):
 )  # fmt: skip
 def test_an_array_whose_sizes_lie_is_refused(tmp_path, state):
     """Shape and bytes must agree before anything is built, so a small file cannot claim a huge array."""
-    dtype = unpickle._Dtype("f4")
-    with pytest.raises(unpickle._Refused):
-        unpickle._Array().__setstate__(eval(state, {"dtype": dtype}))
+    dtype = Dtype("f4")
+    with pytest.raises(Refused):
+        Array(Builders(1000)).__setstate__(eval(state, {"dtype": dtype}))
 
 
 def test_shared_and_nested_parts_do_not_blow_up(tmp_path):
@@ -284,3 +286,32 @@ def test_shared_and_nested_parts_do_not_blow_up(tmp_path):
     assert load_pickle(save(tmp_path / "wide.pkl", wide)) is not None
     (tmp_path / "deep.pkl").write_bytes(b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b".")
     assert "nested too deep" in refused(tmp_path / "deep.pkl")
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"\x80\x02]r\xff\xff\xff\x7f.", "memo number 2147483647"),
+        (b"(lp99999999\n.", "memo number 99999999"),
+        (b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", "truncated"),
+        (b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f]\x94.", "truncated"),
+        (b"\x80\x04B\xff\xff\xff\xffabc.", "truncated"),
+        (b"\x80\x04\x8b\xff\xff\xff\x7fabc.", "truncated"),
+    ],
+)
+def test_a_claim_that_cannot_be_costs_no_memory(tmp_path, body, word):
+    """Five bytes can make Python's own reader reserve gigabytes: such claims are refused before it starts."""
+    (tmp_path / "x.pkl").write_bytes(body)
+    tracemalloc.start()
+    assert word in refused(tmp_path / "x.pkl")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_pickle_that_copies_itself_again_and_again_is_stopped(tmp_path):
+    """A megabyte of text encoded ten thousand times would be ten gigabytes."""
+    text = b"X" + (1_000_000).to_bytes(4, "little") + b"a" * 1_000_000
+    call = b"(h\x00X\x06\x00\x00\x00latin1tR"
+    body = b"\x80\x02" + text + b"q\x000c_codecs\nencode\nq\x010](" + (b"h\x01" + call) * 10_000 + b"e."
+    (tmp_path / "x.pkl").write_bytes(body)
+    assert "many times its size" in refused(tmp_path / "x.pkl")

@@ -89,3 +89,27 @@ def one_sample_t(values: Sequence[float], expected: float) -> TTest | None:
         return None
     t = (mean - expected) / (std / math.sqrt(len(values)))
     return TTest(t, len(values) - 1, t_two_sided(t, len(values) - 1))
+
+
+def prediction_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
+    """Return the t interval that holds the value of ONE more run at `level`; None for n < 2 or equal values."""
+    if len(values) < 2:
+        return None
+    mean, std = mean_and_std(values)
+    if std == 0:
+        return None
+    half = t_quantile(0.5 + level / 2, len(values) - 1) * std * math.sqrt(1 + 1 / len(values))
+    return mean - half, mean + half
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values, in the order given: rejecting those <= alpha keeps the family's error <= alpha.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979), in the adjusted form.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted

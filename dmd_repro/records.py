@@ -16,7 +16,7 @@ import numpy as np
 
 from dmd_repro.disk import sentences
 from dmd_repro.errors import DmdError, RunError, nearest
-from dmd_repro.run_record import (
+from dmd_repro.records_run import (
     CHECKPOINT,
     PREDICTED_SPLITS,
     RECORD_FILES,
@@ -26,7 +26,7 @@ from dmd_repro.run_record import (
     read_json,
     sha256_file,
 )
-from dmd_repro.run_writer import RunBusy, RunWriter
+from dmd_repro.records_writer import RunBusy, RunWriter
 from dmd_repro.spec import RunSpec
 
 if TYPE_CHECKING:

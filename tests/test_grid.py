@@ -15,13 +15,13 @@ from toy_store import put
 from dmd_repro import grid, training
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, RunError, SpecError
-from dmd_repro.estimate import most_seconds, seconds_per_epoch
 from dmd_repro.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows
+from dmd_repro.grid_estimate import most_seconds, seconds_per_epoch
+from dmd_repro.grid_workers import Event, run_jobs
 from dmd_repro.plans import save_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Records
 from dmd_repro.training import Execution
-from dmd_repro.workers import Event, run_jobs
 
 ALIGNED, STARRED, UNALIGNED = "mosi-aligned-glove-dmd", "mosi-aligned-bert-dmd", "mosi-unaligned-glove-dmd"
 QUICK = {"max_epochs": 2, "d": 4, "heads": 2, "layers": 1}

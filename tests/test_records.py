@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmd_repro import disk, run_writer
+from dmd_repro import disk, records_writer
 from dmd_repro.errors import RunError
 from dmd_repro.records import SCAN_COLUMNS, DataStamp, Predictions, Records, RunBusy, RunRecord
 from dmd_repro.spec import RunSpec, run_id
@@ -39,12 +39,12 @@ def said(shift: float = 0.0) -> dict[str, Predictions]:
     }
 
 
-def epoch(writer: run_writer.RunWriter, number: int) -> None:
+def epoch(writer: records_writer.RunWriter, number: int) -> None:
     """Save one epoch."""
     writer.save_epoch({"w": np.full((2, 2), number, np.float32)}, {"epoch": number}, {"epoch": number, "loss": 0.5})
 
 
-def finish(writer: run_writer.RunWriter) -> RunRecord:
+def finish(writer: records_writer.RunWriter) -> RunRecord:
     """Finish a run whose second epoch is the selected one."""
     curves = {split: np.stack([p.y_pred] * E) for split, p in said().items()}
     return writer.finish(
@@ -157,7 +157,7 @@ def test_a_foreign_record_is_named_and_not_counted(records: Records) -> None:
     edited["spec"]["seed"] = 99
     (record.path / "spec.json").write_text(json.dumps(edited))
     done = json.loads((record.path / "DONE").read_text())
-    done["spec.json"] = run_writer.sha256_file(record.path / "spec.json")
+    done["spec.json"] = records_writer.sha256_file(record.path / "spec.json")
     (record.path / "DONE").write_text(json.dumps(done))
     assert records.get(record.run_id) is None
 
@@ -294,7 +294,7 @@ def test_a_full_disk_is_one_sentence_and_loses_no_epoch(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         real(path, content)
 
-    monkeypatch.setattr(run_writer, "write_atomic", refuse)
+    monkeypatch.setattr(records_writer, "write_atomic", refuse)
     writer = records.begin(spec(), DATA, {})
 
     def train() -> None:

@@ -12,9 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from dmd_repro.grid import Job
+    from dmd_repro.grid_workers import Event
     from dmd_repro.records import Records, RunRecord
     from dmd_repro.training import EpochReport
-    from dmd_repro.workers import Event
 
 SHOWN = ("acc2_non0", "mae", "corr")  # what a line about a finished run says of the test split
 

@@ -50,13 +50,13 @@ def reproduce(
     from dmd_repro.cli.progress import Work, duration
     from dmd_repro.compare import compare
     from dmd_repro.data.store import Store
-    from dmd_repro.estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.grid_estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.grid_workers import run_jobs
     from dmd_repro.plans import save_plan
     from dmd_repro.published import load_table
     from dmd_repro.records import Records
     from dmd_repro.render_terminal import show, terminal_console
     from dmd_repro.training import Execution
-    from dmd_repro.workers import run_jobs
 
     published, chosen = load_table(table), parse_seeds(seeds)
     execution = Execution(device=device, threads=threads)

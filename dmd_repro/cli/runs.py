@@ -93,7 +93,7 @@ def show_run(
     import json
 
     from dmd_repro.cli.train import metric_lines, result
-    from dmd_repro.run_record import RunRecord
+    from dmd_repro.records_run import RunRecord
 
     records = _records(runs)
     name = records.find(run)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.disk import fsync_folder, sentences, write_atomic
 from dmd_repro.errors import RunError
-from dmd_repro.run_record import (
+from dmd_repro.records_run import (
     CHECKPOINT,
     DataStamp,
     Predictions,

@@ -22,7 +22,10 @@ from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.metrics import METRICS
 from dmd_repro.models.base import Batch, EmotionModel, TrainConfig
-from dmd_repro.models.layers import DropoutStream, named_slices
+from dmd_repro.models.bert import Bert
+from dmd_repro.models.bert_text import WithBert
+from dmd_repro.models.layers import DropoutStream
+from dmd_repro.models.state import read_weights
 from dmd_repro.registry import load_model
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import RunSpec
@@ -31,12 +34,13 @@ EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
 EVALUATED = ("valid", "test")
 
 
-def build(spec: RunSpec, features: Features, device: torch.device) -> EmotionModel:
-    """Construct the model of a spec with its own initial parameters, on the device."""
+def build(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None = None) -> EmotionModel:
+    """Construct the model of a spec with its own initial parameters, on the device; before it, a BERT to be trained."""
     cls = load_model(spec.model)
     config = cls.CONFIG.from_dict(spec.config)
-    model = cls(config, dims=features.dims, steps=features.steps, mask=spec.mask, seeds=(spec.seed,))
-    return model.to(device)
+    dims = features.dims if bert is None else {**features.dims, "l": bert.width}
+    model = cls(config, dims=dims, steps=features.steps, mask=spec.mask, seeds=(spec.seed,))
+    return (model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value]
 
 
 def gather(split: FeatureSet, order: NDArray[np.int64], device: torch.device) -> Batch:
@@ -84,9 +88,11 @@ class Progress:
 class Loop:
     """The state of one training and its three moves: an epoch, save, restore."""
 
-    def __init__(self, spec: RunSpec, features: Features, device: torch.device) -> None:
+    def __init__(
+        self, spec: RunSpec, features: Features, device: torch.device, bert: Bert | None = None
+    ) -> None:
         self.spec, self.features, self.device = spec, features, device
-        self.model = build(spec, features, device)
+        self.model = build(spec, features, device, bert)
         self.module: nn.Module = self.model  # type: ignore[assignment]
         self.config: TrainConfig = load_model(spec.model).CONFIG.from_dict(spec.config)
         c = self.config
@@ -149,7 +155,7 @@ class Loop:
         self.plateau.step(loss)
         if loss <= at.best_loss - 1e-6 or not at.best:  # MMSA's comparison: a tie keeps the earlier epoch
             at.best_epoch, at.best_loss = at.epoch, loss if math.isfinite(loss) else math.inf
-            at.best = {f"weights/{n}": p.detach()[0, e].cpu().numpy().copy() for n, p, e in named_slices(self.module)}
+            at.best = {f"weights/{n}": x for n, x in read_weights(self.module, self.spec.model).items()}
             at.best |= {f"{s}/{name}": x for s in EVALUATED for name, x in said[s].items()}
         at.stopped = at.epoch - at.best_epoch >= self.config.early_stop or at.epoch >= self.config.max_epochs
         seconds = time.perf_counter() - started

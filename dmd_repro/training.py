@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dmd_repro.models.base import TrainConfig
 from dmd_repro.records import DataStamp, Predictions, Records, RunRecord
 from dmd_repro.registry import load_model
 from dmd_repro.spec import AblationMask, RunSpec, Scalar
+from dmd_repro.training_text import prepare, with_bert
 
 TRAINING_VERSION = 1
 
@@ -31,6 +32,12 @@ class Execution:
     device: str = "cpu"
     threads: int = 1
     deterministic: bool = True
+    bert: str = ""  # where the BERT lies that a spec names by its weights: a folder or a hub name
+    cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
+
+    def facts(self) -> dict[str, Any]:
+        """Return what of it can move a bit of a result."""
+        return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
 
     def prepare(self) -> torch.device:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""
@@ -68,6 +75,7 @@ def resolve_spec(
     protocol: str = "official",
     mask: AblationMask = AblationMask(),
     overrides: Mapping[str, str | Scalar] | None = None,
+    bert: str = "",
 ) -> RunSpec:
     """Return the spec of a run with every hyper-parameter resolved: preset of the data set, then the overrides.
 
@@ -83,15 +91,16 @@ def resolve_spec(
             do=nearest(protocol, cls.PROTOCOLS),
         )
     mask.check(model, cls.PARTS)
-    if features.text not in cls.INPUTS.texts or (cls.INPUTS.aligned_only and not features.aligned):
+    if features.text not in cls.INPUTS.readable or (cls.INPUTS.aligned_only and not features.aligned):
         raise SpecError.at(
             f"model '{model}' on {features.name}",
-            expected=f"{'aligned ' if cls.INPUTS.aligned_only else ''}{' or '.join(cls.INPUTS.texts)} text",
+            expected=f"{'aligned ' if cls.INPUTS.aligned_only else ''}{' or '.join(cls.INPUTS.readable)} text",
             got=f"{'aligned' if features.aligned else 'unaligned'} {features.text} text",
             do="Choose another feature set, or --text",
         )
     config: TrainConfig = cls.preset(features.dataset, aligned=features.aligned, protocol=protocol)
     config = config.with_overrides(overrides or {})
+    config = with_bert(config, features.text, bert, overrides or {})
     _check_loop(config, len(features.splits["train"]))
     return RunSpec(
         model=model,
@@ -134,9 +143,10 @@ def fit(
     """
     device = execution.prepare()
     stamp = DataStamp.of(features)
-    facts = {**provenance.collect(), "execution": {**asdict(execution), "stack": 1, "torch": torch.__version__}}
+    facts = {**provenance.collect(), "execution": {**execution.facts(), "stack": 1, "torch": torch.__version__}}
+    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
     with records.begin(spec, stamp, facts) as writer:
-        loop = Loop(spec, features, device)
+        loop = Loop(spec, features, device, bert)
         if (found := writer.resume()) is not None:
             loop.restore(*found)
         at = loop.at
@@ -167,7 +177,8 @@ def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str)
 def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -> float:
     """Time a few real batches and return the estimated seconds of one epoch; the run itself is not touched."""
     device = execution.prepare()
-    loop = Loop(spec, features, device)
+    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
+    loop = Loop(spec, features, device, bert)
     size, sizes = loop.config.batch_size, features.sizes
     order = np.arange(min(2 * size, sizes["train"]), dtype=np.int64)
     loop.train_batches(order[:size])  # the first batch pays for caches and code that is loaded late

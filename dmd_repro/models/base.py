@@ -38,6 +38,11 @@ class InputNeeds:
     aligned_only: bool = False
     texts: tuple[str, ...] = ("glove", "hidden")
 
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Every kind of text that can reach it: token ids too, where hidden states do, by way of a BERT."""
+        return (*self.texts, "bert") if "hidden" in self.texts and "bert" not in self.texts else self.texts
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -55,6 +60,8 @@ class TrainConfig:
     early_stop: int = 10  # epochs without a better validation loss
     max_epochs: int = 200
     selection_digits: int = 4  # the validation loss is rounded to this many digits before it is compared
+    bert: str = ""  # the BERT that reads token ids, by the digest of its weights; "": the text is not token ids
+    bert_finetune: bool = True  # trained with the model, as the authors do; false: frozen, each clip encoded once
 
     def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
         """Return a copy with `--set name=value` applied, each value read as the field's own type.

@@ -1,0 +1,58 @@
+"""A model's weights by the authors' names, out of it and back into it: what checkpoints and exports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dmd_repro.errors import DataError
+from dmd_repro.models.bert_text import BertText
+from dmd_repro.models.layers import named_slices
+
+BERT_PREFIX = "text_model.model."  # behind the system's own prefix: dmd/text_model.model.embeddings...
+
+
+def read_weights(module: nn.Module, system: str) -> dict[str, NDArray[Any]]:
+    """Return the weights of the first stacked seed by name; of a BERT only what training moved."""
+    found = {name: p.detach()[0, e].cpu().numpy().copy() for name, p, e in named_slices(module)}
+    for part in module.modules():
+        if isinstance(part, BertText):
+            found |= {f"{system}/{BERT_PREFIX}{name}": value for name, value in part.changed().items()}
+    return found
+
+
+def write_weights(module: nn.Module, values: Mapping[str, NDArray[Any]], system: str, where: str) -> None:
+    """Copy weights by name into a model of one seed; names and shapes must be exactly the model's.
+
+    Raises DataError naming the file (`where`) and every missing or unknown name, or the first of another shape.
+    """
+    slices = {name: (p, e) for name, p, e in named_slices(module)}
+    bert = {k: v for k, v in values.items() if k.startswith(f"{system}/{BERT_PREFIX}")}
+    texts = [part for part in module.modules() if isinstance(part, BertText)]
+    refuse_names(where, set(slices), set(values) - (set(bert) if texts else set()))
+    with torch.no_grad():
+        for name, (p, e) in slices.items():
+            if tuple(values[name].shape) != tuple(p.shape[2:]):
+                raise DataError.at(
+                    f"{where}, {name}", expected=f"shape {tuple(p.shape[2:])}", got=str(tuple(values[name].shape)),
+                    do="Choose the data and settings it was trained with",
+                )  # fmt: skip
+            p[:, e].copy_(torch.as_tensor(values[name]))
+    for part in texts:
+        part.restore({k.removeprefix(f"{system}/{BERT_PREFIX}"): v for k, v in bert.items()})
+
+
+def refuse_names(where: str, wanted: set[str], got: set[str]) -> None:
+    """Raise DataError listing the names that are missing and those that are unknown, if there are any."""
+    missing, unknown = sorted(wanted - got), sorted(got - wanted)
+    if missing or unknown:
+        told = [f"{len(names)} {what} ({', '.join(names)})" for what, names in
+                (("missing", missing), ("unknown", unknown)) if names]  # fmt: skip
+        raise DataError.at(
+            where, expected=f"the {len(wanted)} names of the model", got=" and ".join(told),
+            do="Check which model wrote this file",
+        )  # fmt: skip

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dmd_repro.comparison import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.compare_runs import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
+from dmd_repro.compare_types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 from dmd_repro.errors import RunError, nearest
-from dmd_repro.measured import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
 from dmd_repro.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.published import Block, Printed, PublishedTable, Row, load_table
 from dmd_repro.records import Records

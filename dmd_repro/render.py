@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from dmd_repro.comparison import ComparisonTable
-from dmd_repro.layout import Grid, data_lines, details, overview, rule_lines
+from dmd_repro.compare_types import ComparisonTable
 from dmd_repro.render_latex import latex
+from dmd_repro.render_layout import Grid, data_lines, details, overview, rule_lines
 from dmd_repro.render_terminal import WIDTH, terminal
 
 Format = Literal["terminal", "markdown", "latex", "json"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from dmd_repro.comparison import ComparedBlock, ComparisonTable
-from dmd_repro.layout import data_lines, details, overview, rule_lines
+from dmd_repro.compare_types import ComparedBlock, ComparisonTable
 from dmd_repro.published import COLUMNS
+from dmd_repro.render_layout import data_lines, details, overview, rule_lines
 
 PAGE = 62  # lines of tables that fit a page with the notes below
 _ESCAPES = {

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmd_repro.comparison import ComparisonTable
-from dmd_repro.layout import Grid, data_lines, details, overview, rule_lines
+from dmd_repro.compare_types import ComparisonTable
+from dmd_repro.render_layout import Grid, data_lines, details, overview, rule_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmd_repro.comparison import RULE, Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.compare_types import RULE, Cell, ComparedBlock, ComparedRow, ComparisonTable
 from dmd_repro.published import COLUMNS
 
 NONE = "—"

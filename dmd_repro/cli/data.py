@@ -23,7 +23,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A .pkl of the MMSA or the MulT family.", show_default=False)],
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What to call it [default: <dataset>-<aligned|unaligned>-<glove|hidden>]."),
+        typer.Option("--name", help="What to call it (else <dataset>-<aligned|unaligned>-<glove|hidden>)."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="mosi or mosei; left out, the file's sizes and widths tell.")

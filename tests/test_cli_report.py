@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,14 +39,13 @@ def runs(tmp_path: Path) -> Path:
 
 def test_a_report_is_quick_and_without_torch(runs: Path) -> None:
     """Under two seconds with runs and tests to compute, and the audit wing never imports torch."""
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = _report("table1", cwd=runs)
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.strip() == "False"
-    assert min(times) < 2
+    start = os.times()
+    done = _report("table1", cwd=runs)
+    end = os.times()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "False"
+    # processor time, not the clock: on a machine busy with other tests the clock measures those
+    assert (end.children_user + end.children_system) - (start.children_user + start.children_system) < 2
     assert "2/2" in done.stdout
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,13 +63,26 @@ def evaluate(model: nn.Module, split: FeatureSet, device: torch.device) -> dict[
     return {name: torch.cat(values).float().cpu().numpy() for name, values in collected.items()}
 
 
-def batch_mean_loss(error: NDArray[np.float32], order: NDArray[np.int64], config: TrainConfig) -> float:
-    """Return the authors' validation loss: mean over batches of the mean absolute error, rounded.
+def selection_loss(error: NDArray[np.float32], order: NDArray[np.int64], config: TrainConfig) -> float:
+    """Return the validation loss an epoch is selected by: the mean absolute error over clips, or over batches of them.
 
-    Their loader shuffles validation clips too, so which clips share the last, smaller batch is part of it.
+    DMD's loader shuffles validation clips too, so which clips share the last, smaller batch is part of its mean.
     """
-    means = [float(error[order[piece]].mean(dtype=np.float64)) for piece in batch_slices(len(order), config.batch_size)]
+    size = config.batch_size if config.selection_mean == "batches" else len(order)
+    means = [float(error[order[piece]].mean(dtype=np.float64)) for piece in batch_slices(len(order), size)]
     return round(float(np.mean(means)), config.selection_digits)
+
+
+def clip_norm_(parameters: Sequence[nn.Parameter], limit: float, stack: int = 1) -> None:
+    """Scale the gradients so that their L2 norm over all parameters is at most `limit`, each stacked seed on its own.
+
+    For one seed this is torch's clip_grad_norm_, its 1e-6 included; with `stack` seeds parameters are (S, ...).
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack([g.reshape(stack, -1).norm(dim=1) for g in grads]).norm(dim=0)  # (S,)
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(factor if stack == 1 else factor.view(-1, *[1] * (g.dim() - 1)))
 
 
 @dataclass(slots=True)
@@ -88,9 +101,7 @@ class Progress:
 class Loop:
     """The state of one training and its three moves: an epoch, save, restore."""
 
-    def __init__(
-        self, spec: RunSpec, features: Features, device: torch.device, bert: Bert | None = None
-    ) -> None:
+    def __init__(self, spec: RunSpec, features: Features, device: torch.device, bert: Bert | None = None) -> None:
         self.spec, self.features, self.device = spec, features, device
         self.model = build(spec, features, device, bert)
         self.module: nn.Module = self.model  # type: ignore[assignment]
@@ -128,6 +139,8 @@ class Loop:
             if c.clip_value > 0:
                 clip_grad_value_(parameters, c.clip_value)
             if (i + 1) % c.accumulate == 0:
+                if c.clip_norm > 0:
+                    clip_norm_(parameters, c.clip_norm)
                 self.optimizer.step()
             for name, value in {**terms, "total": objective}.items():
                 sums[name] = sums.get(name, 0) + value.detach().sum()
@@ -151,13 +164,14 @@ class Loop:
             at.curves[split].append(said[split]["y_pred"])
         valid = self.features.splits["valid"]
         order = epoch_order(seed, "valid", at.epoch, len(valid))
-        loss = batch_mean_loss(np.abs(said["valid"]["y_pred"] - valid.labels), order, self.config)
+        loss = selection_loss(np.abs(said["valid"]["y_pred"] - valid.labels), order, self.config)
         self.plateau.step(loss)
-        if loss <= at.best_loss - 1e-6 or not at.best:  # MMSA's comparison: a tie keeps the earlier epoch
+        if loss < at.best_loss or not at.best:  # a tie keeps the earlier epoch
             at.best_epoch, at.best_loss = at.epoch, loss if math.isfinite(loss) else math.inf
             at.best = {f"weights/{n}": x for n, x in read_weights(self.module, self.spec.model).items()}
             at.best |= {f"{s}/{name}": x for s in EVALUATED for name, x in said[s].items()}
-        at.stopped = at.epoch - at.best_epoch >= self.config.early_stop or at.epoch >= self.config.max_epochs
+        patience = self.config.early_stop or self.config.max_epochs
+        at.stopped = at.epoch - at.best_epoch >= patience or at.epoch >= self.config.max_epochs
         seconds = time.perf_counter() - started
         at.seconds += seconds
         scores = {

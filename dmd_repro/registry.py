@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
+from dmd_repro.spec import Scalar
 
 MODELS: dict[str, str] = {  # name -> "module:Class"; a further system is one file and one line here
     "dmd": "dmd_repro.models.dmd:DMD",
+    "mult": "dmd_repro.models.mult:MulT",
+}
+OPTIONS: dict[str, tuple[str, ...]] = {  # `NAME+OPTION` is the model with that setting of its own switched on
+    "mult": ("gd",),
 }
 
 
@@ -51,6 +56,24 @@ def dataset_facts(name: str) -> DatasetFacts:
             f"data set '{name}'", expected="a known data set", got="an unknown name", do=nearest(name, DATASETS)
         )
     return DATASETS[name]
+
+
+def split_options(name: str) -> tuple[str, dict[str, Scalar]]:
+    """Read `mult+gd` as ("mult", {"gd": True}); a plain name as itself. Raises SpecError with the nearest name."""
+    model, *options = name.split("+")
+    known = OPTIONS.get(model, ())
+    for option in options:
+        if option not in known:
+            full = [f"{model}+{o}" for o in known] or list(MODELS)
+            raise SpecError.at(
+                f"model '{name}'", expected=f"a known option of {model}", got=repr(option), do=nearest(name, full)
+            )
+    return model, dict.fromkeys(options, True)
+
+
+def full_name(model: str, config: Mapping[str, Scalar]) -> str:
+    """Return a model's name with the options its configuration has on: the reverse of `split_options`."""
+    return "+".join([model, *(option for option in OPTIONS.get(model, ()) if config.get(option))])
 
 
 def load_model(name: str) -> Any:

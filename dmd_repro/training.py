@@ -18,7 +18,7 @@ from dmd_repro.errors import SpecError, nearest
 from dmd_repro.loop import EVALUATED, Loop, gather
 from dmd_repro.models.base import TrainConfig
 from dmd_repro.records import DataStamp, Predictions, Records, RunRecord
-from dmd_repro.registry import load_model
+from dmd_repro.registry import load_model, split_options
 from dmd_repro.spec import AblationMask, RunSpec, Scalar
 from dmd_repro.training_text import prepare, with_bert
 
@@ -79,9 +79,18 @@ def resolve_spec(
 ) -> RunSpec:
     """Return the spec of a run with every hyper-parameter resolved: preset of the data set, then the overrides.
 
+    `model` may carry options: `mult+gd` is `mult` with its setting gd on, the very same run.
     Raises SpecError on an unknown model, protocol, part or setting, on text the model cannot read, and where an epoch
     has fewer batches than gradients are summed over, so that no step would ever be taken.
     """
+    model, options = split_options(model)
+    if twice := sorted(set(options).intersection(overrides or {})):
+        raise SpecError.at(
+            f"--set {twice[0]}",
+            expected=f"it once, here or in the model's name (+{twice[0]})",
+            got="both",
+            do="Drop one",
+        )
     cls = load_model(model)
     if protocol not in cls.PROTOCOLS:
         raise SpecError.at(
@@ -99,9 +108,10 @@ def resolve_spec(
             do="Choose another feature set, or --text",
         )
     config: TrainConfig = cls.preset(features.dataset, aligned=features.aligned, protocol=protocol)
-    config = config.with_overrides(overrides or {})
+    config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})
     _check_loop(config, len(features.splits["train"]))
+    config.check(features.steps)
     return RunSpec(
         model=model,
         seed=seed,
@@ -115,9 +125,14 @@ def resolve_spec(
 
 
 def _check_loop(config: TrainConfig, clips: int) -> None:
-    for name in ("batch_size", "accumulate", "max_epochs", "early_stop"):
-        if getattr(config, name) < 1:
-            raise SpecError.at(f"--set {name}", expected="at least 1", got=str(getattr(config, name)), do="Raise it")
+    for name, least in {"batch_size": 1, "accumulate": 1, "max_epochs": 1, "early_stop": 0}.items():
+        if (got := getattr(config, name)) < least:
+            raise SpecError.at(f"--set {name}", expected=f"at least {least}", got=str(got), do="Raise it")
+    if config.selection_mean not in ("batches", "clips"):
+        raise SpecError.at(
+            "--set selection_mean", expected="batches or clips", got=repr(config.selection_mean),
+            do=nearest(config.selection_mean, ["batches", "clips"]),
+        )  # fmt: skip
     batches = math.ceil(clips / config.batch_size)
     if batches < config.accumulate:
         raise SpecError.at(

@@ -7,11 +7,12 @@ import fnmatch
 import numpy as np
 import pytest
 
-from tests.parity import dmd, metrics, trajectory, units
+from tests.parity import dmd, metrics, mult, trajectory, units
 from tests.parity.loading import FOLDER, VARIANTS, arrays
 
 MAKERS = {
-    "A_mosi_aligned": dmd, "C_mosei_aligned": dmd, "A_trajectory": trajectory, "E_metrics": metrics, "G_units": units
+    "A_mosi_aligned": dmd, "C_mosei_aligned": dmd, "A_trajectory": trajectory, "E_metrics": metrics,
+    "F_mult_aligned": mult, "G_units": units,
 }  # fmt: skip
 KEYS = [(name, key) for name in MAKERS for key in (arrays(name) if (FOLDER / f"{name}.npz").exists() else ["absent"])]
 

@@ -55,10 +55,12 @@ class TrainConfig:
     adam_eps: float = 1e-8
     accumulate: int = 1  # batches whose gradients are summed (not averaged) before a step
     clip_value: float = 0.0  # every gradient element is clamped to this after each backward; 0: no clipping
+    clip_norm: float = 0.0  # a step's gradient is scaled down to this L2 norm over all parameters; 0: no clipping
     plateau_patience: int = 5
     plateau_factor: float = 0.5
-    early_stop: int = 10  # epochs without a better validation loss
+    early_stop: int = 10  # epochs without a better validation loss; 0: all epochs are trained
     max_epochs: int = 200
+    selection_mean: str = "batches"  # the validation loss is a mean of batch means, or a mean over clips ("clips")
     selection_digits: int = 4  # the validation loss is rounded to this many digits before it is compared
     bert: str = ""  # the BERT that reads token ids, by the digest of its weights; "": the text is not token ids
     bert_finetune: bool = True  # trained with the model, as the authors do; false: frozen, each clip encoded once
@@ -77,6 +79,9 @@ class TrainConfig:
                 )
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
+
+    def check(self, steps: Mapping[str, int]) -> None:
+        """Raise SpecError or DataError where the values cannot make a model for these steps of l, a, v."""
 
     def to_dict(self) -> dict[str, Scalar]:
         """Return every field by name, in the order of their declaration."""

@@ -17,7 +17,7 @@ class DmdError(Exception):
     @classmethod
     def at(cls, where: str, *, expected: str, got: str, do: str) -> Self:
         """Build the one sentence every message follows: `where: expected X, got Y. Do Z.`"""
-        return cls(f"{where}: expected {expected}, got {got}. {do.rstrip('.')}.")
+        return cls(f"{where}: expected {expected}, got {got}. {do if do.endswith(('?', '.')) else f'{do}.'}")
 
 
 class DataError(DmdError):

@@ -1,4 +1,4 @@
-"""Where the two folders are: options shared by the commands. An option wins over the environment, that over the default."""
+"""Where things lie on this machine: an option wins over the environment, that over the default."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ import typer
 
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where imported features are kept [env DMD_DATA; else the user's data folder]."),
+    typer.Option("--data-dir", help="Where imported features are kept (env DMD_DATA; else the user's data folder)."),
+]
+BertSource = Annotated[
+    str | None,
+    typer.Option(
+        "--bert",
+        metavar="FOLDER|NAME",
+        help="The BERT that reads token ids: a folder, or a hub name in the local cache [env DMD_BERT].",
+    ),
 ]
 RunsDir = Annotated[
-    Path | None, typer.Option("--runs-dir", help="Where runs are recorded [env DMD_RUNS; else ./runs].")
+    Path | None, typer.Option("--runs-dir", help="Where runs are recorded (env DMD_RUNS; else ./runs).")
 ]
 
 
@@ -33,3 +41,13 @@ def runs_dir(option: Path | None) -> Path:
     if option is None:
         option = Path(os.environ.get("DMD_RUNS") or "runs")
     return option.expanduser().absolute()
+
+
+def encoded_dir(option: Path | None) -> Path:
+    """Return where hidden states encoded by a frozen BERT are kept: beside the features, under no name of the store."""
+    return data_dir(option) / ".encoded"
+
+
+def bert_source(option: str | None) -> str:
+    """Return the folder or hub name of the BERT, "" where none is named."""
+    return option or os.environ.get("DMD_BERT") or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import pytest
 from command import Here, start
 from toy_store import put
 
+from dmd_repro import records_writer
 from dmd_repro.records import Records
 
 QUICK = ("train", "dmd", "--data", "synthetic", "--set", "d=4", "--set", "heads=2", "--set", "layers=1")
@@ -113,6 +115,29 @@ def test_a_runs_folder_that_cannot_be_written_is_one_sentence(dmd: Here) -> None
     assert "--runs-dir" in said.err.splitlines()[-1]
     assert "Traceback" not in said.err
     assert (dmd.folder / "runs").read_text() == "a file"
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOSPC in the middle of training: exit code 2, the remedy, the finished epochs kept."""
+    real = records_writer.write_atomic
+    states = []
+
+    def refuse(path: Path, content: bytes | str) -> None:
+        if path.name == "resume.safetensors":
+            states.append(path)
+            if len(states) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, content)
+
+    monkeypatch.setattr(records_writer, "write_atomic", refuse)
+    said = dmd(*QUICK, "--epochs", "2")
+    assert said.code == 2
+    assert "Free some space" in said.err.splitlines()[-1]
+    assert "Traceback" not in said.err
+    again = dmd(*QUICK, "--epochs", "2")
+    assert again.code == 0
+    assert "going on from the last finished epoch" in again.err
+    assert dmd("runs", "verify").code == 0
 
 
 def test_imported_data_is_labelled_partial(dmd: Here) -> None:

@@ -21,6 +21,8 @@ from dmd_repro.spec import RunSpec, Scalar, run_id
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
+NO_BERT = "holds token ids, which take a BERT to read: name one with --bert"
+AUTHORS_BERT = "12x768-"  # how the fingerprint of a BERT-base begins
 NOT_ASKED = "not asked for (--rows)"
 
 
@@ -98,12 +100,14 @@ def expand(
     data: Sequence[str] = (),
     rows: Sequence[str] = (),
     overrides: Mapping[str, str | Scalar] | None = None,
+    bert: Callable[[], str] | None = None,
 ) -> Grid:
     """Plan a table: the runs of each row, or the reason why it has none. Trains nothing, writes nothing.
 
     `data`: feature sets, each used by the rows it fits (`synthetic`: each row its own variant); empty: what each row
-    names. `overrides` change settings of every row. Rows outside `rows` keep what an earlier plan on the same data
-    gave them. Raises DataError (unknown name), SpecError (unknown row or setting).
+    names. `overrides` change settings of every row. `bert` loads the BERT for token ids and tells its fingerprint;
+    without one the starred rows take hidden states. Rows outside `rows` keep what an earlier plan on the same data gave
+    them. Raises DataError (unknown name), SpecError (unknown row or setting).
     """
     for name in data:  # a typing error is the user's to mend, not a reason under every row
         _ = parse_synthetic(name) if is_synthetic(name) else store.manifest(name)
@@ -118,7 +122,7 @@ def expand(
             planned[row.key] = before or PlannedRow("skipped", reason=row.reason or NOT_ASKED)
             continue
         try:
-            planned[row.key] = _plan_row(row, seeds, data, store, overrides or {}, loaded, jobs)
+            planned[row.key] = _plan_row(row, seeds, data, store, overrides or {}, bert, loaded, jobs)
         except Misfit as misfit:
             planned[row.key] = PlannedRow("skipped", reason=str(misfit))
     return Grid(
@@ -136,6 +140,7 @@ def _plan_row(
     data: Sequence[str],
     store: Store,
     overrides: Mapping[str, str | Scalar],
+    bert: Callable[[], str] | None,
     loaded: dict[tuple[str, TextKind], Features],
     jobs: dict[str, Job],
 ) -> PlannedRow:
@@ -144,18 +149,25 @@ def _plan_row(
         raise Misfit(row.reason or "no recipe")
     if recipe.model not in MODELS:
         raise Misfit(f"cannot be run yet: the model '{recipe.model}' is not in this tool")
-    name, text = _choose(row, data, store)
+    name, text = _choose(row, data, store, bert is not None)
+    if text != "bert":  # a setting of token ids alone
+        overrides = {k: v for k, v in overrides.items() if k != "bert_finetune"}
     if (name, text) not in loaded:
         loaded[name, text] = _as_reason(lambda: load_features(name, store, text=text))
     features = loaded[name, text]
     stamp, runs = DataStamp.of(features), {}
+    reader = bert() if bert and text == "bert" else ""
     for seed in seeds:
-        spec = _resolve(row, seed, features, overrides)
+        spec = _resolve(row, seed, features, overrides, reader)
         key = run_id(spec, stamp.digest)
         job = jobs.get(key) or Job(key, spec, name, text, stamp, ())
         jobs[key] = replace(job, rows=tuple(dict.fromkeys([*job.rows, row.key])))
         runs[seed] = key
     notes = [HIDDEN_FOR_BERT] if row.text == "bert" and text == "hidden" else []
+    if reader:
+        notes.append(
+            f"BERT {reader}" + ("" if reader.startswith(AUTHORS_BERT) else ", not the printed row's BERT-base")
+        )
     if overrides:
         notes.append("settings changed: " + ", ".join(f"{k}={v}" for k, v in sorted(overrides.items())))
     facts = stamp.to_json()
@@ -168,7 +180,7 @@ def _plan_row(
     )
 
 
-def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, str | Scalar]) -> RunSpec:
+def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, str | Scalar], bert: str) -> RunSpec:
     from dmd_repro.training import resolve_spec
 
     recipe = row.recipe
@@ -181,6 +193,7 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
             protocol=recipe.protocol,
             mask=recipe.mask,
             overrides={**recipe.overrides, **overrides},
+            bert=bert,
         )
     except SpecError as error:
         if any(str(error).startswith(f"--set {name}:") for name in overrides):
@@ -195,7 +208,7 @@ def _as_reason(load: Callable[[], Features]) -> Features:
         raise Misfit(str(error)) from error
 
 
-def _choose(row: Row, data: Sequence[str], store: Store) -> tuple[str, TextKind]:
+def _choose(row: Row, data: Sequence[str], store: Store, bert: bool) -> tuple[str, TextKind]:
     """Return the feature set and the kind of text a row trains on; raises Misfit with the reason if none fits."""
     assert row.recipe is not None
     if not data:
@@ -209,18 +222,18 @@ def _choose(row: Row, data: Sequence[str], store: Store) -> tuple[str, TextKind]
     reasons = []
     for name in data:
         try:
-            return _fit(row, name, store)
+            return _fit(row, name, store, bert)
         except Misfit as misfit:
             reasons.append(str(misfit))
     raise Misfit("no feature set fits: " + "; ".join(reasons))
 
 
-def _fit(row: Row, name: str, store: Store) -> tuple[str, TextKind]:
+def _fit(row: Row, name: str, store: Store, bert: bool) -> tuple[str, TextKind]:
     assert row.recipe is not None
     # A starred row fine-tunes BERT on token ids; its precomputed hidden states are the nearest stand-in, GloVe is none.
     wanted: tuple[TextKind, ...] = ("bert", "hidden") if row.text == "bert" else (row.text,)  # type: ignore[assignment]
     needs = load_model(row.recipe.model).INPUTS
-    wanted = tuple(kind for kind in wanted if kind in needs.texts)
+    wanted = tuple(kind for kind in wanted if kind in needs.readable)
     held: tuple[str, ...]
     if name in SYNTHETIC_FAMILIES:
         kind: TextKind = "glove" if row.text == "glove" else "hidden"
@@ -240,8 +253,10 @@ def _fit(row: Row, name: str, store: Store) -> tuple[str, TextKind]:
     if needs.aligned_only and not aligned:
         raise Misfit(f"'{name}' is unaligned, and {row.recipe.model} reads aligned features only")
     for choice in wanted:
-        if choice in held:
+        if choice in held and (bert or choice != "bert"):
             return name, choice
+    if "bert" in wanted and "bert" in held:
+        raise Misfit(f"'{name}' {NO_BERT}")
     raise Misfit(f"'{name}' holds {' and '.join(held)} text, the row needs {' or '.join(wanted) or row.text}")
 
 

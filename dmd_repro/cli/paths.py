@@ -17,7 +17,7 @@ BertSource = Annotated[
     typer.Option(
         "--bert",
         metavar="FOLDER|NAME",
-        help="The BERT that reads token ids: a folder, or a hub name in the local cache [env DMD_BERT].",
+        help="The BERT that reads token ids: a folder, or a hub name in the local cache (env DMD_BERT).",
     ),
 ]
 RunsDir = Annotated[

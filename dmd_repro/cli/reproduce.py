@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Threads, parse_settings
+from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.train import Device, MaxEpochs, Settings, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def reproduce(
         list[str] | None,
         typer.Option("--data", help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name."),
     ] = None,
+    bert: BertSource = None,
     epochs: MaxEpochs = None,
     settings: Settings = None,
     device: Device = "cpu",
@@ -59,7 +60,8 @@ def reproduce(
     from dmd_repro.training import Execution
 
     published, chosen = load_table(table), parse_seeds(seeds)
-    execution = Execution(device=device, threads=threads)
+    source = bert_source(bert)
+    execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
     execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
@@ -71,6 +73,7 @@ def reproduce(
         data=tuple(data or ()),
         rows=tuple(rows or ()),
         overrides=parse_settings(settings, epochs),
+        bert=(lambda: fingerprint(source)) if source else None,
     )
     _print_rows(planned, console)
     grid.refuse_empty(planned)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
+from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def train(
     epochs: MaxEpochs = None,
     settings: Settings = None,
     text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the set holds.")] = None,
+    bert: BertSource = None,
     protocol: Annotated[str, typer.Option("--protocol", help="official: as the authors' code does.")] = "official",
     drop: Annotated[list[str] | None, typer.Option("--drop", metavar="PART", help="Switch a part off.")] = None,
     device: Device = "cpu",
@@ -46,12 +48,16 @@ def train(
     from dmd_repro.data.resolve import load_features
     from dmd_repro.data.store import Store
     from dmd_repro.records import Records
+    from dmd_repro.registry import full_name
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.training import Execution, fit, resolve_spec, seconds_per_epoch
 
-    execution = Execution(device=device, threads=threads)
+    source = bert_source(bert)
+    execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
     execution.prepare()
-    features = load_features(data, Store(data_dir(store)), text=text_kind(text))
+    features = load_features(data, Store(data_dir(store)), text=text_kind(text or ("bert" if bert else None)))
+    if bert and features.text != "bert":
+        raise SpecError.at("--bert", expected="--text bert", got=f"--text {features.text}", do="Drop one of the two")
     spec = resolve_spec(
         model,
         seed=seed,
@@ -59,10 +65,12 @@ def train(
         protocol=protocol,
         mask=AblationMask(tuple(part for item in drop or () for part in item.split(",") if part)),
         overrides=parse_settings(settings, epochs),
+        bert=fingerprint(source) if features.text == "bert" else "",
     )
     records = Records(runs_dir(runs))
     name = run_id(spec, features.digest)
-    said = f"run {name}: {spec.model} ({spec.mask.label}, {spec.protocol}), seed {seed}, on {features.label}"
+    said = f"run {name}: {full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol}), seed {seed}, on {features.label}"
+    said += bert_words(spec.config)
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
@@ -73,6 +81,20 @@ def train(
     else:
         typer.echo(f"{said}: already there, not trained again", err=True)
     typer.echo(json.dumps(result(record), indent=1) if json_ else report(record))
+
+
+def fingerprint(source: str) -> str:
+    """Return what names a BERT in a run: the digest of its weights. Raises SpecError where it is not there."""
+    from dmd_repro.models.bert import load_bert
+
+    return load_bert(source).fingerprint
+
+
+def bert_words(config: Mapping[str, Any]) -> str:
+    """Return ", BERT ..., fine-tuned" for a configuration that reads token ids; "" for others."""
+    if not config.get("bert"):
+        return ""
+    return f", BERT {config['bert']}, {'fine-tuned' if config.get('bert_finetune') else 'frozen'}"
 
 
 def text_kind(text: str | None) -> TextKind | None:
@@ -134,7 +156,7 @@ def report(record: RunRecord) -> str:
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
     lines = [
-        f"{record.spec.model} on {record.data['label']}, seed {record.spec.seed}: "
+        f"{full_name(record.spec.model, record.spec.config)} on {record.data['label']}{bert_words(record.spec.config)}, seed {record.spec.seed}: "
         f"epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
         *metric_lines(record),
         *([mark] if mark else []),

@@ -80,7 +80,7 @@ class Store:
                 f"feature set '{name}'",
                 expected=f"{kind} text",
                 got=f"a file with {' and '.join(manifest.texts)} text only",
-                do=f"Choose --set text={manifest.texts[0]}, or import a file that holds {kind} text",
+                do=f"Choose --text {manifest.texts[0]}, or import a file that holds {kind} text",
             )
         ids = self._ids(manifest)
         splits = {s: self._split(manifest, s, ids[s], kind, verify) for s in SPLITS}

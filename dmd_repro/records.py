@@ -27,6 +27,7 @@ from dmd_repro.records_run import (
     sha256_file,
 )
 from dmd_repro.records_writer import RunBusy, RunWriter
+from dmd_repro.registry import full_name
 from dmd_repro.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Records:
             row["problem"] = (self.failure(name) or "").strip().rpartition("\n")[2]
         spec, data, where = record.spec, record.data, record.provenance
         return row | {
-            "model": spec.model,
+            "model": full_name(spec.model, spec.config),
             "protocol": spec.protocol,
             "mask": spec.mask.label,
             "dataset": spec.dataset,

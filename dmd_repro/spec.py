@@ -44,7 +44,7 @@ class AblationMask:
                     f"mask of {model}",
                     expected=f"parts among {', '.join(known) or '(none)'}",
                     got=repr(part),
-                    do=nearest(part, known),
+                    do=nearest(part, known) if known else f"{model} has no part to switch off",
                 )
 
 

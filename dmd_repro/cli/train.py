@@ -69,7 +69,8 @@ def train(
     )
     records = Records(runs_dir(runs))
     name = run_id(spec, features.digest)
-    said = f"run {name}: {full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol}), seed {seed}, on {features.label}"
+    what = f"{full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol})"
+    said = f"run {name}: {what}, seed {seed}, on {features.label}"
     said += bert_words(spec.config)
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
@@ -150,13 +151,15 @@ def result(record: RunRecord) -> dict[str, Any]:
 
 def report(record: RunRecord) -> str:
     """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
-    facts, standing = record.provenance, record.data["standing"]
+    from dmd_repro.registry import full_name
+
+    facts, spec, standing = record.provenance, record.spec, record.data["standing"]
     mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
         standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
     lines = [
-        f"{full_name(record.spec.model, record.spec.config)} on {record.data['label']}{bert_words(record.spec.config)}, seed {record.spec.seed}: "
+        f"{full_name(spec.model, spec.config)} on {record.data['label']}{bert_words(spec.config)}, seed {spec.seed}: "
         f"epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
         *metric_lines(record),
         *([mark] if mark else []),

@@ -138,7 +138,7 @@ class Loop:
             objective.backward()
             if c.clip_value > 0:
                 clip_grad_value_(parameters, c.clip_value)
-            if (i + 1) % c.accumulate == 0:
+            if (i + 1) % c.accumulate == 0 or (c.trailing_step and i + 1 == len(pieces)):
                 if c.clip_norm > 0:
                     clip_norm_(parameters, c.clip_norm)
                 self.optimizer.step()

@@ -19,12 +19,22 @@ def mean_absolute(prediction: Tensor, labels: Tensor) -> Tensor:
     return (prediction.squeeze(-1) - labels).abs().mean(1)
 
 
-def mean_squared(x: Tensor, y: Tensor) -> Tensor:
-    """(S, ...), (S, ...) -> (S,): mean over all elements, where Eq. 2 and 3 print squared Frobenius norms."""
-    return (x - y).square().flatten(1).mean(1)
+def squared_error(x: Tensor, y: Tensor, reduction: str, valid: Tensor | None = None) -> Tensor:
+    """Eq. 2, 3: (S, B, T, d) twice -> (S,). `valid` (S, B, T) leaves padded steps out.
+
+    "mean" over all elements, as the authors compute; "sum" is the squared Frobenius norm of each clip, mean over clips.
+    """
+    squares = (x - y).square()
+    if valid is not None:
+        squares = squares * valid.unsqueeze(3)
+    if reduction == "sum":
+        return squares.flatten(2).sum(2).mean(1)
+    if valid is None:
+        return squares.flatten(1).mean(1)
+    return squares.flatten(1).sum(1) / (valid.flatten(1).sum(1) * x.shape[3])
 
 
-def margin(aligned: Tensor, labels: Tensor, scale: float) -> Tensor:
+def margin_by_distance(aligned: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Eq. 4 as the authors compute it: (S, R, d) rows of all modalities, their labels (S, R) -> (S,).
 
     Positives of an anchor are all other rows with exactly its label, negatives all rows with another; the margin is
@@ -46,20 +56,46 @@ def margin(aligned: Tensor, labels: Tensor, scale: float) -> Tensor:
     return (per_anchor * usable).sum(1) / usable.sum(1).clamp_min(1)
 
 
-def orthogonality(private: Tensor, common: Tensor, axis: str) -> Tensor:
-    """Eq. 5 with negative cosines cut to 0: (S, B, T, d) twice -> (S,).
+def margin_of_triples(rows: Tensor, classes: Tensor, modalities: Tensor, alpha: float) -> Tensor:
+    """Eq. 4 as printed: (S, R, d) rows, their classes (S, R) and modalities (R,) -> (S,).
+
+    Mean over all triples (i, j, k) of max(0, alpha - cos(i, j) + cos(i, k)): i, j of one class and two modalities, i, k
+    of one modality and two classes. 0 where a batch has no triple.
+    """
+    unit = torch.nn.functional.normalize(rows, dim=2, eps=1e-8)
+    cosine = torch.matmul(unit, unit.transpose(1, 2))  # (S, R, R)
+    same_class = classes.unsqueeze(2) == classes.unsqueeze(1)
+    same_modality = modalities.unsqueeze(1) == modalities.unsqueeze(0)
+    positive = (same_class & ~same_modality).to(rows.dtype)
+    negative = (~same_class & same_modality).to(rows.dtype)
+    hinge = torch.relu(alpha - cosine.unsqueeze(3) + cosine.unsqueeze(2))  # (S, i, j, k)
+    summed = torch.einsum("sijk,sij,sik->s", hinge, positive, negative)
+    return summed / torch.einsum("sij,sik->s", positive, negative).clamp_min(1)
+
+
+def orthogonality(
+    private: Tensor, common: Tensor, axis: str, *, clamp: bool = True, valid: Tensor | None = None
+) -> Tensor:
+    """Eq. 5: (S, B, T, d) twice -> (S,). `valid` (S, B, T) leaves padded steps out.
 
     `axis` "batch" is what torch 1.9 computed for the authors: their CosineEmbeddingLoss(target -1) sees (T, B, d) and
     takes axis 1, so the cosine runs over the clips of the batch for each step and channel. "feature" is the cosine the
-    paper's words describe, over d for each clip and step. 1e-12 is added to each squared norm.
+    paper's words describe, over d for each clip and step. `clamp` counts negative cosines as 0.
     """
-    return _clamped_cosine(private, common, axis={"batch": 1, "feature": 3}[axis]).flatten(1).mean(1)
+    if valid is not None:
+        private = private * valid.unsqueeze(3)
+    cosine = _cosine(private, common, axis={"batch": 1, "feature": 3}[axis])
+    cosine = cosine.clamp_min(0) if clamp else cosine
+    if valid is None or axis == "batch":  # a padded clip adds 0 to a cosine over clips
+        return cosine.flatten(1).mean(1)
+    return cosine.flatten(1).sum(1) / valid.flatten(1).sum(1)
 
 
-def _clamped_cosine(x: Tensor, y: Tensor, axis: int) -> Tensor:
+def _cosine(x: Tensor, y: Tensor, axis: int) -> Tensor:
+    """Cosine along an axis, 1e-12 added to each squared norm, as torch's CosineEmbeddingLoss does."""
     product = (x * y).sum(axis)
     norms = ((x * x).sum(axis) + 1e-12) * ((y * y).sum(axis) + 1e-12)
-    return (product / norms.sqrt()).clamp_min(0)
+    return product / norms.sqrt()
 
 
 def edge_regulariser(edges: Tensor, prior: Tensor) -> Tensor:
@@ -87,7 +123,7 @@ def distil_features(
     per-clip weight enters through its own mean.
     """
     cosine = torch.stack(
-        [_clamped_cosine(features[j], features[i].detach(), axis=2).mean(1) for j, i in pairs], dim=1
+        [_cosine(features[j], features[i].detach(), axis=2).clamp_min(0).mean(1) for j, i in pairs], dim=1
     )  # (S, 6)
     return (cosine * (edges.mean(2) + prior)).sum(1)
 

@@ -37,14 +37,14 @@ def slow_margin(rows: np.ndarray, labels: np.ndarray, scale: float) -> float:
 def test_margin_equals_the_triple_loop(labels: list[float], seed: int) -> None:
     """Protects: the loop-free margin loss, ties, lone labels and all-equal batches included."""
     rows = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(labels), 4))
-    ours = losses.margin(torch.from_numpy(rows)[None], torch.tensor(labels, dtype=torch.float64)[None], 0.15)
+    ours = losses.margin_by_distance(torch.from_numpy(rows)[None], torch.tensor(labels, dtype=torch.float64)[None], 0.15)
     assert ours.item() == pytest.approx(slow_margin(rows, np.array(labels), 0.15), abs=1e-9)
 
 
 def test_margin_without_usable_anchor_has_no_gradient() -> None:
     """Protects: a batch whose labels all tie adds 0, not NaN, to loss and gradient."""
     rows = torch.zeros(1, 4, 3, requires_grad=True)
-    loss = losses.margin(rows, torch.ones(1, 4), 0.15)
+    loss = losses.margin_by_distance(rows, torch.ones(1, 4), 0.15)
     loss.sum().backward()
     assert loss.item() == 0
     assert torch.equal(rows.grad, torch.zeros_like(rows))

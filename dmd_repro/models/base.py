@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
-from dmd_repro.errors import SpecError, nearest
+from dmd_repro.errors import DataError, SpecError, nearest
+from dmd_repro.shapes import MODALITY_NAMES
 from dmd_repro.spec import AblationMask, Scalar
 
 
@@ -48,12 +49,15 @@ class InputNeeds:
 class TrainConfig:
     """The hyper-parameters the training engine reads; each system's own configuration extends it."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {}  # second names `--set` accepts
+
     batch_size: int = 16
     learning_rate: float = 1e-4
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_eps: float = 1e-8
     accumulate: int = 1  # batches whose gradients are summed (not averaged) before a step
+    trailing_step: bool = False  # whether the batches that do not fill an epoch's last window step too
     clip_value: float = 0.0  # every gradient element is clamped to this after each backward; 0: no clipping
     clip_norm: float = 0.0  # a step's gradient is scaled down to this L2 norm over all parameters; 0: no clipping
     plateau_patience: int = 5
@@ -70,13 +74,17 @@ class TrainConfig:
 
         Raises SpecError naming the nearest field, or the type expected.
         """
-        known = {f.name: f for f in fields(self)}
+        known = {f.name for f in fields(self)}
         values: dict[str, Scalar] = {}
-        for name, value in overrides.items():
+        for asked, value in overrides.items():
+            name = self.ALIASES.get(asked, asked)
             if name not in known:
                 raise SpecError.at(
-                    f"--set {name}", expected="a known setting", got="an unknown name", do=nearest(name, known)
-                )
+                    f"--set {asked}", expected="a known setting", got="an unknown name",
+                    do=nearest(asked, {*known, *self.ALIASES}),
+                )  # fmt: skip
+            if name in values:
+                raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
 
@@ -150,6 +158,18 @@ class EmotionModel(Protocol):
     def param_groups(self) -> Iterable[dict[str, Any]]:
         """Return the optimizer's parameter groups."""
         ...
+
+
+def check_encoders(d: int, heads: int, kernels: Mapping[str, int], steps: Mapping[str, int]) -> None:
+    """Raise SpecError if heads do not divide the width, DataError if a modality is shorter than its convolution."""
+    if d % heads:
+        raise SpecError.at("--set d", expected=f"a multiple of heads ({heads})", got=str(d), do="Change d or heads")
+    for m, kernel in kernels.items():
+        if steps[m] < kernel:
+            raise DataError.at(
+                f"{MODALITY_NAMES[m]} features", expected=f"at least {kernel} time steps", got=str(steps[m]),
+                do=f"Use longer features or --set kernel_{m}=1",
+            )  # fmt: skip
 
 
 def as_module(model: EmotionModel) -> nn.Module:

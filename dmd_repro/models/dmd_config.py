@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, cast
 
-from dmd_repro.errors import DataError, SpecError, nearest
-from dmd_repro.models.base import TrainConfig
-from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
+from dmd_repro.errors import SpecError, nearest
+from dmd_repro.models.base import TrainConfig, check_encoders
+from dmd_repro.protocols import ALIASES, SWITCHES, Protocol, switch_values
+from dmd_repro.shapes import MODALITIES
 
 
 @dataclass(frozen=True)
 class DMDConfig(TrainConfig):
-    """Hyper-parameters of DMD and its training; the defaults are those the authors publish for CMU-MOSI."""
+    """Hyper-parameters of DMD and its training; the defaults are those the authors publish for CMU-MOSI.
+
+    The second half are the switches of `protocols.py`, at what the authors' code does.
+    """
+
+    ALIASES: ClassVar[Mapping[str, str]] = ALIASES
 
     d: int = 50  # config.json: dst_feature_dim_nheads
     heads: int = 10  # config.json: dst_feature_dim_nheads
@@ -30,16 +37,35 @@ class DMDConfig(TrainConfig):
     output_dropout: float = 0.5
     gd_homo: int = 64  # run.py: gd_size_low
     gd_hetero: int = 32  # run.py: gd_size_high
-    edge_softmax_scale: float = 1 / 8  # run.py: alpha of both units
     margin_scale: float = 0.15  # HingeLoss: margin = 0.15 |y_i - y_k|
+    margin_alpha: float = 0.2  # Eq. 4's constant, whose value is not printed: ours
     lambda_dec: float = 0.1  # paper: lambda_1; the code's 0.1 on its decoupling terms
     lambda_dtl: float = 0.05  # paper: lambda_2; the code's 0.05 on each unit
     gamma: float = 0.1  # paper: gamma (Eq. 6)
-    edge_reg: float = 10.0  # run.py: gd_reg
-    repr_weight: float = 10.0  # run.py: second of w_losses_high
+    edge_reg_weight: float = 10.0  # run.py: gd_reg
+    repr_weight: float = 10.0  # run.py: second of w_losses_low and w_losses_high
+    modalities: str = "lav"  # which of l, a, v are seen at all (Table 4's second reading); not an option of the authors
     accumulate: int = 10  # config.json: update_epochs
     clip_value: float = 0.6  # config.json: grad_clip, by value
-    # the authors' loop has no epoch limit (early stopping ends it); 200 is ours, so that a plan has an estimate
+
+    conv_padding: str = "valid"
+    margin_space: str = "aligned"
+    common_summary: str = "encoder"
+    causal_mask: bool = True
+    padding: str = "zeros"
+    fusion: str = "replace"
+    edge_projection: bool = True
+    edge_softmax: str = "all"
+    edge_softmax_scale: float = 0.125
+    edge_prior: str = "authors"
+    heads_supervised: bool = True
+    norm_reduction: str = "mean"
+    margin: str = "label_distance"
+    ort_axis: str = "batch"
+    ort_clamp: bool = True
+    edge_reg: bool = True
+    homo_repr: bool = False
+    hetero_repr: bool = True
 
     def kernel(self, modality: str) -> int:
         """Width of the temporal convolution of l, a or v."""
@@ -49,19 +75,33 @@ class DMDConfig(TrainConfig):
         """Attention dropout where l, a or v is the source of keys and values."""
         return {"l": self.attn_dropout, "a": self.attn_dropout_a, "v": self.attn_dropout_v}[modality]
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The modalities the model sees, in the one order."""
+        return tuple(m for m in MODALITIES if m in self.modalities)
+
     def check(self, steps: Mapping[str, int]) -> None:
-        """Raise SpecError or DataError where the numbers cannot make a model."""
-        if self.d % self.heads:
-            raise SpecError.at(
-                "--set d", expected=f"a multiple of heads ({self.heads})", got=str(self.d), do="Change d"
-            )
-        for m in MODALITIES:
-            if steps[m] < self.kernel(m):
-                raise DataError.at(
-                    f"{MODALITY_NAMES[m]} features",
-                    expected=f"at least {self.kernel(m)} time steps", got=str(steps[m]),
-                    do=f"Use longer features or --set kernel_{m}=1",
+        """Raise SpecError or DataError where the values cannot make a model."""
+        for switch in SWITCHES:
+            value = getattr(self, switch.name)
+            if switch.choices and value not in switch.choices:
+                raise SpecError.at(
+                    f"--set {switch.name}", expected=" or ".join(switch.choices), got=repr(value),
+                    do=nearest(str(value), switch.choices),
                 )  # fmt: skip
+        if not self.seen or set(self.modalities) - set(MODALITIES):
+            raise SpecError.at(
+                "--set modalities",
+                expected="one or more of l, a and v",
+                got=repr(self.modalities),
+                do="Write lav, or l",
+            )
+        if self.edge_prior == "none" and self.edge_reg:
+            raise SpecError.at(
+                "--set edge_prior=none", expected="no pull towards a prior that is not there", got="edge_reg=true",
+                do="Add --set edge_reg=false, or use edge_prior=uniform",
+            )  # fmt: skip
+        check_encoders(self.d, self.heads, {m: self.kernel(m) for m in self.seen}, steps)
 
     def loss_weights(self) -> dict[str, float]:
         """Return the weight of each leaf term: task 1; 0.1 (rec + cyc + 0.1 (mar + ort)); 0.05 per unit."""
@@ -71,8 +111,8 @@ class DMDConfig(TrainConfig):
             weights |= {f"rec.{m}": self.lambda_dec, f"cyc.{m}": self.lambda_dec}
             weights[f"ort.{m}"] = self.lambda_dec * self.gamma
         for unit in ("homo", "hetero"):
-            weights |= {f"dtl_{unit}.logit": self.lambda_dtl, f"dtl_{unit}.reg": self.lambda_dtl * self.edge_reg}
-        weights["dtl_hetero.repr"] = self.lambda_dtl * self.repr_weight
+            weights |= {f"dtl_{unit}.logit": self.lambda_dtl, f"dtl_{unit}.reg": self.lambda_dtl * self.edge_reg_weight}
+            weights[f"dtl_{unit}.repr"] = self.lambda_dtl * self.repr_weight
         return weights
 
 
@@ -91,11 +131,18 @@ PRESETS: dict[str, DMDConfig] = {
 }  # fmt: skip
 
 
-def dmd_preset(dataset: str) -> DMDConfig:
-    """Return the preset of a data set; raises SpecError naming the nearest one."""
+def dmd_preset(dataset: str, protocol: str) -> DMDConfig:
+    """Return the preset of a data set under a protocol; raises SpecError naming the nearest data set.
+
+    The paper's values replace those of the authors' code; what a preset sets on its own account (the synthetic one: its
+    length) stays.
+    """
     if dataset not in PRESETS:
         raise SpecError.at(
             f"preset of dmd for '{dataset}'", expected="a data set with a preset", got="none",
             do=nearest(dataset, PRESETS),
         )  # fmt: skip
-    return PRESETS[dataset]
+    preset, plain = PRESETS[dataset], {f.name: f.default for f in fields(DMDConfig)}
+    values = switch_values(cast(Protocol, protocol))
+    unmoved: dict[str, Any] = {n: v for n, v in values.items() if getattr(preset, n) == plain[n]}
+    return replace(preset, **unmoved)

@@ -38,6 +38,21 @@ def causal_bias(queries: int, keys: int, dtype: torch.dtype, device: torch.devic
     return torch.zeros(queries, keys, dtype=dtype).masked_fill(hidden, -math.inf).to(device)
 
 
+HIDDEN = -1e9  # added to the score of a key that is padding
+
+
+def take_step(x: Tensor, at: Tensor) -> Tensor:
+    """(G, B, T, d), steps (G, B) -> (G, B, 1, d): one step of each clip."""
+    return x.gather(2, at[..., None, None].expand(-1, -1, 1, x.shape[3]))
+
+
+def last_valid(valid: Tensor) -> Tensor:
+    """(..., T) bool -> (...): the last step that is not padding; the last of all where every step is."""
+    steps = valid.shape[-1]
+    order = torch.arange(1, steps + 1, device=valid.device) * valid
+    return torch.where(valid.any(-1), order.amax(-1), steps) - 1
+
+
 class Block(nn.Module):
     """One layer of E encoders: attention and feed-forward, each behind a LayerNorm and added to its input."""
 
@@ -50,11 +65,12 @@ class Block(nn.Module):
         rates: Sequence[float],
         relu_dropout: float,
         res_dropout: float,
+        causal: bool,
         stream: DropoutStream,
     ) -> None:
         super().__init__()
         stack = len(stream.seeds)
-        self.width, self.heads, self.stream = width, heads, stream
+        self.width, self.heads, self.causal, self.stream = width, heads, causal, stream
         self.register_buffer("rates", torch.tensor(rates), persistent=False)  # attention dropout of each encoder
         self.drops_attention = any(r > 0 for r in rates)
         attention = [f"{n}.self_attn" for n in names]
@@ -71,11 +87,17 @@ class Block(nn.Module):
         self.res_dropout = Dropout(res_dropout, stream)
 
     def forward(
-        self, x: Tensor, source: tuple[Tensor, Tensor] | None, members: Sequence[int], last_only: bool
+        self,
+        x: Tensor,
+        source: tuple[Tensor, Tensor] | None,
+        members: Sequence[int],
+        *,
+        hidden: Tensor | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """x (G, B, Tq, d), source None (self-attention) or (key input, value input), each (G, B, Tk, d).
 
-        With `last_only` only the last step is computed: (G, B, 1, d).
+        `hidden` (G, B, Tk) marks keys that are padding. `at` (G, B) asks for one step of each clip: (G, B, 1, d).
         """
         normed = self.norm_attention(x, members)
         if source is None:
@@ -83,23 +105,41 @@ class Block(nn.Module):
         else:  # the first LayerNorm is shared by query, key and value
             key = self.norm_attention(source[0], members)
             pair = (key, key if source[1] is source[0] else self.norm_attention(source[1], members))
-        if last_only:
-            x, normed, tq = x[:, :, -1:], normed[:, :, -1:], x.shape[2]
-        else:
-            tq = x.shape[2]
-        x = x + self.res_dropout(self._attend(normed, pair, members, tq))
-        hidden = torch.relu(self.fc1(self.norm_feed(x, members), members))
-        return x + self.res_dropout(self.fc2(self.relu_dropout(hidden), members))
+        bias = self._bias(x.shape[2], pair[0], hidden, at)
+        if at is not None:
+            x, normed = take_step(x, at), take_step(normed, at)
+        x = x + self.res_dropout(self._attend(normed, pair, members, bias))
+        middle = torch.relu(self.fc1(self.norm_feed(x, members), members))
+        return x + self.res_dropout(self.fc2(self.relu_dropout(middle), members))
 
-    def _attend(self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], steps: int) -> Tensor:
+    def _bias(self, queries: int, key: Tensor, hidden: Tensor | None, at: Tensor | None) -> Tensor | None:
+        """Return what is added to the scores: None, (Tq, Tk), or (G, B, 1, Tq or 1, Tk)."""
+        steps = key.shape[2]
+        bias = causal_bias(queries, steps, key.dtype, key.device) if self.causal else None
+        if bias is not None and at is not None:
+            bias = bias[at].unsqueeze(2).unsqueeze(2)  # (G, B, 1, 1, Tk): the row of the step asked for
+        if hidden is not None:
+            # a finite number: a padded query that sees padding alone must not become NaN
+            masked = torch.zeros_like(hidden, dtype=key.dtype).masked_fill(hidden, HIDDEN).unsqueeze(2).unsqueeze(2)
+            bias = masked if bias is None else bias + masked
+        return bias
+
+    def _attend(
+        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], bias: Tensor | None
+    ) -> Tensor:
         g, b, tq, d = query.shape
         tk, h = source[0].shape[2], self.heads
         q, k, v = self._project(query, source, members)
         q = (q * (d // h) ** -0.5).view(g, b, tq, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tq, d // h)
         k = k.view(g, b, tk, h, d // h).permute(0, 1, 3, 4, 2).reshape(-1, d // h, tk)
         v = v.view(g, b, tk, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tk, d // h)
-        bias = causal_bias(steps, tk, query.dtype, query.device)[-tq:]  # (tq, tk): the rows asked for
-        weights = torch.softmax(torch.baddbmm(bias, q, k), dim=-1)  # (G * B * H, tq, tk)
+        if bias is None:
+            scores = torch.bmm(q, k)
+        elif bias.dim() == 2:
+            scores = torch.baddbmm(bias, q, k)
+        else:
+            scores = (torch.bmm(q, k).view(g, b, h, tq, tk) + bias).view(-1, tq, tk)
+        weights = torch.softmax(scores, dim=-1)  # (G * B * H, tq, tk)
         if self.training and self.drops_attention:
             e = len(members)
             rates = self.rates[list(members)].view(1, e, 1, 1, 1)  # type: ignore[index]
@@ -140,6 +180,7 @@ class EncoderBank(nn.Module):
         relu_dropout: float,
         res_dropout: float,
         stream: DropoutStream,
+        causal: bool = True,
     ) -> None:
         """`rates` is the attention dropout of each encoder; `names` their names in the authors' code."""
         super().__init__()
@@ -148,32 +189,53 @@ class EncoderBank(nn.Module):
         self.blocks = nn.ModuleList(
             Block(
                 [f"{n}.layers.{i}" for n in names], width, heads,
-                rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, stream=stream,
+                rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, causal=causal, stream=stream,
             )
             for i in range(layers)
         )  # fmt: skip
         self.norm = LayerNorm([f"{n}.layer_norm" for n in names], width, stack=len(stream.seeds))
 
     def forward(
-        self, queries: Sequence[Tensor], sources: Sequence[Tensor] | None = None, *, last_only: bool = False
+        self,
+        queries: Sequence[Tensor],
+        sources: Sequence[Tensor] | None = None,
+        *,
+        last_only: bool = False,
+        valid: Sequence[Tensor] | None = None,
+        source_valid: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """E queries (S, B, Tq, d) and, across modalities, E sources (S, B, Tk, d) -> E outputs (S, B, Tq, d).
 
         With `last_only` only the last step leaves: (S, B, d). Other steps of the last layer are then not computed.
+        `valid` and `source_valid` (S, B, T) mark the steps that are not padding: others are hidden as keys, and the
+        last step is the last valid one. None: padding is data.
         """
         together: dict[tuple[int, int], list[int]] = {}
         for e, x in enumerate(queries):
             together.setdefault((x.shape[2], sources[e].shape[2] if sources else 0), []).append(e)
         outputs: list[Tensor | None] = [None] * len(queries)
+
+        def gathered(tensors: Sequence[Tensor] | None, members: Sequence[int]) -> Tensor | None:
+            """Stack the members' tensors to (G, B, ...)."""
+            return None if tensors is None else torch.stack([tensors[e] for e in members], dim=1).flatten(0, 1)
+
         for members in together.values():
             x = torch.stack([queries[e] for e in members], dim=1)  # (S, e, B, Tq, d)
-            y = torch.stack([sources[e] for e in members], dim=1) if sources else None
-            out = self._run(x.flatten(0, 1), None if y is None else y.flatten(0, 1), members, last_only)
+            keys_valid = gathered(valid if sources is None else source_valid, members)
+            at = None
+            if last_only:
+                own = gathered(valid, members)
+                shape = (x.shape[0] * len(members), x.shape[2])
+                at = x.new_full(shape, x.shape[3] - 1, dtype=torch.long) if own is None else last_valid(own)
+            hidden = None if keys_valid is None else ~keys_valid
+            out = self._run(x.flatten(0, 1), gathered(sources, members), members, hidden, at)
             for e, piece in zip(members, out.view(x.shape[0], len(members), *out.shape[1:]).unbind(1), strict=True):
-                outputs[e] = piece[:, :, -1] if last_only else piece
+                outputs[e] = piece[:, :, 0] if last_only else piece
         return [o for o in outputs if o is not None]
 
-    def _run(self, x: Tensor, source: Tensor | None, members: Sequence[int], last_only: bool) -> Tensor:
+    def _run(
+        self, x: Tensor, source: Tensor | None, members: Sequence[int], hidden: Tensor | None, at: Tensor | None
+    ) -> Tensor:
         embedded = self._embed(x)
         x = self.embed_dropout(embedded)
         pair = None
@@ -182,7 +244,7 @@ class EncoderBank(nn.Module):
             key = self.embed_dropout(embedded)  # drawn separately for key and value: in training the two differ
             pair = (key, self.embed_dropout(embedded) if self.embed_dropout.active else key)
         for i, block in enumerate(self.blocks):
-            x = block(x, pair, members, last_only and i == len(self.blocks) - 1)
+            x = block(x, pair, members, hidden=hidden, at=at if i == len(self.blocks) - 1 else None)
         return self.norm(x, members)
 
     def _embed(self, x: Tensor) -> Tensor:

@@ -124,18 +124,23 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Conv1d(Linear):
-    """E temporal convolutions without bias or padding: (G, B, T, D) -> (G, B, T - kernel + 1, d).
+    """E temporal convolutions without bias: (G, B, T, D) -> (G, B, T', d), T' = T - kernel + 1, or T with `same`.
 
     A padded step that is exactly zero under the whole window stays exactly zero, as in the authors' code.
     """
 
-    def __init__(self, names: Sequence[str], n_in: int, n_out: int, *, kernel: int, stack: int) -> None:
+    def __init__(
+        self, names: Sequence[str], n_in: int, n_out: int, *, kernel: int, stack: int, same: bool = False
+    ) -> None:
+        """`same` adds zero steps at both ends, so that the length is kept."""
         super().__init__(names, n_in, n_out, stack=stack, bias=False, kernel=kernel)
-        self.kernel = kernel
+        self.kernel, self.same = kernel, same
 
     def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
         """Apply convolution g to x[g]."""
         if self.kernel > 1:
+            if self.same:
+                x = F.pad(x, (0, 0, (self.kernel - 1) // 2, self.kernel // 2))
             x = x.unfold(2, self.kernel, 1).flatten(3)  # (G, B, T', D * kernel), channel-major like the weight
         return super().forward(x, members)
 

@@ -98,7 +98,7 @@ def outputs(out: object) -> dict[str, np.ndarray]:
             f"c_{m}": of(f"x_com_{m}", time_first),
             f"recon_{m}": of(f"rec_{m}", channel_major),
             f"s_{m}_r": of(f"x_prt_cyc_{m}", channel_major),
-            f"c_{m}_sim": of(f"align_{m}"),
+            f"c_{m}_sim": of(f"margin_{m}"),
             f"proj_s_{m}": of(f"proj_cosine_{m}"),
             f"last_h_{m}": of(f"reinforced_{m}"),
         }

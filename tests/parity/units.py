@@ -51,7 +51,7 @@ def _hinge(z: dict[str, np.ndarray]) -> Computed:
     found = Computed()
     for case in {k.split("/")[1] for k in z if k.startswith("hinge/")}:
         rows = _tensor(z[f"hinge/{case}/feats"])
-        loss = losses.margin(rows[None], torch.from_numpy(z[f"hinge/{case}/ids"])[:, 0][None], 0.15)
+        loss = losses.margin_by_distance(rows[None], torch.from_numpy(z[f"hinge/{case}/ids"])[:, 0][None], 0.15)
         found[f"hinge/{case}/loss"] = (loss.item(), *UNIT)
         loss.sum().backward()
         found[f"hinge/{case}/grad"] = (rows.grad, *SLOPE)
@@ -154,7 +154,7 @@ def _attention(z: dict[str, np.ndarray]) -> Computed:
     load(block.in_proj, names)
     load(block.out_proj, names)
     q, k = (torch.from_numpy(z[f"mha/{x}"]).transpose(0, 1)[None] for x in "qk")
-    out = block._attend(q, (k, k), [0], q.shape[2])
+    out = block._attend(q, (k, k), [0], causal_bias(q.shape[2], k.shape[2], q.dtype, q.device))
     return {"mha/out": (out[0].transpose(0, 1).detach(), *UNIT)}
 
 

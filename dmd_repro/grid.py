@@ -6,7 +6,7 @@ torch is imported only inside functions (a spec is resolved by the model's own p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from dmd_repro.data.features import Features, TextKind
 from dmd_repro.data.resolve import load_features
@@ -196,9 +196,17 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
             bert=bert,
         )
     except SpecError as error:
-        if any(str(error).startswith(f"--set {name}:") for name in overrides):
-            raise  # typed by the user just now
+        typed = [name for name in overrides if str(error).startswith(f"--set {name}:")]
+        if typed and not _is_of_another_model(typed[0], recipe.model):
+            raise  # the user's slip, just now
         raise Misfit(f"cannot be run: {error}") from error
+
+
+def _is_of_another_model(setting: str, model: str) -> bool:
+    """Whether a model lacks a setting that another has: then its rows cannot be run, but the command can."""
+    configs = {name: load_model(name).CONFIG for name in MODELS}
+    has = {name: setting in {f.name for f in fields(c)} | set(getattr(c, "ALIASES", ())) for name, c in configs.items()}
+    return not has[model] and any(has.values())
 
 
 def _as_reason(load: Callable[[], Features]) -> Features:

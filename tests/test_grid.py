@@ -53,11 +53,13 @@ def test_each_row_takes_its_own_synthetic_variant(records: Records) -> None:
         ALIGNED: "synthetic-aligned-glove",
         STARRED: "synthetic-aligned-hidden",
         UNALIGNED: "synthetic-unaligned-glove",
+        "mosi-aligned-glove-mult": "synthetic-aligned-glove",
+        "mosi-unaligned-glove-mult": "synthetic-unaligned-glove",
     }
     assert rows[STARRED].notes == (HIDDEN_FOR_BERT,)
     assert rows[ALIGNED].notes == ()
     assert all(list(rows[key].runs) == [1111, 1112] for key in names)
-    assert len(planned.jobs) == len(planned.missing) == 6
+    assert len(planned.jobs) == len(planned.missing) == 10
     assert set(rows) == {row.key for row in load_table("table1").rows}
     assert all(row.reason for row in rows.values() if row.status == "skipped")
 
@@ -99,10 +101,19 @@ def test_too_few_batches_is_the_rows_reason(records: Records) -> None:
     reason = plan(records, data=("mine",), store=store).plan.rows[ALIGNED].reason or ""
     assert "--set accumulate=1" in reason
     with pytest.raises(SpecError, match="--set accumulate=1"):  # the one reason the user can mend, not "not built yet"
-        refuse_empty(plan(records, data=("mine",), store=store))
+        refuse_empty(plan(records, data=("mine",), store=store, rows=(ALIGNED,)))
     changed = plan(records, data=("mine",), store=store, overrides={"accumulate": 1}).plan.rows[ALIGNED]
     assert changed.overrides == {"accumulate": 1}
     assert changed.notes == ("settings changed: accumulate=1",)
+
+
+def test_a_setting_of_one_model_skips_the_rows_of_the_others(records: Records) -> None:
+    """A row whose model lacks a setting is not run without it in silence; a misspelt one still ends the command."""
+    rows = plan(records, overrides={"lambda_dec": 0.2}).plan.rows
+    assert rows[ALIGNED].overrides == {"lambda_dec": 0.2}
+    assert "--set lambda_dec" in (rows["mosi-aligned-glove-mult"].reason or "")
+    with pytest.raises(SpecError, match="Did you mean 'lambda_d"):
+        plan(records, overrides={"lamda_dec": 0.2})
 
 
 @pytest.mark.parametrize(

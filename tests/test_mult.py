@@ -54,7 +54,7 @@ def test_every_preset_makes_a_model(key: tuple[str, str]) -> None:
 
 def test_presets_say_what_their_sources_say() -> None:
     """Protects: the numbers of the MulT paper's Table 5 and of its code's defaults, against a slip of the hand."""
-    fields = ("batch_size", "d", "layers", "heads", "embed_dropout", "res_dropout", "out_dropout", "clip_norm",
+    fields = ("batch_size", "d", "layers", "heads", "embed_dropout", "res_dropout", "output_dropout", "clip_norm",
               "max_epochs", "learning_rate")  # fmt: skip
 
     def of(*key: str) -> tuple[object, ...]:

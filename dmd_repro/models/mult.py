@@ -65,7 +65,7 @@ class MulT(nn.Module):
             )  # fmt: skip
 
         def head(names: list[tuple[str, str, str]], width: int) -> ResidualHead:
-            return ResidualHead(names, width, width, config.out_dropout, self.stream)
+            return ResidualHead(names, width, width, config.output_dropout, self.stream)
 
         self.text_dropout = Dropout(config.embed_dropout, self.stream)
         self.project = nn.ModuleDict(

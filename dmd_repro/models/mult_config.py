@@ -32,7 +32,7 @@ class MulTConfig(TrainConfig):
     relu_dropout: float = 0.1
     res_dropout: float = 0.1
     embed_dropout: float = 0.25  # one rate for the text and, in every encoder, for its embedded input
-    out_dropout: float = 0.0
+    output_dropout: float = 0.0
     batch_size: int = 24
     learning_rate: float = 1e-3
     clip_norm: float = 0.8
@@ -89,7 +89,7 @@ class MulTConfig(TrainConfig):
 # [T5]: width 40, 4 blocks, kernels "1 or 3" / 3 / 3, output dropout 0.1. Ours, where it leaves a choice: 1 for
 # language, as in the code; its one "crossmodal attention block dropout" is the code's attn_, relu_ and res_dropout
 # (which share a default), while attn_dropout_a and _v stay at the code's 0; the learning rate decays as in main.py.
-_PAPER = MulTConfig(d=40, layers=4, kernel_a=3, kernel_v=3, out_dropout=0.1)
+_PAPER = MulTConfig(d=40, layers=4, kernel_a=3, kernel_v=3, output_dropout=0.1)
 _MOSI = replace(
     _PAPER, batch_size=128, heads=10, embed_dropout=0.2, attn_dropout=0.2, relu_dropout=0.2, res_dropout=0.2,
     max_epochs=100,

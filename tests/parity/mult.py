@@ -48,9 +48,10 @@ def config_matches(reference_json: str, ours: MulTConfig) -> bool:
     """Compare the authors' arguments with our preset, field by field."""
     theirs = json.loads(reference_json)
     pairs = {
-        "num_heads": ours.heads, "lonly": True, "aonly": True, "vonly": True, "attn_mask": True, "output_dim": 1,
+        "num_heads": ours.heads, "out_dropout": ours.output_dropout,
+        "lonly": True, "aonly": True, "vonly": True, "attn_mask": True, "output_dim": 1,
         **{k: getattr(ours, k) for k in ("layers", "attn_dropout", "attn_dropout_a", "attn_dropout_v", "relu_dropout",
-                                         "res_dropout", "embed_dropout", "out_dropout")},
+                                         "res_dropout", "embed_dropout")},
     }  # fmt: skip
     return {k: v for k, v in theirs.items() if not k.startswith("orig_d")} == pairs
 

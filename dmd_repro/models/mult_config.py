@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import DataError, SpecError, nearest
-from dmd_repro.models.base import TrainConfig
-from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
+from dmd_repro.errors import SpecError, nearest
+from dmd_repro.models.base import TrainConfig, check_encoders
+from dmd_repro.shapes import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class MulTConfig(TrainConfig):
     gd_hetero: int = 32
     edge_softmax_scale: float = 1 / 8
     lambda_dtl: float = 0.05
-    edge_reg: float = 10.0
+    edge_reg_weight: float = 10.0
     repr_weight: float = 10.0
 
     def kernel(self, modality: str) -> int:
@@ -61,17 +61,7 @@ class MulTConfig(TrainConfig):
 
     def check(self, steps: Mapping[str, int]) -> None:
         """Raise SpecError or DataError where the numbers cannot make a model."""
-        if self.d % self.heads:
-            raise SpecError.at(
-                "--set d", expected=f"a multiple of heads ({self.heads})", got=str(self.d), do="Change d"
-            )
-        for m in MODALITIES:
-            if steps[m] < self.kernel(m):
-                raise DataError.at(
-                    f"{MODALITY_NAMES[m]} features",
-                    expected=f"at least {self.kernel(m)} time steps", got=str(steps[m]),
-                    do=f"Use longer features or --set kernel_{m}=1",
-                )  # fmt: skip
+        check_encoders(self.d, self.heads, {m: self.kernel(m) for m in MODALITIES}, steps)
 
     def loss_weights(self) -> dict[str, float]:
         """Return the weight of each leaf term: task 1; with the GD-Unit its heads 1 and the unit as in DMD."""
@@ -80,7 +70,7 @@ class MulTConfig(TrainConfig):
             weights |= {f"task.{m}_hetero": 1.0 for m in MODALITIES}
             weights |= {
                 "dtl_hetero.logit": self.lambda_dtl,
-                "dtl_hetero.reg": self.lambda_dtl * self.edge_reg,
+                "dtl_hetero.reg": self.lambda_dtl * self.edge_reg_weight,
                 "dtl_hetero.repr": self.lambda_dtl * self.repr_weight,
             }
         return weights

@@ -220,13 +220,14 @@ def _choose(row: Row, data: Sequence[str], store: Store, bert: bool) -> tuple[st
     """Return the feature set and the kind of text a row trains on; raises Misfit with the reason if none fits."""
     assert row.recipe is not None
     if not data:
-        name = row.recipe.features
-        if name not in store.names():
+        name, held = row.recipe.features, store.names()
+        # one imported MMSA file holds token ids and hidden states, under either of the two names
+        data = tuple(n for n in (name, name.replace("-bert", "-hidden")) if n in held)[:1]
+        if not data:
             raise Misfit(
                 f"needs the feature set '{name}', which has not been imported: "
                 f"dmd data import FILE --name {name} --dataset {row.dataset}"
             )
-        data = (name,)
     reasons = []
     for name in data:
         try:

@@ -171,7 +171,7 @@ class RunWriter:
                 "provenance.json": json.dumps(self._provenance, indent=1).encode(),
                 "predictions.safetensors": pack_arrays(arrays, {"ids": ids}),
                 "epochs.safetensors": pack_arrays(epochs),
-                CHECKPOINT: pack_arrays(checkpoint),
+                CHECKPOINT: pack_arrays(checkpoint, spec_document(self.spec, self.data)),
             }
             for name, content in files.items():
                 write_atomic(self.path / name, content)

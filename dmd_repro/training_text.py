@@ -67,6 +67,8 @@ def prepare(
     named = str(spec.config.get("bert") or "")
     if not named:
         return features, None
+    if not source:
+        raise SpecError.at("token ids", expected=f"the BERT {named} to read them", got="none named", do=how_to_get())
     bert = load_bert(source)
     if bert.fingerprint != named:
         raise SpecError.at(

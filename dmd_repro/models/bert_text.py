@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.models.base import Batch, EmotionModel, ModelOutput, as_module
+from dmd_repro.models.base import Batch, ModelOutput, as_module
 from dmd_repro.models.bert import Bert
 from dmd_repro.models.layers import Dropout, DropoutStream
 
@@ -101,10 +101,10 @@ class WithBert(nn.Module):
     Seeds cannot be stacked: each would need a BERT of its own.
     """
 
-    def __init__(self, system: EmotionModel, bert: Bert) -> None:
+    def __init__(self, system: Any, bert: Bert) -> None:
         super().__init__()
         self.system = as_module(system)
-        self.stream: DropoutStream = system.stream  # type: ignore[attr-defined]
+        self.stream: DropoutStream = system.stream
         if len(self.stream.seeds) != 1:
             raise SpecError.at(
                 "a fine-tuned BERT", expected="one seed at a time", got=f"{len(self.stream.seeds)} stacked seeds",

@@ -30,7 +30,7 @@ _ESCAPES = {
     "·": r"$\cdot$",
     **{c: f"\\{c}" for c in "&%$#_{}"},
 }
-_DOCUMENT = (
+DOCUMENT = (
     r"\documentclass[10pt,a4paper]{article}",
     r"\usepackage[utf8]{inputenc}",
     r"\usepackage[margin=2cm]{geometry}",
@@ -49,7 +49,7 @@ def escape(text: str) -> str:
 def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
     """Return tables to be put into a document that loads booktabs, or a document that compiles alone."""
     parts = [part for table in tables for part in _table(table)]
-    head, tail = (_DOCUMENT, (r"\end{document}",)) if standalone else (("% needs \\usepackage{booktabs}",), ())
+    head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else (("% needs \\usepackage{booktabs}",), ())
     return "\n".join([*head, *parts, *tail, ""])
 
 
@@ -87,7 +87,7 @@ def _overview(table: ComparisonTable) -> list[str]:
         lines += [r"\midrule", _span(block, 3 + 2 * pairs)]
         missing = 2 * (pairs - len(block.columns))  # section 4.2 prints ACC2 alone
         for row in overview(block, table.footnotes).rows:
-            lines.append(_line((*row[:-1], *[""] * missing, row[-1])))
+            lines.append(tex_line((*row[:-1], *[""] * missing, row[-1])))
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
@@ -96,9 +96,9 @@ def _details(table: ComparisonTable) -> list[str]:
     if not found:
         return []
     headers, align = found[0][1].headers, found[0][1].align
-    lines = ["", r"\medskip", rf"\begin{{tabular}}{{{align}}}", r"\toprule", _line(headers)]
+    lines = ["", r"\medskip", rf"\begin{{tabular}}{{{align}}}", r"\toprule", tex_line(headers)]
     for block, grid in found:
-        lines += [r"\midrule", _span(block, len(headers)), *(_line(row) for row in grid.rows)]
+        lines += [r"\midrule", _span(block, len(headers)), *(tex_line(row) for row in grid.rows)]
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
@@ -114,5 +114,6 @@ def _span(block: ComparedBlock, width: int) -> str:
     return rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.title)}}}}} \\"
 
 
-def _line(cells: Sequence[str]) -> str:
+def tex_line(cells: Sequence[str]) -> str:
+    """Return cells of text as one line of a tabular."""
     return " & ".join(map(escape, cells)) + r" \\"

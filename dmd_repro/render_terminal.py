@@ -45,16 +45,18 @@ def _show(table: ComparisonTable, console: Console) -> None:
 
     console.print(Rule(Text(table.title, style="bold red" if table.mark else "bold"), align="left"))
     for block in table.blocks:
-        _grid(overview(block, table.footnotes), console, title=block.title)
+        show_grid(overview(block, table.footnotes), console, title=block.title)
         if found := details(block):
-            _grid(found, console)
-    _list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
-    _list("", [("·", note) for note in table.notes], console)
-    _list("Data", [("·", line) for line in data_lines(table)], console)
-    _list("How to read it", [("·", line) for line in rule_lines()], console)
+            show_grid(found, console)
+    show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
+    show_list("", [("·", note) for note in table.notes], console)
+    show_list("Data", [("·", line) for line in data_lines(table)], console)
+    show_list("How to read it", [("·", line) for line in rule_lines()], console)
 
 
-def _grid(grid: Grid, console: Console, title: str | None = None) -> None:
+def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
+    """Print one grid."""
+    """Print one grid; no digit is cut off where the window is narrow."""
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table
@@ -76,7 +78,9 @@ def _grid(grid: Grid, console: Console, title: str | None = None) -> None:
     console.width = shown
 
 
-def _list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
+def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print (mark, text) pairs under a heading."""
+    """Print marked lines under a heading; nothing where there is none."""
     from rich.table import Table
     from rich.text import Text
 

@@ -127,7 +127,13 @@ def most_discordant(gap: int, alpha: float = 0.05) -> int:
 
     By the exact test; the chi-square approximation would allow gap^2 / 3.84 of them at 5 %.
     """
-    found, total = 0, abs(gap)
-    while total and mcnemar_counts((total + abs(gap)) // 2, (total - abs(gap)) // 2).p <= alpha:
-        found, total = total, total + 2  # the discordant clips have the parity of the gap
-    return found
+    from scipy.special import bdtr
+
+    gap = abs(gap)
+    if not gap:
+        return 0
+    # the discordant clips have the parity of the gap; the exact test allows fewer than the approximation does
+    totals = np.arange(gap, gap * gap + 4, 2)
+    fails = 2.0 * bdtr((totals - gap) // 2, totals, 0.5) > alpha
+    first = int(np.argmax(fails))
+    return int(totals[first - 1]) if first else 0

@@ -1,0 +1,160 @@
+"""What an audit says: findings, each by a small named check with its premise and its innocent explanations.
+
+*flag* means: worth a question, and here is how it may have come about. It never means fraud. *fail* means: two things
+printed in the same paper contradict each other as worded, whatever was done to round them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from dmd_repro.published import COLUMNS, Block, PublishedTable, Row
+from dmd_repro.registry import DATASETS
+
+Status = Literal["ok", "flag", "fail", "n/a"]
+STATUSES: tuple[Status, ...] = ("ok", "flag", "fail", "n/a")
+ARITHMETIC = "certain, as arithmetic"
+ONE_RUN = "certain if the number is one run; void if it is a mean over seeds"
+MEAN = "the number is a mean over seeds, which need not be a count of clips"
+SPREAD = 1.1  # points: sample STD of ACC2 and of ACC7 over 10 seeds in one independent study of DMD on MOSI
+SPREAD_SOURCE = "assumed: one independent study of DMD on MOSI found it over 10 seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check says of one number, row or table; `None` where the finding is not about one."""
+
+    check: str
+    table: str | None
+    row: str | None  # key of the row, or the switch of `--code`
+    setting: str | None  # aligned | unaligned
+    metric: str | None
+    printed: str | None
+    status: Status
+    certainty: str
+    explanation: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return the finding as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A check's answer before it is signed with the check's name and its innocent explanations."""
+
+    status: Status
+    explanation: str
+    table: PublishedTable | None = None
+    row: Row | None = None
+    metric: str | None = None
+    printed: str | None = None
+    certainty: str = ARITHMETIC
+    setting: str | None = None  # of a finding on a block; a row brings its own
+    innocent: tuple[str, ...] | None = None  # in place of the check's own
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The seed spread of one metric: measured from runs at hand, or assumed."""
+
+    std: float  # points
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the checks may look at: the printed tables and the spreads measured from runs at hand, if any."""
+
+    tables: Mapping[str, PublishedTable]
+    spreads: Mapping[tuple[str, str], Spread] = field(default_factory=dict)  # by (dataset, column)
+
+    def spread(self, dataset: str, column: str) -> Spread:
+        """Return the spread over seeds of a column on a data set, measured if it can be."""
+        return self.spreads.get((dataset, column)) or Spread(SPREAD, SPREAD_SOURCE)
+
+    def blocks(self, *names: str) -> Iterable[tuple[PublishedTable, Block]]:
+        """Yield every block of some tables, where they are there."""
+        for name in names:
+            if name in self.tables:
+                for block in self.tables[name].blocks:
+                    yield self.tables[name], block
+
+    def row(self, table: str, key: str) -> Row | None:
+        """Return a row, None if the table or the row is not there (tables may be edited)."""
+        rows = self.tables[table].rows if table in self.tables else ()
+        return next((row for row in rows if row.key == key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question put to the printed numbers."""
+
+    name: str
+    question: str
+    premise: str
+    innocent: tuple[str, ...]  # how a flag may have come about without anyone's fault
+    run: Callable[[Evidence], Iterable[Said]]
+
+    def findings(self, evidence: Evidence) -> list[Finding]:
+        """Put the question; flags and fails get the innocent explanations."""
+        out = []
+        for said in self.run(evidence):
+            text = said.explanation
+            innocent = self.innocent if said.innocent is None else said.innocent
+            if said.status in ("flag", "fail") and innocent:
+                text += f" Innocent explanations: {'; '.join(innocent)}."
+            out.append(
+                Finding(
+                    check=self.name,
+                    table=said.table.name if said.table else None,
+                    row=said.row.key if said.row else None,
+                    setting=said.row.setting if said.row else said.setting,
+                    metric=said.metric,
+                    printed=said.printed,
+                    status=said.status,
+                    certainty=said.certainty,
+                    explanation=text,
+                )
+            )
+        return out
+
+
+def cell(table: PublishedTable, row: Row, column: str) -> dict[str, Any]:
+    """Return the fields of `Said` that point at one cell."""
+    printed = row.cells.get(column)
+    return {"table": table, "row": row, "metric": column, "printed": printed.text if printed else None}
+
+
+def heading(column: str) -> str:
+    """Return how a table heads a column."""
+    return COLUMNS[column]
+
+
+def zeros_of(row: Row) -> tuple[Literal["non0", "has0"], ...]:
+    """Return the ACC2 conventions a row may have been counted by: its own, or both where it is unknown."""
+    return (row.convention,) if row.convention != "unknown" else ("non0", "has0")
+
+
+def orders_of(row: Row) -> tuple[Literal["plain", "swapped"], ...]:
+    """Return the orders of the F1 arguments a row may have used."""
+    return (row.f1_order,) if row.f1_order != "unknown" else ("plain", "swapped")
+
+
+def sign_counts(dataset: str, zero: str) -> tuple[int, int]:
+    """Return (negative, positive) test clips of an official data set; zeros are left out or counted as positive."""
+    signs = DATASETS[dataset].test_signs
+    assert signs is not None
+    negative, none, positive = signs
+    return (negative, positive) if zero == "non0" else (negative, positive + none)
+
+
+def clips(dataset: str, column: str, zero: str = "non0") -> int:
+    """Return how many test clips a column is counted over."""
+    facts = DATASETS[dataset]
+    if column == "acc7":
+        assert facts.splits is not None
+        return facts.splits["test"]
+    return sum(sign_counts(dataset, zero))

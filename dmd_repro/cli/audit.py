@@ -1,0 +1,71 @@
+"""`dmd audit`: what the printed numbers say of each other, before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmd_repro.cli.paths import RunsDir, runs_dir
+
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
+
+
+def audit(
+    table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
+    check: Annotated[list[str] | None, typer.Option("--check", help="Only this check; repeatable.")] = None,
+    code: Annotated[
+        bool,
+        typer.Option("--code", help="Where the paper and the authors' code differ, with effects measured in runs."),
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print what is fine too, not the flags and fails alone.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the checks with their premises, and stop.")] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="terminal, markdown, csv or json [default: by FILE's ending]."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", metavar="FOLDER", help="Audit the tables of this folder instead.")
+    ] = None,
+    runs: RunsDir = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+) -> None:
+    """Check the printed numbers against each other. Needs no data and trains nothing.
+
+    The word is flag, not fraud: each finding states its certainty and innocent explanations. Exit 1 if a check fails.
+    """
+    from dmd_repro import audit as library
+    from dmd_repro.audit_code import audit_code
+    from dmd_repro.errors import SpecError, nearest
+    from dmd_repro.render_findings import FINDING_FORMATS, render_findings
+
+    chosen = "json" if json_ else format_ or SUFFIXES.get(output.suffix.lower() if output else "", "terminal")
+    if chosen not in FINDING_FORMATS:
+        raise SpecError.at(
+            f"--format {chosen}", expected="a known format", got="an unknown one", do=nearest(chosen, FINDING_FORMATS)
+        )
+    if list_:
+        for one in library.CHECKS:
+            typer.echo(f"{one.name}: {one.question}\n  premise: {one.premise}")
+        return
+    folder = runs_dir(runs)
+    if code:
+        found = audit_code(folder)
+    else:
+        spreads = library.spreads_of_runs(folder)
+        found = library.audit(tables, table=table, checks=tuple(check or ()), spreads=spreads)
+    text = render_findings(found, chosen, every=every or code)
+    if output is not None:
+        from dmd_repro.disk import sentences, write_atomic
+
+        with sentences(output, "a file that can be written", SpecError, "--output"):
+            write_atomic(output, text)
+        typer.echo(f"written: {output}", err=True)
+    else:
+        typer.echo(text, nl=False)
+    if any(finding.status == "fail" for finding in found):
+        raise typer.Exit(1)

@@ -1,0 +1,154 @@
+"""What `dmd reproduce` and `dmd ablate` share: show a plan, train what is missing of it, with an estimate."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dmd_repro.data.store import Store
+    from dmd_repro.grid import Grid, Job
+    from dmd_repro.records import Records
+    from dmd_repro.training import Execution
+
+
+def train_missing(
+    planned: Grid,
+    *,
+    records: Records,
+    store: Store,
+    execution: Execution,
+    jobs: int | None,
+    dry_run: bool,
+    json_: bool,
+    console: Console,
+) -> list[str] | None:
+    """Save the plan, say what it takes, train what is missing; return the ids of runs that FAILED, None if dry.
+
+    `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
+    """
+    from dmd_repro.cli.progress import Work, duration
+    from dmd_repro.grid_estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.grid_workers import run_jobs
+    from dmd_repro.plans import save_plan
+
+    missing, earlier = planned.missing, made_before(planned, records)
+    if not dry_run:
+        save_plan(records.root, planned.plan)
+
+    def timing(job: Job) -> None:
+        typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
+
+    each = seconds_per_epoch(missing, records, store, execution, timing)
+    workers = min(jobs or (_cores(execution.threads) if execution.device == "cpu" else 1), max(1, len(missing)))
+    most = most_seconds(missing, each) / workers
+    console.print(summary(planned, earlier, workers, duration(most)), markup=False)
+    if dry_run:
+        if json_:
+            plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
+            document = totals(planned, earlier) | {"at_most_seconds": round(most, 1), "rows": plan}
+            typer.echo(json.dumps(document, indent=1))
+        return None
+    try:
+        with Work(missing, each, records, workers, json_) as work:
+            return run_jobs(missing, records, store, execution=execution, workers=work.workers, on_event=work.on_event)
+    except KeyboardInterrupt:
+        done = sum(records.status(job.run_id) == "done" for job in planned.jobs)
+        typer.echo(f"\n{done} of {len(planned.jobs)} runs are done, the others keep their finished epochs.", err=True)
+        raise
+
+
+def refuse_failures(failed: list[str], trained: int) -> None:
+    """End with exit code 1 and the run to look at, if a run FAILED."""
+    if failed:
+        typer.echo(f"dmd: {len(failed)} of {trained} runs FAILED: dmd runs show {failed[0]}", err=True)
+        raise typer.Exit(1)
+
+
+def made_before(planned: Grid, records: Records) -> dict[str, str]:
+    """Return, for each finished run of the plan that only plans of other tables name, the first of those tables."""
+    from dmd_repro.plans import list_plans
+
+    own: set[str] = set()
+    others: dict[str, str] = {}
+    for plan in reversed(list_plans(records.root)):
+        for run in plan.run_ids:
+            if plan.table == planned.table.name:
+                own.add(run)
+            else:
+                others.setdefault(run, plan.table)
+    done = (job.run_id for job in planned.jobs if planned.status[job.run_id] == "done")
+    return {run: others[run] for run in done if run in others and run not in own}
+
+
+def totals(planned: Grid, earlier: Mapping[str, str]) -> dict[str, Any]:
+    """Return the counts of a plan; `reused`: runs made for another table, and those a second row asks for."""
+    uses = sum(len(planned.plan.rows[key].runs) for key in planned.selected)
+    status = list(planned.status.values())
+    return {
+        "table": planned.table.name,
+        "seeds": list(planned.plan.seeds),
+        "to_train": len(planned.missing),
+        "resumed": status.count("partial"),
+        "done": status.count("done"),
+        "reused": uses - len(planned.jobs) + len(earlier),
+    }
+
+
+def summary(planned: Grid, earlier: Mapping[str, str], workers: int, most: str) -> str:
+    """Return the plan in a sentence: how much to train, what is there, how long it can take."""
+    counts = totals(planned, earlier)
+    second = counts["reused"] - len(earlier)
+    reused = [f"{len(earlier)} of them reused from {', '.join(sorted(set(earlier.values())))}"] if earlier else []
+    if not counts["to_train"]:
+        return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
+    done = ", ".join([f"{counts['done']} done", *reused])
+    side = f" on {workers} processes" if workers > 1 else ""
+    return (
+        f"{counts['to_train']} to train ({counts['resumed']} of them go on), {done}, "
+        f"{second} reused by another row; at most {most}{side} (early stops shorten it)"
+    )
+
+
+def print_rows(planned: Grid, records: Records, console: Console) -> None:
+    """Print which row trains on what, then the rows that do not, by reason."""
+    plan, earlier = planned.plan, made_before(planned, records)
+    seeds = ", ".join(str(seed) for seed in plan.seeds)
+    console.print(f"plan of {planned.table.title} (seeds {seeds})", markup=False)
+    width = max(len(key) for key in plan.rows)
+    shown: set[str] = set()
+    reasons: dict[str, list[str]] = {}
+    for key, row in plan.rows.items():
+        if key not in planned.selected:
+            continue
+        if row.status == "skipped":
+            reasons.setdefault(row.reason or "", []).append(key)
+            continue
+        states: dict[str, int] = {}
+        for name in row.runs.values():
+            words = {"done": "done", "partial": "to go on", "failed": "to try again", "damaged": "to train again"}
+            state = words.get(planned.status[name], "to train")
+            state = f"reused from {earlier[name]}" if name in earlier else state
+            state = "reused" if name in shown else state
+            states[state] = states.get(state, 0) + 1
+        shown |= set(row.runs.values())
+        what = ", ".join(f"{count} {state}" for state, count in states.items())
+        notes = "".join(f"; {note}" for note in row.notes)
+        label = (row.features or {}).get("label", "")
+        console.print(f"  {key:{width}}  {what:18}  {label}{notes}", markup=False)
+    labels = {row.key: row.label for row in planned.table.rows}
+    for reason, keys in reasons.items():
+        methods = dict.fromkeys(labels.get(key, key) for key in keys)
+        who = ", ".join(keys) if len(keys) < 4 else f"{len(keys)} rows ({', '.join(methods)})"
+        console.print(f"  not run: {who}: {reason}", markup=False)
+
+
+def _cores(threads: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)

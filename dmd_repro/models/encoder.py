@@ -71,8 +71,7 @@ class Block(nn.Module):
         super().__init__()
         stack = len(stream.seeds)
         self.width, self.heads, self.causal, self.stream = width, heads, causal, stream
-        self.register_buffer("rates", torch.tensor(rates), persistent=False)  # attention dropout of each encoder
-        self.drops_attention = any(r > 0 for r in rates)
+        self.rates = tuple(rates)  # attention dropout of each encoder
         attention = [f"{n}.self_attn" for n in names]
         # one 3E x E matrix, as the authors initialise it: the bound counts 4E, not 2E
         self.in_proj = Linear(
@@ -140,10 +139,10 @@ class Block(nn.Module):
         else:
             scores = (torch.bmm(q, k).view(g, b, h, tq, tk) + bias).view(-1, tq, tk)
         weights = torch.softmax(scores, dim=-1)  # (G * B * H, tq, tk)
-        if self.training and self.drops_attention:
-            e = len(members)
-            rates = self.rates[list(members)].view(1, e, 1, 1, 1)  # type: ignore[index]
-            weights = weights * self.stream.keep((e, b * h, tq, tk), rates, weights).view(weights.shape)
+        rates = [self.rates[e] for e in members]
+        if self.training and any(rates):
+            each = torch.tensor(rates, device=weights.device).view(1, -1, 1, 1, 1)
+            weights = weights * self.stream.keep((len(rates), b * h, tq, tk), each, weights).view(weights.shape)
         out = torch.bmm(weights, v).view(g, b, h, tq, d // h).transpose(2, 3).reshape(g, b, tq, d)
         return self.out_proj(out, members)
 

@@ -50,9 +50,10 @@ def build(name: str, variant: str) -> tuple[DMD, Batch]:
 def silence_dropout(model: DMD) -> DMD:
     """Set every dropout rate to 0: train mode then computes what eval mode does."""
     for module in model.modules():
-        for name in ("rate", "drops_attention"):
-            if hasattr(module, name):
-                setattr(module, name, 0)
+        if hasattr(module, "rate"):
+            module.rate = 0.0
+        if hasattr(module, "rates"):
+            module.rates = (0.0,) * len(module.rates)
     return model
 
 

@@ -229,8 +229,15 @@ def test_a_bert_without_a_pooler_is_the_same_bert(folder: str, tmp_path: Path) -
     assert load_bert(str(bare)).fingerprint == load_bert(folder).fingerprint
 
 
-@pytest.mark.parametrize(("row", "value", "words"), [(0, VOCABULARY, "a token id from 0 to 39"), (0, -1, "a token id"),
-                                                     (1, 2, "a mask value"), (2, 5, "a segment from 0 to 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "value", "words"),
+    [
+        (0, VOCABULARY, "a token id from 0 to 39"),
+        (0, -1, "a token id"),
+        (1, 2, "a mask value"),
+        (2, 5, "a segment from 0 to 1"),
+    ],
+)
 def test_ids_outside_the_vocabulary_are_placed(folder: str, row: int, value: int, words: str) -> None:
     """Protects: a file tokenised for another BERT is refused with split, clip and step before any training."""
     features = token_features()

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import audit, data, report, reproduce, runs, train
+from dmd_repro.cli import audit, data, evaluate, report, reproduce, runs, train
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.add_typer(runs.app, name="runs")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(evaluate.export)
 app.command("audit")(audit.audit)
 
 

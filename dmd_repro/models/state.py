@@ -50,9 +50,13 @@ def refuse_names(where: str, wanted: set[str], got: set[str]) -> None:
     """Raise DataError listing the names that are missing and those that are unknown, if there are any."""
     missing, unknown = sorted(wanted - got), sorted(got - wanted)
     if missing or unknown:
-        told = [f"{len(names)} {what} ({', '.join(names)})" for what, names in
-                (("missing", missing), ("unknown", unknown)) if names]  # fmt: skip
+        told = [f"{len(n)} {what} ({_listed(n)})" for what, n in (("missing", missing), ("unknown", unknown)) if n]
         raise DataError.at(
             where, expected=f"the {len(wanted)} names of the model", got=" and ".join(told),
             do="Check which model wrote this file",
         )  # fmt: skip
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,224 @@
+"""`dmd evaluate` scores a checkpoint, `dmd export` writes one under the authors' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.train import Device, Threads
+from dmd_repro.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dmd_repro.compare_single import PrintedRow, Score
+    from dmd_repro.data.features import Features
+    from dmd_repro.evaluate import Evaluated
+    from dmd_repro.evaluate_checkpoint import Checkpoint
+    from dmd_repro.records import Predictions
+
+CheckpointName = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A run (id or folder), its checkpoint.safetensors, or a .pth file.")
+]
+FORMATS = ("official",)
+
+
+def evaluate(
+    checkpoint: CheckpointName,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A feature set (see `dmd data list`). Else what a run was trained on.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="train, valid or test.")] = "test",
+    text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the file tells.")] = None,
+    bert: BertSource = None,
+    heads: Annotated[
+        int | None, typer.Option("--heads", min=1, help="Attention heads of a .pth file; else the preset's.")
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=0, max=100_000, help="Draws of clips for the intervals; 0: none.")
+    ] = 2000,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="FILE", help="Write id, y_true, y_pred and heads as CSV.")
+    ] = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    runs: RunsDir = None,
+    store: DataDir = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")] = False,
+) -> None:
+    """Score a checkpoint: a run of yours, or a file the authors published. Nothing in a file is executed."""
+    import json
+
+    from dmd_repro.compare_single import Subject, beside, score, to_json
+    from dmd_repro.evaluate import evaluate_checkpoint
+    from dmd_repro.evaluate_checkpoint import open_checkpoint
+    from dmd_repro.records import Records
+    from dmd_repro.shapes import SPLITS
+    from dmd_repro.training import Execution
+
+    if split not in SPLITS:
+        raise SpecError.at(f"--split {split}", expected="a split", got="an unknown one", do=nearest(split, SPLITS))
+    found = open_checkpoint(checkpoint, Records(runs_dir(runs)))
+    features = _features(found, data, text, store)
+    execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
+    done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
+    scores = score(done.predictions, resamples=resamples)
+    row, why = beside(
+        Subject(
+            model=done.model,
+            mask=done.mask,
+            protocol=done.protocol,
+            dataset=features.dataset,
+            aligned=features.aligned,
+            text=features.text,
+            standing=features.standing,
+            split=split,
+            bert=done.bert,
+            finetuned=done.finetuned,
+            changed=done.changed,
+        ),
+        scores,
+    )
+    if predictions is not None:
+        _write_csv(predictions, done.predictions)
+    if json_:
+        document = _facts(found, done, features, split) | dict(to_json(scores, row, why))
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    typer.echo("\n".join(_lines(found, done, features, split, scores, row, why)))
+
+
+def _features(found: Checkpoint, data: str | None, text: str | None, store: Path | None) -> Features:
+    from dmd_repro.cli.train import text_kind
+    from dmd_repro.data.resolve import load_features
+    from dmd_repro.data.store import Store
+    from dmd_repro.data.synthetic import is_synthetic
+
+    trained = found.data or {}
+    name = data or trained.get("name")
+    if name is None:
+        raise SpecError.at(
+            found.where, expected="--data with a state_dict, which cannot tell what it was trained on", got="none",
+            do="Name a feature set: dmd data list",
+        )  # fmt: skip
+    aligned = trained.get("aligned") if is_synthetic(name) and name.count("-") < 2 else None
+    return load_features(name, Store(data_dir(store)), text=text_kind(text or found.text), aligned=aligned)
+
+
+def _write_csv(path: Path, said: Predictions) -> None:
+    import csv
+    import io
+
+    from dmd_repro.disk import sentences, write_atomic
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["id", "y_true", "y_pred", *said.heads])
+    for i, clip in enumerate(said.ids):
+        numbers = (said.y_true[i], said.y_pred[i], *(head[i] for head in said.heads.values()))
+        writer.writerow([clip, *(f"{float(x):.9g}" for x in numbers)])  # 9 digits give float32 back exactly
+    with sentences(path, "a file that can be written", SpecError, "--predictions"):
+        write_atomic(path, buffer.getvalue())
+    typer.echo(f"written: {path}", err=True)
+
+
+def _facts(found: Checkpoint, done: Evaluated, features: Features, split: str) -> dict[str, Any]:
+    return {
+        "checkpoint": found.where,
+        "kind": "official" if found.state is not None else "run",
+        "run_id": found.run_id,
+        "model": done.model,
+        "mask": list(done.mask.off),
+        "protocol": done.protocol,
+        "bert": {"fingerprint": done.bert, "finetuned": done.finetuned} if done.bert else None,
+        "sizes": dict(done.sizes),
+        "assumed": dict(done.assumed),
+        "data": {
+            "name": features.name, "dataset": features.dataset, "text": features.text, "aligned": features.aligned,
+            "standing": features.standing, "label": features.label, "digest": features.digest,
+        },
+        "split": split,
+        "clips": len(done.predictions.ids),
+        "notes": list(done.notes),
+    }  # fmt: skip
+
+
+def _lines(
+    found: Checkpoint,
+    done: Evaluated,
+    features: Features,
+    split: str,
+    scores: Sequence[Score],
+    row: PrintedRow | None,
+    why: str,
+) -> list[str]:
+    what = f"run {found.run_id}" if found.run_id else found.where
+    bert = f", BERT {done.bert}, {'fine-tuned' if done.finetuned else 'frozen'}" if done.bert else ""
+    lines = [
+        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{bert}, "
+        f"{split}, {len(done.predictions.ids)} clips"
+    ]
+    if found.state is not None:
+        read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
+        lines.append(f"read from the tensors: {read}")
+    for name, value in done.assumed.items():
+        where = "BERT-base" if name == "bert_heads" else f"preset of {features.dataset}"
+        lines.append(f"not told by any tensor, taken from the {where}: {name} {value}")
+    lines.append(f"  {'':5} {'value':>9}   {'95 % over clips':19}  counted as")
+    for one in scores:
+        between = f"[{_number(one, one.low)}, {_number(one, one.high)}]" if one.low is not None else "–"
+        counted = one.counted.partition(": ")[0]
+        lines.append(f"  {one.title:5} {_number(one, one.value):>9}   {between:19}  {counted}")
+    if row is not None:
+        lines.append(f"printed beside it: {row.table}, {row.label} ({row.key})")
+        for cell in row.cells:
+            here = "–" if cell.value is None else f"{cell.value:.2f}"
+            gap = "" if cell.difference is None else f"   difference {cell.difference:+.2f}"
+            lines.append(f"  {cell.column:5} printed {cell.printed:>5}   here {here:>6}{gap}")
+    lines.append(row.verdict if row else f"no printed row: {why}")
+    if any(one.value is None for one in scores):
+        lines.append("–: the metric does not exist on these clips, or the predictions are not numbers")
+    return [*lines, *done.notes]
+
+
+def _brief(value: Any) -> str:
+    return "/".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value)
+
+
+def _number(score: Score, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f} %" if score.unit == "%" else f"{value:.3f}"
+
+
+def export(
+    run: CheckpointName,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, e.g. dmd.pth.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="official: a state_dict under the authors' names.")
+    ] = "official",
+    bert: BertSource = None,
+    runs: RunsDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a run's weights as the authors' code saves them; `dmd evaluate FILE` then predicts the same."""
+    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.evaluate_checkpoint import open_checkpoint
+    from dmd_repro.evaluate_export import export_official
+    from dmd_repro.records import Records
+    from dmd_repro.training import Execution
+
+    if format_ not in FORMATS:
+        raise SpecError.at(f"--format {format_}", expected="official", got="another", do=nearest(format_, FORMATS))
+    if output.exists() and not force:
+        raise SpecError.at(str(output), expected="a new file", got="one that is there", do="Add --force to replace it")
+    found = open_checkpoint(run, Records(runs_dir(runs)))
+    content, notes = export_official(found, Execution(bert=bert_source(bert)))
+    with sentences(output, "a file that can be written", SpecError, "--output"):
+        write_atomic(output, content)
+    typer.echo(f"written: {output} ({len(content) / 1e6:.1f} MB); read back, it predicts as the run does")
+    for note in notes:
+        typer.echo(note)

@@ -1,0 +1,207 @@
+"""The authors' checkpoints: a state_dict under their names, read without executing anything, and ours written as one.
+
+A state_dict holds tensors and no settings. Sizes are read from the tensors; the number of attention heads, which no
+tensor tells, is the data set's preset unless it is given. Graph units are not in these files: they only teach.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmd_repro.errors import DataError, SpecError
+from dmd_repro.models.bert import Bert, bert_from_weights
+from dmd_repro.models.dmd import DMD
+from dmd_repro.models.dmd_config import DMDConfig
+from dmd_repro.models.layers import named_slices
+from dmd_repro.models.state import BERT_PREFIX, refuse_names, write_weights
+from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
+from dmd_repro.spec import AblationMask
+
+SYSTEM = "dmd"
+WRAPPERS = ("module.", "Model.")  # put before every name by DataParallel and by MMSA's wrapper
+INERT = (".version", ".embed_positions._float_tensor", ".position_ids")  # buffers that nothing reads
+NOT_SAVED = ("homogd", "heterogd")  # the graph units: no prediction passes through them
+_PARTS = {"fd": ("encoder_s_", "encoder_c.", "decoder_", "align_c_", "proj_cosine_"), "ca": ("trans_",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the tensors tell of the model they belong to."""
+
+    config: DMDConfig
+    dims: Mapping[str, int]  # feature width of l, a, v
+    steps: Mapping[str, int]  # time steps of l, a, v
+    mask: AblationMask
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialState:
+    """A state_dict as it was read."""
+
+    where: str
+    weights: Mapping[str, NDArray[Any]]  # by the authors' name behind "dmd/"
+    bert: Mapping[str, Tensor]  # names below text_model.model.; empty without BERT
+
+
+def read_official(source: Path | io.BytesIO, where: str = "") -> OfficialState:
+    """Read a `.pth` file with torch's restricted unpickler: tensors only, nothing is executed.
+
+    Raises DataError for anything else: another pickle, a damaged file, values that are not tensors.
+    """
+    where = where or str(source)
+    try:
+        content = source if isinstance(source, io.BytesIO) else io.BytesIO(source.read_bytes())
+    except OSError as error:
+        raise DataError.at(
+            where, expected="a checkpoint that can be read", got=error.strerror or str(error), do="Check the path"
+        ) from error
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, which are refused
+            loaded = torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a foreign file makes the reader raise, it is not a state_dict
+        raise DataError.at(
+            where,
+            expected="a state_dict (names and tensors)",
+            got="a file that holds something else or more; it was refused, and nothing in it was executed",
+            do="Where it was written, save only the weights: torch.save(model.state_dict(), FILE)",
+        ) from error
+    if (
+        not isinstance(loaded, Mapping)
+        or not loaded
+        or not all(
+            isinstance(k, str) and isinstance(v, Tensor) and v.layout == torch.strided for k, v in loaded.items()
+        )
+    ):
+        raise DataError.at(
+            where,
+            expected="a state_dict (names and tensors)",
+            got=f"{type(loaded).__name__} of other things" if loaded else "nothing in it",
+            do="Save only the weights: torch.save(model.state_dict(), FILE)",
+        )
+    for wrapper in WRAPPERS:
+        if all(name.startswith(wrapper) for name in loaded):
+            loaded = {name.removeprefix(wrapper): value for name, value in loaded.items()}
+    kept = {name: value.float() for name, value in loaded.items() if not name.endswith(INERT)}
+    return OfficialState(
+        where=where,
+        weights={f"{SYSTEM}/{n}": v.numpy() for n, v in kept.items() if not n.startswith(BERT_PREFIX)},
+        bert={n.removeprefix(BERT_PREFIX): v for n, v in kept.items() if n.startswith(BERT_PREFIX)},
+    )
+
+
+def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Sizes:
+    """Read every size from the tensors; `heads` is the preset's of the data set unless given.
+
+    Raises DataError listing the names that are missing or unknown.
+    """
+    preset = DMD.preset(dataset, aligned=True, protocol="official")
+    names = {name.removeprefix(f"{SYSTEM}/") for name in state.weights}
+    off = [part for part, begins in _PARTS.items() if not any(_of(part, name, begins) for name in names)]
+    mask = AblationMask((*off, *NOT_SAVED))
+    layers = _layers(names) or preset.layers
+    skeleton = DMD(
+        replace(preset, d=1, heads=1, layers=layers, kernel_l=1, kernel_a=1, kernel_v=1),
+        dims=dict.fromkeys(MODALITIES, 2), steps=dict.fromkeys(MODALITIES, 1), mask=mask,
+    )  # fmt: skip
+    wanted = {name for name, _, _ in named_slices(skeleton)}
+    refuse_names(state.where, wanted, set(state.weights))
+
+    def shape(name: str) -> tuple[int, ...]:
+        return tuple(state.weights[f"{SYSTEM}/{name}.weight"].shape)
+
+    d, heads = shape("proj1_l_low")[0], heads or preset.heads
+    if d < 1 or any(len(shape(f"proj_{m}")) != 3 or len(shape(f"proj1_{m}_low")) != 2 for m in MODALITIES):
+        raise DataError.at(
+            state.where, expected="the shapes of a DMD", got="others", do="Check which model wrote this file"
+        )
+    if d % heads:
+        raise SpecError.at(
+            f"{state.where} (width {d})", expected=f"a multiple of {heads} attention heads, which no tensor tells",
+            got=str(d), do="Give its heads: --heads N",
+        )  # fmt: skip
+    dims, steps, kernels = {}, {}, {}
+    for m in MODALITIES:
+        _, dims[m], kernels[m] = shape(f"proj_{m}")
+        if dims[m] == d:  # the convolution is in the file, but skipped
+            kernels[m] = 1
+        steps[m] = shape(f"proj1_{m}_low")[1] // d + kernels[m] - 1  # the homo heads take d * T', T' = T - kernel + 1
+    config = replace(
+        preset, d=d, heads=heads, layers=layers,
+        kernel_l=kernels["l"], kernel_a=kernels["a"], kernel_v=kernels["v"],
+    )  # fmt: skip
+    return Sizes(config, dims, steps, mask)
+
+
+def _of(part: str, name: str, begins: Sequence[str]) -> bool:
+    return name.startswith(tuple(begins)) and not (part == "ca" and "_mem." in name)
+
+
+def _layers(names: set[str]) -> int:
+    return len({n.split(".")[2] for n in names if n.startswith("self_attentions_c_l.layers.")})
+
+
+def build_official(state: OfficialState, sizes: Sizes) -> DMD:
+    """Return the model a state_dict belongs to, with its weights; raises DataError where a tensor has another shape."""
+    model = DMD(sizes.config, dims=sizes.dims, steps=sizes.steps, mask=sizes.mask)
+    known = {name for name, _, _ in named_slices(model)}
+    weights = {n: v for n, v in state.weights.items() if n in known or not n.startswith(f"{SYSTEM}/proj_")}
+    write_weights(model, weights, SYSTEM, state.where)
+    return model
+
+
+def bert_inside(state: OfficialState, like: Bert | None) -> Bert | None:
+    """Return the BERT a checkpoint holds, None if it holds none; `like` tells its heads where they are not known."""
+    return bert_from_weights(state.bert, like) if state.bert else None
+
+
+def misfit(
+    where: str,
+    dims: Mapping[str, int],
+    steps: Mapping[str, int],
+    features_dims: Mapping[str, int],
+    features_steps: Mapping[str, int],
+    name: str,
+) -> DataError | None:
+    """Return why a checkpoint cannot read these features: a width or a length that its tensors are not made for."""
+    for m in MODALITIES:
+        for what, ours, theirs in (
+            ("channels", dims.get(m), features_dims.get(m)), ("time steps", steps[m], features_steps[m])
+        ):  # fmt: skip
+            if ours is not None and theirs is not None and ours != theirs:
+                return DataError.at(
+                    where,
+                    expected=f"features with {ours} {what} of {MODALITY_NAMES[m]}, which its tensors are made for",
+                    got=f"{theirs} in '{name}'",
+                    do="Name the feature set it was trained on with --data, or another --text",
+                )
+    return None
+
+
+def official_bytes(weights: Mapping[str, NDArray[Any]], bert: Mapping[str, Tensor], config: DMDConfig) -> bytes:
+    """Return the bytes of a `.pth` file: our weights under the authors' names, with all that their loader expects.
+
+    That is two buffers an encoder, and the convolution that is skipped where a width already is d.
+    """
+    state: dict[str, Tensor] = {f"{BERT_PREFIX}{name}": value for name, value in bert.items()}
+    for name, value in weights.items():
+        component, _, own = name.partition("/")
+        if component == SYSTEM:
+            state[own] = torch.from_numpy(np.ascontiguousarray(value))
+    for m in MODALITIES:
+        state.setdefault(f"proj_{m}.weight", torch.zeros(config.d, config.d, config.kernel(m)))
+    for encoder in sorted({name.rpartition(".layer_norm.")[0] for name in state if ".layer_norm." in name}):
+        state[f"{encoder}.version"] = torch.tensor([2.0])
+        state[f"{encoder}.embed_positions._float_tensor"] = torch.zeros(1)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

@@ -46,7 +46,7 @@ def test_a_table_is_planned_trained_and_printed(dmd: Here) -> None:
 
 def test_a_dry_run_trains_and_writes_nothing(dmd: Here) -> None:
     """The plan can be looked at, as text or JSON, before hours are spent."""
-    said = dmd("reproduce", "table1", "--data", "synthetic", "--seeds", "2", "--dry-run", "--json")
+    said = dmd("reproduce", "table1", "--data", "synthetic", "--rows", "dmd", "--seeds", "2", "--dry-run", "--json")
     assert said.code == 0
     document = json.loads(said.out)
     assert document["to_train"] == 6

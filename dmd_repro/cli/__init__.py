@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import audit, data, evaluate, report, reproduce, runs, train
+from dmd_repro.cli import ablate, audit, data, evaluate, report, reproduce, runs, train
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
+app.command("ablate")(ablate.ablate)
 app.command("audit")(audit.audit)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from safetensors.numpy import load_file
 from toy_files import mmsa, mult
 
-from dmd_repro.data import store as store_module
+from dmd_repro.data import store as tensors_of_store
 from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.formats import convert
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store import Store
+from dmd_repro.data.store_disk import alone
 from dmd_repro.data.tensors import map_tensors, write_tensors
 from dmd_repro.errors import DataError
 
@@ -127,7 +129,7 @@ def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch, fail_at, fo
         store.write("x", convert(mult(), "x.pkl"))
     before = files(store.root) if force else {}
     calls = 0
-    real = store_module.os.fsync
+    real = os.fsync
 
     def fsync(handle):
         nonlocal calls
@@ -172,7 +174,7 @@ def test_a_store_that_cannot_be_is_one_sentence(tmp_path):
 def test_two_imports_of_one_name_do_not_mix(store, monkeypatch):
     """The second import under a name says that the first is at work."""
     store.root.mkdir(parents=True)
-    with store_module._alone(store.root / ".x.lock"), pytest.raises(DataError, match="no other import"):
+    with alone(store.root / ".x.lock"), pytest.raises(DataError, match="no other import"):
         store.write("x", convert(mmsa(), "x.pkl"))
 
 
@@ -270,3 +272,61 @@ def test_the_order_of_clips_is_a_function_of_seed_split_and_epoch():
     assert order.tolist() not in others
     assert [(s.start, s.stop) for s in batch_slices(10, 4)] == [(0, 4), (4, 8), (8, 10)]
     assert list(batch_slices(0, 4)) == []
+
+
+@pytest.mark.parametrize("what", ["x", "x/content", "x/content/train.safetensors", "x/manifest.json"])
+def test_a_link_in_the_store_is_refused(store, tmp_path, what):
+    """A link could make an import or its clean-up write and delete outside the store."""
+    manifest = store.write("x", convert(mmsa(), "x.pkl"))
+    path = store.root / what.replace("content", manifest.content)
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    with pytest.raises(DataError, match="symbolic link"):
+        store.open("x")
+    if what == "x":
+        with pytest.raises(DataError, match="symbolic link"):
+            store.write("x", convert(mult(), "x.pkl"), force=True)
+    else:
+        (store.root / "x" / "manifest.json").unlink()
+        store.write("x", convert(mult(), "x.pkl"), force=True)
+        assert store.open("x").text == "glove"
+    assert elsewhere.exists()
+
+
+def test_a_changed_manifest_is_noticed(store):
+    """Sizes and widths are planned by before any array is read: they must be the imported ones."""
+    store.write("x", convert(mmsa(), "x.pkl"))
+    path = store.root / "x" / "manifest.json"
+    path.write_text(path.read_text().replace('"train": 5', '"train": 6'))
+    with pytest.raises(DataError, match="changed after it was written"):
+        store.manifest("x")
+
+
+def test_planning_does_not_read_the_arrays_and_training_reads_them_once(store, monkeypatch):
+    """Hashing gigabytes at every opening would cost minutes; not at all would let damage through."""
+    manifest = store.write("x", convert(mmsa(), "x.pkl"))
+    read = []
+    real = tensors_of_store.array_digest
+    monkeypatch.setattr(tensors_of_store, "array_digest", lambda array: read.append(1) or real(array))
+    assert store.open("x", verify=False).digest == manifest.digests["hidden"]
+    assert not read
+    store.open("x")
+    once = len(read)
+    store.open("x")
+    assert len(read) == once > 0
+    path = store.root / "x" / manifest.content / "test.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 4
+    path.write_bytes(bytes(raw))
+    with pytest.raises(DataError, match="other bytes"):
+        store.open("x")
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("flock"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_disk_without_locks_is_one_sentence(store, monkeypatch, error):
+    """On some network mounts two writers could not be kept apart: refused, with the way out."""
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda *a, **k: (_ for _ in ()).throw(error))
+    with pytest.raises(DataError, match=r"one that cannot.*--data-dir"):
+        store.write("x", convert(mmsa(), "x.pkl"))
+    assert store.names() == []

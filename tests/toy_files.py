@@ -31,7 +31,7 @@ def mmsa(*, aligned: bool = False, text: int = 12, a: int = 5, v: int = 20, size
             "annotations": ["Neutral"] * n,
         }
         if not aligned:
-            out[split]["audio_lengths"] = list(range(1, n + 1))
+            out[split]["audio_lengths"] = [1 + i % steps["a"] for i in range(n)]
             out[split]["vision_lengths"] = [steps["v"]] * n
     return out
 

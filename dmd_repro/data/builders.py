@@ -6,15 +6,21 @@ way is counted, so that a small file cannot unfold into a large one.
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.data.filearray import FileArray, Source, Span
+
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{0,9})")
+_PIECE = 1 << 22  # bytes decoded together
 _COPIES = 4  # an honest old file copies each array at most twice on the way
 
 
@@ -60,7 +66,7 @@ class Array:
 
     __slots__ = ("_builders", "value")
 
-    def __init__(self, builders: Builders, value: NDArray[Any] | None = None) -> None:
+    def __init__(self, builders: Builders, value: NDArray[Any] | FileArray | None = None) -> None:
         self._builders, self.value = builders, value
 
     def __setstate__(self, state: object) -> None:
@@ -88,10 +94,14 @@ def _name(build: Callable[..., Any]) -> Name:
 
 
 class Builders:
-    """The allowed names for one file of `size` bytes: `names[module, name]`."""
+    """The allowed names for one file of `size` bytes: `names[module, name]`.
 
-    def __init__(self, size: int) -> None:
+    Old protocols write bytes as text; a big one is decoded into a nameless file in the folder `scratch`.
+    """
+
+    def __init__(self, size: int, scratch: Path | None = None) -> None:
         self._left = _COPIES * size + (1 << 20)
+        self._scratch = scratch
         self._ndarray = Name()
         self.names: dict[tuple[str, str], Name] = {
             ("numpy", "ndarray"): self._ndarray,
@@ -106,19 +116,23 @@ class Builders:
         for package in ("builtins", "__builtin__"):
             self.names[package, "bytes"] = _name(lambda: b"")  # how protocols 0 to 2 spell b""
 
-    def build(self, raw: object, dtype: object, shape: object, order: str) -> NDArray[Any]:
+    def build(self, raw: object, dtype: object, shape: object, order: str) -> NDArray[Any] | FileArray:
         """Return an array over the bytes, which are not copied, after every size is checked against them."""
         if not isinstance(dtype, Dtype) or not isinstance(shape, tuple | list):
             raise malformed("an array without dtype or shape")
-        if isinstance(raw, str):  # Python 2 wrote bytes as str; they were decoded as latin1
-            raw = self.encode(raw)
-        if not isinstance(raw, bytes | bytearray | memoryview):
+        if isinstance(raw, str) or (isinstance(raw, Span) and raw.text):
+            raw = self.encode(raw)  # Python 2 wrote bytes as str; they were decoded as latin1
+        if not isinstance(raw, bytes | bytearray | Span):
             raise malformed("an array whose content is not bytes")
         if not all(type(n) is int and 0 <= n < 2**48 for n in shape) or len(shape) > 8:
             raise malformed("an array with an impossible shape")
-        count, kind = math.prod(shape), dtype.dtype
-        if count * kind.itemsize != len(raw):
-            raise malformed(f"an array of {len(raw)} bytes for shape {tuple(shape)} of {kind}")
+        count, kind, size = math.prod(shape), dtype.dtype, raw.length if isinstance(raw, Span) else len(raw)
+        if count * kind.itemsize != size:
+            raise malformed(f"an array of {size} bytes for shape {tuple(shape)} of {kind}")
+        if isinstance(raw, Span):
+            if order == "C":
+                return FileArray(raw, kind, tuple(shape))
+            return FileArray(raw, kind, tuple(shape[::-1]), tuple(range(len(shape)))[::-1])
         if not raw:
             return np.empty(shape, dtype=kind)
         array = np.frombuffer(raw, dtype=kind, count=count)
@@ -137,26 +151,48 @@ class Builders:
         if order in ("C", "F"):
             return Array(self, self.build(raw, dtype, shape, str(order)))
         if order == "K" and isinstance(axes, tuple | list) and sorted(axes) == list(range(len(axes))):
-            return Array(self, self.build(raw, dtype, shape, "C").transpose(axes))
+            return Array(self, self.build(raw, dtype, shape, "C").transpose(tuple(axes)))
         raise malformed(f"an array in order {short(order)}")
 
     def scalar(self, dtype: object, raw: object = b"") -> Any:
         """Stand for numpy's `scalar`."""
         return self.build(raw, dtype, (), "C")[()]
 
-    def encode(self, text: object, encoding: object = "latin1") -> bytes:
+    def encode(self, text: object, encoding: object = "latin1") -> bytes | Span:
         """Stand for `codecs.encode`: bytes that protocols 0 to 2 spell as latin1 text."""
-        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        if not isinstance(text, str | Span) or encoding not in ("latin1", "latin-1"):
             raise malformed("bytes in another spelling than latin1")
-        self._charge(len(text))
-        return text.encode("latin1")
+        self._charge(text.length if isinstance(text, Span) else len(text))
+        return self._decoded(text) if isinstance(text, Span) else text.encode("latin1")
+
+    def _decoded(self, span: Span) -> Span:
+        if not span.text:
+            return span
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 (as long as the array is used)
+        for start in range(0, span.length, _PIECE):
+            n = min(_PIECE, span.length - start)
+            text = decoder.decode(span.source.read(span.offset + start, n).tobytes(), final=start + n == span.length)
+            file.write(text.encode("latin1"))
+        file.flush()
+        source = Source(span.source.path, file)
+        source.on_read = lambda n: span.source.on_read(n)
+        return Span(source, 0, source.size)
 
     def mapping(self, items: object = ()) -> dict[Any, Any]:
         """Stand for `OrderedDict`."""
         if not isinstance(items, list | tuple):
             raise malformed("an ordered dict of something else")
         self._charge(100 * len(items))
-        return dict(items)
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in items):
+            raise malformed("an ordered dict of something else")
+        return {key: value for key, value in items if self._is_key(key)}
+
+    @staticmethod
+    def _is_key(key: object) -> bool:
+        if not isinstance(key, str | bytes | int):  # a nest of tuples would end the process when it is hashed
+            raise malformed("a dict whose keys are no text")
+        return True
 
     def _charge(self, n: int) -> None:
         self._left -= n

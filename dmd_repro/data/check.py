@@ -95,7 +95,7 @@ def check(name: str, store: Store) -> CheckReport:
     manifest = store.manifest(name)
     try:
         for kind in reversed(manifest.texts):  # each once, so that all of the content is verified
-            features = store.open(name, kind)
+            features = store.open(name, kind, verify=True)
     except DataError as error:
         report = CheckReport(name, manifest.dataset, manifest.aligned, manifest.texts, manifest.standing)
         report.findings.append(Finding("content", "defect", str(error)))

@@ -6,17 +6,18 @@ its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.data.digest import digest_start
+from dmd_repro.data.filearray import BLOCK, FileArray, Narrowed, narrow
 from dmd_repro.errors import DataError
 
 NanRule = Literal["refuse", "zero"]
-_BLOCK = 1 << 22  # values looked at together, so that a big column needs little besides itself
 LABEL_RANGE = 3.0
 
 
@@ -41,21 +42,25 @@ class Column:
         return f"{self.where}, {', '.join(names)}"
 
 
-def numbers(value: Any, column: Column) -> NDArray[Any]:
+def numbers(value: Any, column: Column) -> NDArray[Any] | FileArray:
     """Return a column as an array of numbers; DataError if it is text, ragged or anything else."""
     if isinstance(value, list):
         try:
             value = np.array(value)
         except (ValueError, OverflowError) as error:  # rows of different lengths
             raise _bad(column.where, "an array of numbers", "rows of different lengths or huge numbers") from error
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
-        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    array = isinstance(value, np.ndarray | FileArray)
+    if not array or value.dtype.kind not in "fiu":
+        got = f"an array of {value.dtype}" if array else f"a {type(value).__name__}"
         raise _bad(column.where, "an array of numbers", got)
-    return value
+    found: NDArray[Any] | FileArray = value
+    return found
 
 
-def sequences(value: Any, column: Column, *, nan: NanRule, minus_inf_to_zero: bool = False) -> NDArray[np.float32]:
-    """Return features (B, T, D) as finite float32.
+def sequences(
+    value: Any, column: Column, *, nan: NanRule, minus_inf_to_zero: bool = False
+) -> NDArray[np.float32] | Narrowed:
+    """Return features (B, T, D) as finite float32; a big array stays in its file and is narrowed whenever it is read.
 
     -inf becomes 0 and is counted where allowed (the authors' loader does so for audio), NaN where `nan` is "zero".
     Raises DataError on any other value that float32 cannot hold, naming clip, step and channel.
@@ -63,25 +68,26 @@ def sequences(value: Any, column: Column, *, nan: NanRule, minus_inf_to_zero: bo
     array = numbers(value, column)
     if array.ndim != 3 or 0 in array.shape:
         raise _bad(column.where, "an array (clips, steps, channels)", f"shape {array.shape}")
-    clean = array.dtype == np.dtype("<f4")  # then it is used as it is, unless a value must be replaced
-    out: NDArray[np.float32] = array if clean else np.empty(array.shape, dtype=np.float32)
-    per_block = max(1, _BLOCK // (array.shape[1] * array.shape[2]))
-    for start in range(0, len(array), per_block):
-        source = array[start : start + per_block]
-        with np.errstate(over="ignore"):
-            block = source.astype(np.float32)
-        bad = ~np.isfinite(block)
-        if bad.any():
-            _replace(block, bad, source, start, column, nan=nan, minus_inf_to_zero=minus_inf_to_zero)
-            if clean:
-                out, clean = array.copy(), False
-        if not clean:
-            out[start : start + per_block] = block
-    return out
+    in_file = isinstance(array, FileArray)
+    digest = digest_start(np.dtype("<f4"), array.shape)
+    out: NDArray[np.float32] = np.empty((0,) if in_file else array.shape, dtype="<f4")
+    for start, source in array.blocks() if isinstance(array, FileArray) else _blocks(array):
+        block, bad = narrow(source)
+        if bad is not None:
+            _count(bad, source, start, column, nan=nan, minus_inf_to_zero=minus_inf_to_zero)
+        if in_file:
+            digest.update(block.data)
+        else:
+            out[start : start + len(block)] = block
+    return Narrowed(array, digest.hexdigest()) if isinstance(array, FileArray) else out
 
 
-def _replace(
-    block: NDArray[np.float32],
+def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    per_block = max(1, BLOCK // (array.shape[1] * array.shape[2]))
+    yield from ((start, array[start : start + per_block]) for start in range(0, len(array), per_block))
+
+
+def _count(
     bad: NDArray[np.bool_],
     source: NDArray[Any],
     start: int,
@@ -90,6 +96,7 @@ def _replace(
     nan: NanRule,
     minus_inf_to_zero: bool,
 ) -> None:
+    """Count the values of a block that become 0; DataError naming the first that may not."""
     is_nan, minus = np.isnan(source), np.isneginf(source)
     refused = bad.copy()
     if nan == "zero":
@@ -103,13 +110,15 @@ def _replace(
         first[0] += start
         if np.isnan(found):
             raise _bad(column.place(first), "a finite number", f"NaN{more}", "Repair the file, or pass --nan zero")
+        if np.isinf(found) and source.dtype.itemsize == 2:
+            got = f"{found}{more} in a float16 array, which overflows beyond 65504"
+            raise _bad(column.place(first), "a finite number", got, "Get the float32 or float64 file")
         if np.isinf(found):
             raise _bad(column.place(first), "a finite number", f"{found}{more}")
         raise _bad(column.place(first), "a number float32 can hold", f"{found}{more}")
     for what, where in (("NaN", is_nan), ("-inf", minus & bad)):
         if where.any():
             column.replaced[what] = column.replaced.get(what, 0) + int(where.sum())
-    block[bad] = 0.0
 
 
 def labels(value: Any, column: Column) -> NDArray[np.float32]:
@@ -117,7 +126,7 @@ def labels(value: Any, column: Column) -> NDArray[np.float32]:
     array = numbers(value, column)
     if array.ndim == 0 or array.size != len(array) or not array.size:
         raise _bad(column.where, "one label a clip", f"shape {array.shape}")
-    flat = array.reshape(-1)
+    flat = np.asarray(array).reshape(-1)
     wrong = np.flatnonzero(~(np.abs(flat) <= LABEL_RANGE))
     if wrong.size:
         raise _bad(
@@ -134,6 +143,7 @@ def lengths(value: Any, column: Column, steps: int) -> NDArray[np.int64]:
     array = numbers(value, column)
     if array.ndim != 1:
         raise _bad(column.where, "one length a clip", f"shape {array.shape}")
+    array = np.asarray(array)
     with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~((array >= 0) & (array <= steps) & (np.floor(array) == array)))
     if wrong.size:
@@ -147,17 +157,22 @@ def tokens(value: Any, column: Column) -> NDArray[np.int64]:
     if array.ndim != 3 or array.shape[1] != 3 or 0 in array.shape:
         raise _bad(column.where, "an array (clips, 3, steps)", f"shape {array.shape}")
     top = np.array([2**31, 2, 2**31])[:, None]  # ids, mask, segments: exclusive bounds
-    with np.errstate(invalid="ignore"):
-        wrong = np.argwhere(~((array >= 0) & (array < top) & (np.floor(array) == array)))
-    if wrong.size:
-        clip, row, step = (int(n) for n in wrong[0])
-        what = ("a token id", "a mask of 0 or 1", "a segment number")[row]
-        raise _bad(f"{column.place([clip])}, step {step}", what, f"{array[clip, row, step]}")
-    return array.astype(np.int64)
+    out = np.empty(array.shape, dtype="<i8")
+    for start, block in array.blocks() if isinstance(array, FileArray) else _blocks(array):
+        with np.errstate(invalid="ignore"):
+            wrong = np.argwhere(~((block >= 0) & (block < top) & (np.floor(block) == block)))
+            out[start : start + len(block)] = block
+        if wrong.size:
+            clip, row, step = (int(n) for n in wrong[0])
+            what = ("a token id", "a mask of 0 or 1", "a segment number")[row]
+            raise _bad(f"{column.place([clip + start])}, step {step}", what, f"{block[clip, row, step]}")
+    return out
 
 
 def identifiers(value: Any, column: Column, n: int) -> tuple[str, ...]:
     """Return n ids as text, the parts of a row joined with `$_$`; DataError on another number or kind."""
+    if isinstance(value, FileArray):
+        value = np.asarray(value)
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         if not all(isinstance(item, list) and len(item) == len(value[0]) for item in value):
             raise _bad(column.where, "one id a clip", "rows of different lengths")

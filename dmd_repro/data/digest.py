@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmd_repro.data.features import Features, FeatureSet, Standing, TextKind
+from dmd_repro.data.filearray import Blocks, Narrowed
 from dmd_repro.shapes import MODALITIES, SPLITS
 
 Array = NDArray[np.generic]
@@ -32,11 +33,26 @@ def chunks(array: Array) -> Iterator[memoryview]:
         yield flat[start : start + _CHUNK]
 
 
-def array_digest(array: Array) -> str:
+def pieces(array: Array | Blocks) -> Iterator[memoryview]:
+    """Yield the little-endian bytes of an array, or of one that stays in its file, without copying it as a whole."""
+    if isinstance(array, np.ndarray):
+        yield from chunks(little_endian(array))
+        return
+    for _, block in array.blocks():
+        yield from chunks(little_endian(block))
+
+
+def digest_start(dtype: np.dtype[np.generic], shape: Sequence[int]) -> hashlib._Hash:
+    """Return the sha256 of an array's dtype (little-endian) and shape, to be fed its bytes."""
+    return hashlib.sha256(json.dumps([dtype.str, list(shape)]).encode())
+
+
+def array_digest(array: Array | Blocks) -> str:
     """Return the sha256 over dtype, shape and bytes of one array; the byte order in memory does not enter."""
-    array = little_endian(array)
-    digest = hashlib.sha256(json.dumps([array.dtype.str, list(array.shape)]).encode())
-    for piece in chunks(array):
+    if isinstance(array, Narrowed):
+        return array.digest
+    digest = digest_start(array.dtype.newbyteorder("<"), array.shape)
+    for piece in pieces(array):
         digest.update(piece)
     return digest.hexdigest()
 

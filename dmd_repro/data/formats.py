@@ -18,6 +18,7 @@ import numpy as np
 from dmd_repro.data import columns
 from dmd_repro.data.columns import Column, NanRule
 from dmd_repro.data.features import TextKind
+from dmd_repro.data.filearray import Blocks
 from dmd_repro.data.incoming import Incoming, IncomingSplit
 from dmd_repro.data.which import standing_of, told_dataset
 from dmd_repro.errors import DataError
@@ -126,13 +127,13 @@ def _split(
     y = columns.labels(part.pop(family.labels), label)
     n = len(y)
     ids = _ids(part.pop("id", None), Column(file, split, "id"), n, warnings)
-    arrays: dict[str, np.ndarray[Any, Any]] = {"labels": y}
+    arrays: dict[str, np.ndarray[Any, Any] | Blocks] = {"labels": y}
     known["B"] = n
 
     def keep(name: str, key: str, pattern: str) -> None:
         column = Column(file, split, key, ids)
         if name == "language_bert":
-            array: np.ndarray[Any, Any] = columns.tokens(part.pop(key), column)
+            array: np.ndarray[Any, Any] | Blocks = columns.tokens(part.pop(key), column)
         else:
             value = part.pop(key)
             array = columns.sequences(value, column, nan=nan, minus_inf_to_zero=key == "audio")
@@ -153,9 +154,10 @@ def _split(
         steps = known["T_bert"] if m == "l" and "T_l" not in known else known[f"T_{m}"]
         column = Column(file, split, f"{name}_lengths", ids)
         if given.get(m):
-            arrays[f"lengths_{m}"] = columns.lengths(part.pop(f"{name}_lengths"), column, steps)
-            check_shape(column.where, arrays[f"lengths_{m}"], "B", known)
-            empty = int((arrays[f"lengths_{m}"] == 0).sum())
+            own = columns.lengths(part.pop(f"{name}_lengths"), column, steps)
+            check_shape(column.where, own, "B", known)
+            arrays[f"lengths_{m}"] = own
+            empty = int((own == 0).sum())
             if empty:
                 warnings.append(f"{column.key} of {split}: {empty} clips of length 0")
         else:
@@ -201,7 +203,7 @@ def _aligned(splits: Mapping[str, IncomingSplit], given: Mapping[str, bool], tex
         }
         if len(steps) > 1:
             return False
-        own = [part.arrays[f"lengths_{m}"] for m in MODALITIES if given.get(m)]
+        own = [np.asarray(part.arrays[f"lengths_{m}"]) for m in MODALITIES if given.get(m)]
         if len(own) == 2 and not np.array_equal(own[0], own[1]):
             return False
     return True

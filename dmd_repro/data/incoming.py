@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.data.digest import array_digest, features_digest, ids_digest, split_digest
 from dmd_repro.data.features import Standing, TextKind
+from dmd_repro.data.filearray import Blocks
 from dmd_repro.data.manifest import Manifest
 from dmd_repro.shapes import SPLITS
 
@@ -21,7 +22,7 @@ class IncomingSplit:
     """One validated split on its way into the store."""
 
     ids: tuple[str, ...]  # B, unique
-    arrays: Mapping[str, NDArray[np.generic]]  # language_<kind>..., acoustic, visual, lengths_<m>, labels
+    arrays: Mapping[str, NDArray[np.generic] | Blocks]  # language_<kind>..., acoustic, visual, lengths_<m>, labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Incoming:
 
 
 def describe(name: str, incoming: Incoming) -> Manifest:
-    """Return the manifest of a validated feature set: computes every digest (one pass over the arrays)."""
+    """Return the manifest of a validated feature set: computes every digest that is not known yet."""
     arrays = {
         s: {"ids": ids_digest(part.ids)} | {n: array_digest(part.arrays[n]) for n in sorted(part.arrays)}
         for s, part in incoming.splits.items()

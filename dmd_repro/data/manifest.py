@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
@@ -35,8 +37,9 @@ class Manifest:
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as plain JSON values."""
-        return asdict(self) | {"texts": list(self.texts), "warnings": list(self.warnings)}
+        """Return the manifest as plain JSON values, sealed with the sha256 over them."""
+        plain = asdict(self) | {"texts": list(self.texts), "warnings": list(self.warnings)}
+        return plain | {"seal": _seal(plain)}
 
     def summary(self) -> dict[str, Any]:
         """Return what `dmd data import --json` prints."""
@@ -60,6 +63,10 @@ class Manifest:
     def from_json(cls, where: str, data: Any) -> Manifest:
         """Rebuild a manifest, `where` naming the file; DataError if a field is missing, unknown or of another form."""
         try:
+            data = dict(data)
+            seal = data.pop("seal", None)  # manifests of before the seal have none
+            if seal is not None and seal != _seal(data):
+                raise _malformed(where, "one that was changed after it was written")
             manifest = cls(**{**data, "texts": tuple(data["texts"]), "warnings": tuple(data["warnings"])})
             good = (
                 manifest.version == MANIFEST_VERSION
@@ -77,6 +84,10 @@ class Manifest:
         if not good:
             raise _malformed(where, f"version {data['version']} with fields out of range")
         return manifest
+
+
+def _seal(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _malformed(where: str, got: str) -> DataError:

@@ -8,20 +8,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from dmd_repro.data.digest import array_digest, features_digest, ids_digest, split_digest
 from dmd_repro.data.features import Features, FeatureSet, TextKind
 from dmd_repro.data.incoming import Incoming, describe
 from dmd_repro.data.manifest import Manifest
+from dmd_repro.data.store_disk import alone, disk, no_link, verified, write_text
 from dmd_repro.data.tensors import map_tensors, write_tensors
+from dmd_repro.disk import fsync_folder
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.shapes import MODALITIES, SPLITS
 
@@ -37,7 +34,7 @@ class Store:
 
     def names(self) -> list[str]:
         """Return the names held, sorted."""
-        with _disk(self.root, "Check the folder's permissions"):
+        with disk(self.root, "Check the folder's permissions"):
             if not self.root.is_dir():
                 return []
             return sorted(p.parent.name for p in self.root.glob("*/manifest.json") if _NAME.fullmatch(p.parent.name))
@@ -45,7 +42,8 @@ class Store:
     def manifest(self, name: str) -> Manifest:
         """Return a feature set's facts without opening its arrays; DataError if unknown or damaged."""
         path = self.root / check_name(name) / "manifest.json"
-        with _disk(path, "Check the folder's permissions"):
+        with disk(path, "Check the folder's permissions"):
+            no_link(path.parent, path)
             if not path.is_file():
                 raise DataError.at(
                     f"feature set '{name}'",
@@ -67,11 +65,12 @@ class Store:
             )
         return manifest
 
-    def open(self, name: str, text: TextKind | None = None, *, verify: bool = True) -> Features:
+    def open(self, name: str, text: TextKind | None = None, *, verify: bool | None = None) -> Features:
         """Open a feature set, memory-mapped and read-only; `text` None takes GloVe, else hidden states, else token ids.
 
-        `verify` compares each array with its digest (one pass over the files). Raises DataError if the name or the kind
-        of text is unknown, or if a file is missing or changed.
+        Each array is compared with its digest (one pass over the files), once a process as long as the files stay as
+        they are; `verify` True does so again, False (for planning) not at all: the digest is then the manifest's.
+        Raises DataError if the name or the kind of text is unknown, or if a file is missing or changed.
         """
         manifest = self.manifest(name)
         kind = text or manifest.texts[0]
@@ -105,9 +104,10 @@ class Store:
         """
         home = self.root / check_name(name)
         manifest = describe(name, incoming)
-        with _disk(home, "Free some space or choose another --data-dir; nothing was changed"):
+        with disk(home, "Free some space or choose another --data-dir; nothing was changed"):
             self.root.mkdir(parents=True, exist_ok=True)
-            with _alone(self.root / f".{name}.lock"):
+            no_link(home)
+            with alone(self.root / f".{name}.lock"):
                 if not force and (home / "manifest.json").exists():
                     held = self.manifest(name)
                     if (held.digest, held.dataset) == (manifest.digest, manifest.dataset):
@@ -128,14 +128,14 @@ class Store:
         try:
             content.mkdir(parents=True)
             for split, part in incoming.splits.items():
-                write_tensors(content / f"{split}.safetensors", part.arrays)
-            _write_text(content / "ids.json", json.dumps({s: p.ids for s, p in incoming.splits.items()}))
-            _sync(content)
-            _write_text(draft, json.dumps(manifest.to_json(), indent=1))
+                write_tensors(content / f"{split}.safetensors", part.arrays, manifest.arrays[split])
+            write_text(content / "ids.json", json.dumps({s: p.ids for s, p in incoming.splits.items()}))
+            fsync_folder(content)
+            write_text(draft, json.dumps(manifest.to_json(), indent=1))
             draft.replace(home / "manifest.json")
             done = True
-            _sync(home)
-            _sync(home.parent)
+            fsync_folder(home)
+            fsync_folder(home.parent)
         finally:  # also on Ctrl-C: what is not named by a manifest goes
             if not done:
                 draft.unlink(missing_ok=True)
@@ -160,16 +160,22 @@ class Store:
                 raise self._changed(manifest, f"other ids in {split} than were imported")
         return ids
 
-    def _split(self, manifest: Manifest, split: str, ids: tuple[str, ...], kind: str, verify: bool) -> FeatureSet:
+    def _split(
+        self, manifest: Manifest, split: str, ids: tuple[str, ...], kind: str, verify: bool | None
+    ) -> FeatureSet:
         path = self.root / manifest.name / manifest.content / f"{split}.safetensors"
+        no_link(path.parent, path)
         arrays, stored = map_tensors(path), manifest.arrays[split]
         language = f"language_{kind}"
         wanted = [language, "acoustic", "visual", "labels", *(f"lengths_{m}" for m in MODALITIES)]
         for name in wanted:
             if name not in arrays or name not in stored:
                 raise self._changed(manifest, f"{path.name} without {name}")
-            if verify and array_digest(arrays[name]) != stored[name]:
+            if verify is False or (verify is None and verified.holds(path, name, stored[name])):
+                continue
+            if array_digest(arrays[name]) != stored[name]:
                 raise self._changed(manifest, f"other bytes in {name} of {path.name} than were imported")
+            verified.add(path, name, stored[name])
         return FeatureSet(
             ids=ids,
             language=arrays[language],
@@ -201,48 +207,3 @@ def check_name(name: str) -> str:
             do="Choose another --name",
         )
     return name
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder last through a power cut, where the system can open folders."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextmanager
-def _disk(path: Path, do: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError.at(
-            str(error.filename or path),
-            expected="a folder that can be read and written",
-            got=error.strerror or str(error),
-            do=do,
-        ) from error
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise DataError.at(
-            str(path), expected="no other import under this name", got="one at work", do="Wait until it has finished"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

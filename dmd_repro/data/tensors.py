@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.digest import chunks, little_endian
+from dmd_repro.data.digest import digest_start, pieces
+from dmd_repro.data.filearray import Blocks
 from dmd_repro.errors import DataError
 
 Array = NDArray[np.generic]
@@ -26,8 +27,11 @@ _NAMES = {dtype: code for code, dtype in _CODES.items()}
 _LONGEST_HEADER = 1 << 20
 
 
-def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write float32 and int64 arrays to a new file and flush it to the disk; OSError is the caller's."""
+def write_tensors(path: Path, arrays: Mapping[str, Array | Blocks], digests: Mapping[str, str] | None = None) -> None:
+    """Write float32 and int64 arrays to a new file and flush it to the disk; OSError is the caller's.
+
+    Raises DataError if what was written has another digest than the given one: its source changed on the way.
+    """
     header, offset = {}, 0
     order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # so that every array is aligned
     for name in order:
@@ -40,8 +44,17 @@ def write_tensors(path: Path, arrays: Mapping[str, Array]) -> None:
     with path.open("xb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
-            for piece in chunks(little_endian(arrays[name])):
+            digest = digest_start(arrays[name].dtype.newbyteorder("<"), arrays[name].shape)
+            for piece in pieces(arrays[name]):
+                digest.update(piece)
                 file.write(piece)
+            if digests and digest.hexdigest() != digests[name]:
+                raise DataError.at(
+                    name,
+                    expected="the values that were checked",
+                    got="others: the file changed while it was imported",
+                    do="Wait until it is complete, then import it again",
+                )
         file.flush()
         os.fsync(file.fileno())
 

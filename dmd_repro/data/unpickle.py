@@ -2,20 +2,24 @@
 
 A pickle is a program: it may name any function and call it. This reader lets it name only what a file of arrays needs,
 and even those names stand for our own small builders (`builders.py`). Any other name is refused when it is read, before
-anything is called; lengths and memo numbers are checked before that (`opcodes.py`).
+anything is called (`reader.py`); lengths, memo numbers and the size of all that is no array are checked before that
+(`opcodes.py`). Big arrays are not read here at all: they stay in the file (`filearray.py`).
 """
 
 from __future__ import annotations
 
-import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dmd_repro.data.builders import Array, Builders, Dtype, Name, Refused, malformed, short
-from dmd_repro.data.opcodes import walk
+from dmd_repro.data.filearray import Source, Span
+from dmd_repro.data.opcodes import TooMuch, Walked, walk
+from dmd_repro.data.reader import Reader
 from dmd_repro.errors import DataError
 
+_LONGEST_TEXT = 1 << 24  # bytes of one text that is no array
 _DEPTH = 8  # feature files nest four deep: splits, columns, lists, items
 _PROTOCOL_0 = re.compile(rb"[(\]}]|c[\w.]+\n\w+\n")  # how the oldest protocol starts: it is text too
 _PACKED = {
@@ -30,62 +34,69 @@ _PACKED = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        super().__init__(file, encoding="latin1")
-        self._names = Builders(size).names
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._names[module, name]
-        except KeyError:
-            raise Refused(
-                "only arrays, text and numbers",
-                f"a pickle that would call {short(f'{module}.{name}', quote=False)}; nothing was run",
-                "Do not load this file with other tools; get it again from its source",
-            ) from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise Refused(
-            "only arrays, text and numbers", "a pickle that points outside itself", "Import the published file"
-        )
-
-
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, scratch: Path | None = None) -> Any:
     """Return the content of a pickle (protocols 0 to 5, Python 2 or 3) as dicts, lists, text, numbers and arrays.
 
-    Arrays are read-only views of the bytes read. Raises DataError, and runs nothing, if the file is missing, empty,
-    truncated, packed, no pickle, or names anything outside the list.
+    Arrays of 64 KB and more stay in the file (`FileArray`); `scratch` is where those that an old protocol wrote as text
+    are decoded, into files without a name. Raises DataError, and runs nothing, if the file is missing, empty,
+    truncated, packed, no pickle, holds much besides arrays, or names anything outside the list.
     """
+    source = open_source(path)
+    return load(source, scratch)
+
+
+def open_source(path: Path) -> Source:
+    """Open a file that may be a pickle; DataError if it is none at first sight."""
     where = str(path)
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing there"
         raise DataError.at(where, expected="a feature file (.pkl)", got=got, do="Check the path")
     try:
+        source = Source(path)
         with path.open("rb") as file:
+            _check_head(path, file.read(512))
+        return source
+    except OSError as error:
+        raise _refused_by_disk(where, error) from error
+
+
+def load(source: Source, scratch: Path | None = None) -> Any:
+    """Read an open file as `load_pickle` does; the arrays stay usable until the source is closed."""
+    return read_with(source, lambda file: Reader(file, source, Builders(source.size, scratch).names))[0]
+
+
+def read_with(source: Source, make: Callable[[BinaryIO], Reader], *, keep: bool = True) -> tuple[Any, Walked]:
+    """Walk over the file, then read it with a reader; every failure is a DataError. `keep` False drops the content."""
+    where, head = str(source.path), b""
+    try:
+        with source.path.open("rb") as file:
             head = file.read(512)
-            _check_head(path, head)
-            size = file.seek(0, 2)
             file.seek(0)
             try:
-                walk(file, size)
+                walked = walk(file, source.size)
                 file.seek(0)
-                value = _plain(_Reader(file, size).load(), _DEPTH, {})
-            except (Refused, OSError):
+                content = make(file).load()
+                return (_plain(content, _DEPTH, {}) if keep else None), walked
+            except (Refused, OSError, DataError):
                 raise
+            except TooMuch as error:
+                raise Refused(
+                    "a feature file: arrays, and little besides",
+                    str(error),
+                    "Save every column as one array of numbers or of text",
+                ) from error
             except (Exception, RecursionError) as error:  # any: the bytes are a stranger's program
                 raise _unreadable(where, head, error) from error
     except Refused as refused:
         expected, got, do = refused.args
         raise DataError.at(where, expected=expected, got=got, do=do) from None
     except OSError as error:
-        raise DataError.at(
-            where,
-            expected="a file that can be read",
-            got=error.strerror or str(error),
-            do="Check its permissions and disk",
-        ) from error
-    return value
+        raise _refused_by_disk(where, error) from error
+
+
+def _refused_by_disk(where: str, error: OSError) -> DataError:
+    got = error.strerror or str(error)
+    return DataError.at(where, expected="a file that can be read", got=got, do="Check its permissions and disk")
 
 
 def _check_head(path: Path, head: bytes) -> None:
@@ -125,13 +136,18 @@ def _plain(value: Any, depth: int, seen: dict[int, Any]) -> Any:
         return value.value
     if isinstance(value, Dtype | Name | set | frozenset):
         raise malformed(f"a {type(value).__name__.lower()} in place of a value")
-    if not isinstance(value, dict | list | tuple):
+    if not isinstance(value, dict | list | tuple | Span):
         return value
     if id(value) not in seen:  # shared parts once: a small pickle can describe a huge tree
         if depth == 0:
             raise malformed("containers nested too deep")
         seen[id(value)] = None  # a container that holds itself
-        if isinstance(value, dict):
+        if isinstance(value, Span):
+            if value.length > _LONGEST_TEXT:
+                raise malformed(f"a text of {value.length >> 20} MB")
+            raw = value.read()
+            seen[id(value)] = raw.decode("utf-8") if value.text else raw
+        elif isinstance(value, dict):
             if not all(isinstance(key, str | bytes | int) for key in value):
                 raise malformed("a dict whose keys are no text")
             seen[id(value)] = {k: _plain(v, depth - 1, seen) for k, v in value.items()}

@@ -1,0 +1,68 @@
+"""How `dmd data` prints: tables that fold instead of cutting, a progress bar with a rate and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from dmd_repro.data.manifest import Manifest
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in `whole` are never folded."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in head:
+        drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
+
+
+def manifest_table(manifest: Manifest) -> None:
+    """Print what an import has stored."""
+    names = (("l", "language"), ("a", "acoustic"), ("v", "visual"))
+    rows = [(title, str(manifest.lengths[m]), str(manifest.dims.get(m, "-"))) for m, title in names]
+    table(f"{manifest.name} ({manifest.standing})", ("modality", "steps", "width"), rows)
+    sizes = "/".join(str(n) for n in manifest.sizes.values())
+    setting = "aligned" if manifest.aligned else "unaligned"
+    typer.echo(f"{manifest.dataset}, {setting}, {' and '.join(manifest.texts)} text, train/valid/test {sizes}")
+    typer.echo(f"digest {manifest.digest}")
+    for warning in manifest.warnings:
+        typer.echo(f"warning: {warning}")
+
+
+@contextmanager
+def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show (stage, bytes done, bytes in all) on stderr: a bar with rate and time left, a line a stage in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task, shown = progress.add_task("", total=None), ""
+
+        def hear(stage: str, done: int, total: int) -> None:
+            nonlocal task, shown
+            if stage != shown:
+                progress.remove_task(task)
+                task, shown = progress.add_task(stage, total=total or None), stage
+                if not console.is_terminal and total > 100 << 20:  # a pipe: one line for what takes its time
+                    typer.echo(f"{stage} ({total / 1e6:.0f} MB)", err=True)
+            progress.update(task, completed=done, total=total or None)
+
+        yield hear

@@ -1,0 +1,209 @@
+"""Arrays that stay in the file they came in, read block by block: an import holds a few megabytes, whatever the file.
+
+`Source` is the open file, `Span` a stretch of it, `FileArray` such a stretch with dtype and shape, `Narrowed` a
+validated FileArray as the store holds it. None of them copies the file into memory or maps it: a map would end the
+process without a word if the file shrank meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmd_repro.errors import DataError
+
+BLOCK = 1 << 22  # values looked at together
+
+
+class Blocks(Protocol):
+    """What the store takes besides an array: a content that is read in blocks of whole clips."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]: ...
+
+
+class Source:
+    """A file open for reading in any order; `on_read` hears the number of bytes of each read."""
+
+    __slots__ = ("_file", "_seen", "on_read", "path", "size")
+
+    def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
+        self.path = path
+        self._file: IO[bytes] = file or path.open("rb", buffering=0)
+        self._seen = self._stamp()
+        self.size = self._seen[0]
+        self.on_read: Callable[[int], None] = lambda n: None
+
+    def read(self, offset: int, n: int) -> NDArray[np.uint8]:
+        """Return n bytes from an offset; DataError if the disk refuses or the file has become shorter."""
+        out = np.empty(n, dtype=np.uint8)
+        view, done = out.data, 0
+        try:
+            self._file.seek(offset)
+            while done < n:
+                got = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+                if not got:
+                    raise self._changed("one that became shorter while it was read")
+                done += got
+        except OSError as error:
+            raise DataError.at(
+                str(self.path),
+                expected="a file that can be read",
+                got=error.strerror or str(error),
+                do="Check its disk",
+            ) from error
+        self.on_read(n)
+        return out
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if the file is not as it was when it was opened."""
+        if self._stamp() != self._seen:
+            raise self._changed("one that changed while it was read")
+
+    def close(self) -> None:
+        """Close the file; its arrays can no longer be read."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.close()
+
+    def _stamp(self) -> tuple[int, int]:
+        facts = os.fstat(self._file.fileno())
+        return facts.st_size, facts.st_mtime_ns
+
+    def _changed(self, got: str) -> DataError:
+        return DataError.at(
+            str(self.path),
+            expected="a file that stays as it is",
+            got=got,
+            do="Wait until it is complete, then try again",
+        )
+
+
+class Span:
+    """A stretch of a file that a pickle describes as bytes (or as text, in UTF-8)."""
+
+    __slots__ = ("length", "offset", "source", "text")
+
+    def __init__(self, source: Source, offset: int, length: int, text: bool = False) -> None:
+        self.source, self.offset, self.length, self.text = source, offset, length, text
+
+    def read(self) -> bytes:
+        """Return the bytes."""
+        return self.source.read(self.offset, self.length).tobytes()
+
+
+class FileArray:
+    """An array in a file: shape and dtype are known, values are read when asked for (np.asarray reads all)."""
+
+    __slots__ = ("_axes", "_offset", "_stored", "dtype", "shape", "source")
+
+    def __init__(
+        self, span: Span, dtype: np.dtype[Any], stored: tuple[int, ...], axes: tuple[int, ...] | None = None
+    ) -> None:
+        """`stored` is the shape in C order as the bytes lie; `axes` the transposition that gives the array's own."""
+        self.source, self._offset, self.dtype, self._stored, self._axes = span.source, span.offset, dtype, stored, axes
+        self.shape = stored if axes is None else tuple(stored[a] for a in axes)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def transpose(self, axes: tuple[int, ...]) -> FileArray:
+        """Return the same bytes with the axes in another order."""
+        own = self._axes or tuple(range(self.ndim))
+        span = Span(self.source, self._offset, self.nbytes)
+        return FileArray(span, self.dtype, self._stored, tuple(own[a] for a in axes))
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first clip, values): whole clips, about BLOCK values together.
+
+        An array stored in another order than C is read at once: its clips are scattered over the file.
+        """
+        if self._axes is not None:
+            whole = np.asarray(self)
+            yield from ((start, whole[start:stop]) for start, stop in _bounds(self.shape))
+            return
+        row = self.nbytes // max(1, len(self))
+        for start, stop in _bounds(self.shape):
+            raw = self.source.read(self._offset + start * row, (stop - start) * row)
+            yield start, raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.source.read(self._offset, self.nbytes).view(self.dtype).reshape(self._stored)
+        array = array if self._axes is None else array.transpose(self._axes)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key]
+
+
+class Narrowed:
+    """A validated FileArray (B, T, D) as the store holds it: float32, what was not finite as 0; made block by block."""
+
+    __slots__ = ("_source", "digest", "dtype", "shape")
+
+    def __init__(self, source: FileArray, digest: str) -> None:
+        self._source, self.shape, self.digest = source, source.shape, digest
+        self.dtype: np.dtype[Any] = np.dtype("<f4")
+
+    @property
+    def nbytes(self) -> int:
+        return self._source.size * 4
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first clip, values)."""
+        for start, block in self._source.blocks():
+            yield start, narrow(block)[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        out = np.empty(self.shape, dtype=dtype or self.dtype)
+        for start, block in self.blocks():
+            out[start : start + len(block)] = block
+        return out
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key]
+
+
+def narrow(block: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Return a block as a new float32 array with 0 where it is not finite, and the mask of those values if any."""
+    with np.errstate(over="ignore"):
+        out = block.astype("<f4")
+    bad = ~np.isfinite(out)
+    if not bad.any():
+        return out, None
+    out[bad] = 0.0
+    return out, bad
+
+
+def _bounds(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    per_block = max(1, BLOCK // max(1, int(np.prod(shape[1:], dtype=np.int64))))
+    for start in range(0, shape[0], per_block):
+        yield start, min(start + per_block, shape[0])

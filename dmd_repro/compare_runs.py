@@ -19,6 +19,7 @@ from dmd_repro.metrics import METRICS
 from dmd_repro.plans import PlannedRow
 from dmd_repro.published import Derived, Row
 from dmd_repro.records import Predictions, Records, RunRecord
+from dmd_repro.registry import BERT_BASE
 
 DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
@@ -130,9 +131,19 @@ def _bar(row: Row, record: RunRecord) -> str | None:
         return f"run on {'aligned' if data['aligned'] else 'unaligned'} features, printed for {row.setting} ones"
     if data["text"] != row.text:
         return f"run with {TEXT_WORDS.get(data['text'], data['text'])} text, printed for {TEXT_WORDS[row.text]}"
+    config = record.spec.config
+    if why := bert_bar(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
+        return why
     if record.spec.protocol != recipe.protocol:
         return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
     return None
+
+
+def bert_bar(fingerprint: str, finetuned: bool) -> str | None:
+    """Say why a BERT bars a comparison with a starred row, None if it does not (or if there is none)."""
+    if fingerprint and not fingerprint.startswith(BERT_BASE):
+        return f"read by the BERT {fingerprint}, printed for BERT-base"
+    return "its BERT was frozen, the printed row's was fine-tuned" if fingerprint and not finetuned else None
 
 
 def derive(derived: Derived, columns: tuple[str, ...], measured: Mapping[str, Measured]) -> Measured:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dmd_repro.compare_runs import DATASET_WORDS, TEXT_WORDS
+from dmd_repro.compare_runs import DATASET_WORDS, TEXT_WORDS, bert_bar
 from dmd_repro.metrics import METRICS
 from dmd_repro.published import COLUMNS, Row, load_table, table_names
 from dmd_repro.records import Predictions
@@ -21,7 +21,6 @@ from dmd_repro.spec import AblationMask
 from dmd_repro.stats_bootstrap import LEVEL, RESAMPLES, intervals
 
 ONE_RUN = "one run: value only, no verdict"
-AUTHORS_BERT = "12x768-"  # how the fingerprint of a BERT-base begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +149,8 @@ def _bar(row: Row, subject: Subject) -> str | None:
         return f"scored on {subject.split}, printed for test"
     if subject.text != row.text:
         return f"read {TEXT_WORDS[subject.text]} text, printed for {TEXT_WORDS[row.text]}"
-    if subject.text == "bert" and not subject.bert.startswith(AUTHORS_BERT):
-        return f"read by the BERT {subject.bert}, printed for BERT-base"
-    if subject.text == "bert" and not subject.finetuned:
-        return "its BERT was frozen, the printed row's was fine-tuned"
+    if why := bert_bar(subject.bert, subject.finetuned):
+        return why
     if subject.protocol != row.recipe.protocol:
         return f"trained under protocol '{subject.protocol}', printed for '{row.recipe.protocol}'"
     if changed := [f"{k}={v}" for k, v in subject.changed.items() if k not in row.recipe.overrides]:

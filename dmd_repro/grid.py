@@ -16,13 +16,12 @@ from dmd_repro.errors import DmdError, SpecError, nearest
 from dmd_repro.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.published import PublishedTable, Row
 from dmd_repro.records import DataStamp, Records, RunStatus
-from dmd_repro.registry import MODELS, load_model
+from dmd_repro.registry import BERT_BASE, MODELS, load_model
 from dmd_repro.spec import RunSpec, Scalar, run_id
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
 NO_BERT = "holds token ids, which take a BERT to read: name one with --bert"
-AUTHORS_BERT = "12x768-"  # how the fingerprint of a BERT-base begins
 NOT_ASKED = "not asked for (--rows)"
 
 
@@ -166,7 +165,7 @@ def _plan_row(
     notes = [HIDDEN_FOR_BERT] if row.text == "bert" and text == "hidden" else []
     if reader:
         notes.append(
-            f"BERT {reader}" + ("" if reader.startswith(AUTHORS_BERT) else ", not the printed row's BERT-base")
+            f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base")
         )
     if overrides:
         notes.append("settings changed: " + ", ".join(f"{k}={v}" for k, v in sorted(overrides.items())))

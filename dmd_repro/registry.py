@@ -17,6 +17,7 @@ MODELS: dict[str, str] = {  # name -> "module:Class"; a further system is one fi
 OPTIONS: dict[str, tuple[str, ...]] = {  # `NAME+OPTION` is the model with that setting of its own switched on
     "mult": ("gd",),
 }
+BERT_BASE = "12x768-"  # how the fingerprint of a BERT of the starred rows' shape begins: layers x width
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from dmd_repro.data.digest import array_digest
 from dmd_repro.errors import DataError, SpecError
+from dmd_repro.registry import BERT_BASE
 
 AUTHORS_BERT = "google-bert/bert-base-uncased"  # what the starred rows fine-tune: 12 layers, width 768
-AUTHORS_SHAPE = "12x768"
 AUTHORS_HEADS = 12
 _COMPUTED = (  # what of a configuration enters the computation
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps"),
@@ -115,7 +115,7 @@ def bert_from_weights(weights: Mapping[str, Tensor], like: Bert | None = None) -
     if words is None or feed is None:
         raise DataError.at("BERT in the checkpoint", expected="embeddings and layers", got="none", do="Check the file")
     width = words.shape[1]
-    if like is None and f"{layers}x{width}" != AUTHORS_SHAPE:
+    if like is None and f"{layers}x{width}-" != BERT_BASE:
         raise SpecError.at(
             f"BERT in the checkpoint ({layers} layers of width {width})", expected="to know its attention heads",
             got="a state_dict, which cannot tell them", do="Name the BERT it began from: --bert FOLDER",

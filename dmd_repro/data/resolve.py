@@ -15,8 +15,9 @@ def load_features(
     text: TextKind | None = None,
     aligned: bool | None = None,
     size: Size | None = None,
+    verify: bool | None = None,
 ) -> Features:
-    """Return the features a name stands for.
+    """Return the features a name stands for; `verify` as in `Store.open`.
 
     `aligned` and `size` choose among the synthetic variants and must agree with a name that already says them; a
     stored feature set has one setting only, and one that differs from `aligned` is refused. Raises DataError.
@@ -29,4 +30,4 @@ def load_features(
         raise DataError.at(
             f"feature set '{name}'", expected=f"{asked} features", got=held, do="Name a feature set of that setting"
         )
-    return store.open(name, text)
+    return store.open(name, text, verify=verify)

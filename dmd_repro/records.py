@@ -37,8 +37,8 @@ __all__ = ["DataStamp", "Predictions", "Records", "RunBusy", "RunRecord", "RunSt
 
 RunStatus = Literal["done", "failed", "partial", "damaged", "missing"]
 SCAN_COLUMNS = (
-    *("run_id", "status", "model", "protocol", "mask", "dataset", "data", "text", "aligned", "standing", "seed"),
-    *("digest", "configuration", "epochs", "best_epoch", "seconds", "device", "created", "problem"),
+    *("run_id", "status", "model", "protocol", "mask", "dataset", "data", "text", "bert", "aligned", "standing"),
+    *("seed", "digest", "configuration", "epochs", "best_epoch", "seconds", "device", "created", "problem"),
 )
 _FOLDER = re.compile(r"([0-9a-f]{12})(\.tmp|\.failed)?")
 
@@ -170,6 +170,7 @@ class Records:
             "dataset": spec.dataset,
             "data": data.get("name"),
             "text": data.get("text"),
+            "bert": bert_words(spec.config) or None,
             "aligned": data.get("aligned"),
             "standing": data.get("standing"),
             "seed": spec.seed,
@@ -181,6 +182,13 @@ class Records:
             "device": where.get("device") or where.get("execution", {}).get("device"),
             "created": where.get("created"),
         }
+
+
+def bert_words(config: Mapping[str, Any]) -> str:
+    """Return "BERT <fingerprint>, fine-tuned" (or frozen) for a configuration that reads token ids; "" for others."""
+    if not config.get("bert"):
+        return ""
+    return f"BERT {config['bert']}, {'fine-tuned' if config.get('bert_finetune') else 'frozen'}"
 
 
 def disagreements(record: RunRecord) -> list[str]:

@@ -155,10 +155,12 @@ def _lines(
     row: PrintedRow | None,
     why: str,
 ) -> list[str]:
+    from dmd_repro.records import bert_words
+
     what = f"run {found.run_id}" if found.run_id else found.where
-    bert = f", BERT {done.bert}, {'fine-tuned' if done.finetuned else 'frozen'}" if done.bert else ""
+    bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
     lines = [
-        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{bert}, "
+        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{', ' + bert if bert else ''}, "
         f"{split}, {len(done.predictions.ids)} clips"
     ]
     if found.state is not None:

@@ -49,7 +49,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             row["run_id"],
             row["status"],
             f"{row['model']} {row['mask']}" if known else "",
-            f"{row['data']} ({row['text']}{mark})" if known else "",
+            f"{row['data']} ({row['text']}{', ' + row['bert'] if row['bert'] else ''}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
             *(shown(name, metrics.get(name)) for name in SHOWN),
             "" if row["seconds"] is None else duration(row["seconds"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +70,7 @@ def train(
     name = run_id(spec, features.digest)
     what = f"{full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol})"
     said = f"run {name}: {what}, seed {seed}, on {features.label}"
-    said += bert_words(spec.config)
+    said += f", {words}" if (words := bert_words(spec.config)) else ""
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
@@ -89,13 +88,6 @@ def fingerprint(source: str) -> str:
     from dmd_repro.models.bert import load_bert
 
     return load_bert(source).fingerprint
-
-
-def bert_words(config: Mapping[str, Any]) -> str:
-    """Return ", BERT ..., fine-tuned" for a configuration that reads token ids; "" for others."""
-    if not config.get("bert"):
-        return ""
-    return f", BERT {config['bert']}, {'fine-tuned' if config.get('bert_finetune') else 'frozen'}"
 
 
 def text_kind(text: str | None) -> TextKind | None:
@@ -151,6 +143,9 @@ def result(record: RunRecord) -> dict[str, Any]:
 
 def report(record: RunRecord) -> str:
     """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
+    from dmd_repro.records import bert_words
+
+    bert = bert_words(record.spec.config)
     from dmd_repro.registry import full_name
 
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
@@ -159,7 +154,7 @@ def report(record: RunRecord) -> str:
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
     lines = [
-        f"{full_name(spec.model, spec.config)} on {record.data['label']}{bert_words(spec.config)}, seed {spec.seed}: "
+        f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, seed {spec.seed}: "
         f"epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
         *metric_lines(record),
         *([mark] if mark else []),

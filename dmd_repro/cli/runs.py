@@ -44,12 +44,12 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     for row in rows:
         metrics = row["test"] or {}
         known = row["model"] is not None
-        mark = {"official": "", "synthetic": ""}.get(str(row["standing"]), " PARTIAL")  # synthetic says so in its name
+        mark = {"official": "", "synthetic": ""}.get(str(row["standing"]), ", PARTIAL")  # synthetic says so in its name
         cells = [
             row["run_id"],
             row["status"],
             f"{row['model']} {row['mask']}" if known else "",
-            f"{row['data']} ({row['text']}{', ' + row['bert'] if row['bert'] else ''}{mark})" if known else "",
+            f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
             *(shown(name, metrics.get(name)) for name in SHOWN),
             "" if row["seconds"] is None else duration(row["seconds"]),

@@ -46,7 +46,7 @@ def train(
     from dmd_repro.cli.progress import Epochs, duration
     from dmd_repro.data.resolve import load_features
     from dmd_repro.data.store import Store
-    from dmd_repro.records import Records
+    from dmd_repro.records import Records, bert_words
     from dmd_repro.registry import full_name
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.training import Execution, fit, resolve_spec, seconds_per_epoch
@@ -154,8 +154,8 @@ def report(record: RunRecord) -> str:
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
     lines = [
-        f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, seed {spec.seed}: "
-        f"epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
+        f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
+        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
         *metric_lines(record),
         *([mark] if mark else []),
         f"record: {shorten(record.path)}",

@@ -149,10 +149,21 @@ SAME: tuple[Same, ...] = (
     Same("weights of the terms", "0.1 (rec + cyc + 0.1 (mar + ort)), 0.05 on each unit's loss",
          "the paper's lambda_1, gamma and lambda_2 have these values", "Eq. 6, 11"),
     Same("graph loss over a batch", "mean over clips, sum over edges", "Eq. 9 is printed for one clip", "Eq. 9"),
-    Same("order of clips", "all three splits are shuffled", "only the training order matters to a model's weights",
-         "data loader"),
-    Same("missing values", "acoustic -inf becomes 0", "the paper is silent; without it nothing can be trained",
-         "loader"),
+    Same("decoupling", "encoders and decoders are linear maps of one time step, without bias; the reconstruction is "
+         "encoded again without being detached", "Eq. 1-3 leave the form of the encoders open", "Eq. 1-3"),
+    Same("text dropout", "dropout on the language features alone, before the convolution", "the paper is silent",
+         "model: forward"),
+    Same("residual heads", "Linear, ReLU, dropout, Linear, plus the input, then Linear to 1, everywhere",
+         "the paper shows no head", "section 3.4"),
+    Same("initialisation", "xavier-uniform in the encoders, torch's defaults elsewhere (the distributions; the random "
+         "bits are ours)", "the paper is silent", "encoder"),
+    Same("order of clips", "all three splits are shuffled, the last, smaller batch is kept; test is scored at each "
+         "epoch and selects nothing", "only the training order matters to a model's weights", "data loader"),
+    Same("averages over seeds", "measures are rounded to four digits before they are averaged, STD is the population "
+         "one, MAE is filed times 100", "no protocol does it here: it is how results are told, not how they are made; "
+         "tables here average unrounded values and say which STD they print", "runner"),
+    Same("missing values", "acoustic -inf becomes 0, NaN is kept", "the paper is silent; without the 0 nothing can be "
+         "trained, and a file with NaN is refused at import here unless asked otherwise", "loader"),
 )  # fmt: skip
 
 ALIASES: dict[str, str] = {s.also: s.name for s in SWITCHES if s.also}

@@ -19,7 +19,7 @@ RANKS = {
     4: ("models", "losses", "official"),
     3: ("audit", "compare", "render", "figures"),
     2: ("data", "metrics", "records", "published", "stats"),
-    1: ("spec", "seeds", "registry", "plans", "provenance", "disk"),
+    1: ("spec", "seeds", "registry", "plans", "protocols", "provenance", "disk"),
     0: ("errors", "shapes"),
 }
 AUDIT_WING, TRAINING_WING = {3}, {4, 5}

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import ablate, audit, data, evaluate, report, reproduce, runs, train
+from dmd_repro.cli import ablate, audit, data, evaluate, protocol, report, reproduce, runs, train
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(protocol.app, name="protocol")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)

@@ -1,0 +1,15 @@
+"""Write the switches of `dmd_repro/protocols.py` into DEVIATIONS.md: `python benchmarks/deviations.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sections import write_section
+
+from dmd_repro.protocols import PROTOCOLS
+from dmd_repro.render_protocols import protocol_text
+
+DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"
+
+if __name__ == "__main__":
+    write_section(DEVIATIONS, "protocols", protocol_text(PROTOCOLS, "markdown"))

@@ -13,6 +13,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmd_repro.errors import DmdError
 from dmd_repro.metrics import METRICS
@@ -25,6 +26,9 @@ DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
 
 
+Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
 @dataclass
 class Measured:
     """What the runs of one row say, before it is set beside the printed numbers."""
@@ -33,6 +37,9 @@ class Measured:
     runs: dict[int, str] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
     values: dict[str, dict[int, float]] = field(default_factory=dict)  # column -> seed -> value
+    scores: dict[int, Scores] = field(
+        default_factory=dict
+    )  # seed -> labels and predictions of the test clips, (B,) each
     bar: str | None = None  # why these runs may not be compared with the printed row
     notes: list[str] = field(default_factory=list)
     features: Mapping[str, Any] | None = None
@@ -45,6 +52,7 @@ class Runs:
         self.records = records
         self._read: dict[str, tuple[RunRecord, Predictions] | str] = {}
         self.executions: set[str] = set()
+        self.seen: dict[str, RunRecord] = {}  # every record read, for the provenance
 
     def get(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
         """Return a record with its test predictions, or its status in one word."""
@@ -60,6 +68,7 @@ class Runs:
             found = record, record.predictions("test")
         except DmdError:
             return "damaged"
+        self.seen[run_id] = record
         self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
         return found
 
@@ -92,6 +101,7 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
             out.notes.append(f"run {run_id} (seed {seed}) diverged: its predictions are not numbers")
             continue
         out.runs[seed] = run_id
+        out.scores[seed] = predictions.y_true, score
         configurations.add(record.configuration_id)
         out.bar = out.bar or _bar(row, record)
         for column in row.cells:

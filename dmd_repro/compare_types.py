@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dmd_repro.compare_rule import rule_lines
+from dmd_repro.compare_verdict import NOT_RUN, Judged
 from dmd_repro.published import Printed, Row
 from dmd_repro.stats import Summary, TTest
-
-RULE = (
-    "measured: mean ± sample STD (divisor n − 1) over n runs that differ in the seed; n = runs counted / runs planned.",
-    "95 % interval: Student t interval of the mean over seeds; it says nothing about new clips.",
-    "difference: mean − printed, and p: two-sided one-sample t test of the mean against the printed value, both only "
-    "where data (official split), setting, text features and protocol are the printed row's; p also needs n ≥ 2, runs "
-    "that differ and none that failed. p is per cell, not corrected for the number of cells.",
-)
+from dmd_repro.stats_verdict import MARGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +25,13 @@ class Cell:
     difference: float | None  # mean - printed; None where the two may not be compared
     test: TTest | None
     why_not: str | None  # why there is no difference, or no test
+    judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
+    conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
+
+    @property
+    def convention_moves(self) -> float | None:
+        """How far apart the conventions alone put the mean of the same runs."""
+        return max(self.conventions.values()) - min(self.conventions.values()) if self.conventions else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the cell as plain JSON values."""
@@ -49,6 +51,9 @@ class Cell:
             "df": self.test.df if self.test else None,
             "p": self.test.p if self.test else None,
             "why_not": self.why_not,
+            **self.judged.to_json(),
+            "conventions": dict(self.conventions),
+            "convention_moves": self.convention_moves,
         }
 
 
@@ -112,6 +117,16 @@ class ComparisonTable:
     data: tuple[Mapping[str, Any], ...]  # name, label, digest, standing of every feature set planned on
     notes: tuple[str, ...]  # on the table as a whole
     planned: str | None  # when the plan was made (UTC, ISO 8601); None: no plan
+    margin: float = MARGIN  # points
+    family: int = 0  # cells the verdicts are corrected for
+    provenance: tuple[Mapping[str, Any], ...] = ()  # one entry a run
+    prose: str = ""  # the results in words
+    looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
+
+    @property
+    def rule(self) -> tuple[str, ...]:
+        """How the numbers were made and what decides the verdicts: stands under every table."""
+        return rule_lines(self.margin, self.family, self.looks)
 
     @property
     def rows(self) -> tuple[ComparedRow, ...]:
@@ -141,5 +156,10 @@ class ComparisonTable:
                 for block in self.blocks
             ],
             "notes": list(self.notes),
-            "rule": list(RULE),
+            "margin": self.margin,
+            "family": self.family,
+            "looks": list(self.looks),
+            "prose": self.prose,
+            "provenance": [dict(run) for run in self.provenance],
+            "rule": list(self.rule),
         }

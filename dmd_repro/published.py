@@ -85,6 +85,7 @@ class Row:
     recipe: Recipe | None
     reason: str | None  # why there is no recipe
     derived: Derived | None = None
+    unavailable: str | None = None  # why public data cannot reach the row
 
     @property
     def starred(self) -> bool:
@@ -219,6 +220,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
         recipe=recipe,
         reason=root.entry("reasons").text(reason) if reason else None,
         derived=_derived(entry.entry("derived")) if entry.has("derived") else None,
+        unavailable=entry.maybe("unavailable"),
     )
     entry.done()
     return row

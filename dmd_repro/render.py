@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dmd_repro.compare_types import ComparisonTable
+from dmd_repro.render_csv import csv_text
+from dmd_repro.render_html import html
 from dmd_repro.render_latex import latex
 from dmd_repro.render_markdown import markdown
 from dmd_repro.render_terminal import WIDTH, terminal
 
-Format = Literal["terminal", "markdown", "latex", "json"]
-FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "json")
+Format = Literal["terminal", "markdown", "latex", "html", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "html", "csv", "json")
+SUFFIXES: dict[Format, str] = {
+    "terminal": ".txt",
+    "markdown": ".md",
+    "latex": ".tex",
+    "html": ".html",
+    "csv": ".csv",
+    "json": ".json",
+}
 JSON_VERSION = 1
 
 
@@ -23,4 +33,8 @@ def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bo
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if format_ == "markdown":
         return "\n".join(markdown(table) for table in tables)
+    if format_ == "html":
+        return html(tables)
+    if format_ == "csv":
+        return csv_text(tables)
     return latex(tables, standalone=standalone) if format_ == "latex" else terminal(tables, width=width)

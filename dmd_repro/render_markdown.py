@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dmd_repro.compare_types import ComparisonTable
-from dmd_repro.render_layout import Grid, data_lines, details, overview, rule_lines
+from dmd_repro.render_layout import Grid, data_lines, more, overview, rule_lines
 
 
 def plain(text: str) -> str:
@@ -28,11 +28,11 @@ def markdown(table: ComparisonTable) -> str:
     lines = [f"## {plain(table.title)}", ""]
     for block in table.blocks:
         lines += [f"### {plain(block.title)}", "", *grid_lines(overview(block, table.footnotes))]
-        if found := details(block):
-            lines += grid_lines(found)
+        for grid in more(block):
+            lines += grid_lines(grid)
     lines += ["**Notes**", ""]
     lines += [f"{number}. {plain(note)}" for number, note in enumerate(table.footnotes, start=1)]
     lines += ["", *(f"- {plain(note)}" for note in table.notes)] if table.notes else []
     lines += ["", "**Data**", "", *(f"- {plain(line)}" for line in data_lines(table))]
-    lines += ["", "**How to read it**", "", *(f"- {plain(line)}" for line in rule_lines()), ""]
+    lines += ["", "**How to read it**", "", *(f"- {plain(line)}" for line in rule_lines(table)), ""]
     return "\n".join(lines)

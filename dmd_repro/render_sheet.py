@@ -5,14 +5,19 @@ A sheet is a few grids of text with what must be read beside them; JSON takes it
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape as html_escape
 from typing import TYPE_CHECKING, Any
 
 from dmd_repro.render import JSON_VERSION, Format
-from dmd_repro.render_latex import DOCUMENT, escape, tex_line
+from dmd_repro.render_html import grid_html, items_html
+from dmd_repro.render_html_page import page
+from dmd_repro.render_latex import DOCUMENT, NEEDS, escape
+from dmd_repro.render_latex_grid import tabular
 from dmd_repro.render_layout import Grid
 from dmd_repro.render_markdown import grid_lines, plain
 from dmd_repro.render_terminal import WIDTH, show_grid, show_list
@@ -61,8 +66,12 @@ def render_sheets(sheets: Sequence[Sheet], format_: Format, *, standalone: bool 
     if format_ == "markdown":
         return "\n".join(_markdown(sheet) for sheet in sheets)
     if format_ == "latex":
-        head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else (("% needs \\usepackage{booktabs}",), ())
+        head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else ((NEEDS,), ())
         return "\n".join([*head, *(part for sheet in sheets for part in _latex(sheet)), *tail, ""])
+    if format_ == "html":
+        return page(sheets[0].heading if sheets else "nothing", [part for sheet in sheets for part in _html(sheet)])
+    if format_ == "csv":
+        return _csv(sheets)
     from rich.console import Console
 
     stream = io.StringIO()
@@ -93,15 +102,31 @@ def _markdown(sheet: Sheet) -> str:
     return "\n".join(lines)
 
 
+def _html(sheet: Sheet) -> list[str]:
+    mark = f'<p class="mark">{html_escape(sheet.mark)}</p>' if sheet.mark else ""
+    parts = [f"<section><h2>{html_escape(sheet.heading)}</h2>{mark}"]
+    for grid in sheet.grids:
+        parts += [f"<h3>{html_escape(grid.title)}</h3>", grid_html(grid)]
+    return [*parts, *(items_html(title, items) for title, items in sheet.lists), "</section>"]
+
+
+def _csv(sheets: Sequence[Sheet]) -> str:
+    """One block a grid: its title, its headings, its lines, an empty line."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for sheet in sheets:
+        for grid in sheet.grids:
+            writer.writerows([[": ".join(filter(None, (sheet.heading, grid.title)))], grid.headers, *grid.rows, []])
+    return stream.getvalue()
+
+
 def _latex(sheet: Sheet) -> list[str]:
     lines: list[str] = []
     for number, grid in enumerate(sheet.grids, start=1):
         lines += [
-            r"\begin{table}[!htbp]", r"\centering\small",
+            r"\begin{table}[!htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
             rf"\caption{{{escape(sheet.heading)}{': ' if grid.title else ''}{escape(grid.title)}}}",
-            rf"\label{{tab:dmd-{sheet.name}-{number}}}",
-            rf"\begin{{tabular}}{{{grid.align}}}", r"\toprule", tex_line(grid.headers), r"\midrule",
-            *map(tex_line, grid.rows), r"\bottomrule", r"\end{tabular}", r"\end{table}",
+            rf"\label{{tab:dmd-{sheet.name}-{number}}}", *tabular([("", grid)]), r"\end{table}",
         ]  # fmt: skip
     sentences = [escape(text if text.endswith(".") else f"{text}.") for _, items in sheet.lists for text in items]
     return [

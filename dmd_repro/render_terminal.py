@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dmd_repro.compare_types import ComparisonTable
-from dmd_repro.render_layout import Grid, data_lines, details, overview, rule_lines
+from dmd_repro.render_layout import Grid, data_lines, more, overview, rule_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,16 +46,15 @@ def _show(table: ComparisonTable, console: Console) -> None:
     console.print(Rule(Text(table.title, style="bold red" if table.mark else "bold"), align="left"))
     for block in table.blocks:
         show_grid(overview(block, table.footnotes), console, title=block.title)
-        if found := details(block):
-            show_grid(found, console)
+        for grid in more(block):
+            show_grid(grid, console)
     show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
     show_list("Data", [("·", line) for line in data_lines(table)], console)
-    show_list("How to read it", [("·", line) for line in rule_lines()], console)
+    show_list("How to read it", [("·", line) for line in rule_lines(table)], console)
 
 
 def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
-    """Print one grid."""
     """Print one grid; no digit is cut off where the window is narrow."""
     from rich import box
     from rich.measure import Measurement
@@ -79,7 +78,6 @@ def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
 
 
 def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
-    """Print (mark, text) pairs under a heading."""
     """Print marked lines under a heading; nothing where there is none."""
     from rich.table import Table
     from rich.text import Text

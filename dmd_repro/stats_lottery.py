@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from dmd_repro.stats import LEVEL, mean_and_std
 
@@ -67,11 +68,20 @@ def lottery(values: Sequence[float], printed: float, *, cell: float = 0.0, level
         chance_limits=limits,
         even=even_bet(chance),
         even_limits=(even_bet(limits[1]), even_bet(limits[0])),
-        best=tuple(
-            BestOf(k, counted_best(values, k) if k <= n else None, mean + std * normal_best(k), k > n)
-            for k in range(1, MOST + 1)
-        ),
+        best=best_of(values),
         level=level,
+    )
+
+
+def best_of(values: Sequence[float]) -> tuple[BestOf, ...]:
+    """Return the expected best of k = 1 ... MOST runs; needs no printed number. ValueError for n < 2."""
+    n = len(values)
+    if n < 2:
+        raise ValueError("best of k needs two runs")
+    mean, std = mean_and_std(values)
+    return tuple(
+        BestOf(k, counted_best(values, k) if k <= n else None, mean + std * normal_best(k), k > n)
+        for k in range(1, MOST + 1)
     )
 
 
@@ -100,6 +110,7 @@ def counted_best(values: Sequence[float], k: int) -> float:
     return math.fsum(value * math.comb(i, k - 1) for i, value in enumerate(ordered)) / math.comb(n, k)
 
 
+@cache
 def normal_best(k: int) -> float:
     """Return the expected highest of k standard normal draws."""
     import numpy as np

@@ -1,60 +1,148 @@
-"""`dmd report`: the printed tables beside what the recorded runs measured."""
+"""`dmd report`: the printed tables beside what the recorded runs measured, with a verdict on each number."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dmd_repro.cli.paths import RunsDir, runs_dir
 
-SUFFIXES = {".md": "markdown", ".tex": "latex", ".json": "json", ".txt": "terminal"}
+if TYPE_CHECKING:
+    from dmd_repro.render import Format
+
+ENDINGS = {
+    ".md": "markdown",
+    ".tex": "latex",
+    ".html": "html",
+    ".csv": "csv",
+    ".json": "json",
+    ".txt": "terminal",
+}
 
 
 def report(
     table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="terminal, markdown, latex or json [default: by FILE's ending]."),
+        typer.Option(
+            "--format", "-f", help="terminal, markdown, latex, html, csv or json [default: by FILE's ending]."
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     standalone: Annotated[bool, typer.Option("--standalone", help="LaTeX that compiles alone.")] = False,
+    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    lottery: Annotated[
+        bool,
+        typer.Option("--lottery", help="Where the printed numbers lie among our seeds, best of k, picking by test."),
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="ROW", help="One row against the others: full, a key, or a method."),
+    ] = None,
+    prose: Annotated[bool, typer.Option("--prose", help="The results as a paragraph.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every table in every format, into the folder of -o.")] = False,
     data: Annotated[
         list[str] | None, typer.Option("--data", help="The plan made on this data [default: the most recent one].")
     ] = None,
     runs: RunsDir = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file; with --all, a folder.")
+    ] = None,
 ) -> None:
-    """Print the paper's tables beside the runs at hand. Trains nothing.
+    """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
 
-    Shows per number: printed value, mean ± sample STD over seeds, 95 % interval, and, where data, setting and protocol
-    are the printed row's, the difference with a one-sample t test.
+    Per number: printed value, mean ± sample STD over seeds, verdict, intervals, one-run reading, both conventions. The
+    rule stands under each table.
     """
-    from dmd_repro.compare import compare_tables
-    from dmd_repro.errors import SpecError, nearest
+    import math
+
+    from dmd_repro.compare import compare_tables, with_looks
+    from dmd_repro.errors import SpecError
     from dmd_repro.published import table_names
-    from dmd_repro.render import FORMATS, render
+    from dmd_repro.render import render
 
-    chosen = "json" if json_ else format_ or SUFFIXES.get(output.suffix.lower() if output else "", "terminal")
-    if chosen not in FORMATS:
+    chosen = _format(format_, json_, output, standalone)
+    if not (math.isfinite(margin) and margin > 0):
+        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+    if sum((lottery, compare is not None, prose, all_)) > 1:
         raise SpecError.at(
-            f"--format {chosen}", expected="a known format", got="an unknown one", do=nearest(chosen, FORMATS)
+            "dmd report",
+            expected="one of --lottery, --compare, --prose, --all",
+            got="several",
+            do="Leave all but one out",
         )
-    if standalone and chosen != "latex":
-        raise SpecError.at(
-            "--standalone", expected="--format latex", got=chosen, do="Add --format latex or leave it out"
-        )
-    tables = compare_tables(runs_dir(runs), [table] if table else table_names(), data or None)
-    if output is not None:
-        from dmd_repro.disk import sentences, write_atomic
+    folder, names, wanted = runs_dir(runs), [table] if table else table_names(), data or None
+    if lottery or compare is not None:
+        _sheets(_make_sheets(folder, names, wanted, compare), chosen, standalone, output)
+        return
+    tables = compare_tables(folder, names, wanted, margin=margin)
+    tables = with_looks(tables, folder, wanted)
+    if all_:
+        from dmd_repro.render_folder import write_report
 
-        with sentences(output, "a file that can be written", SpecError, "--output"):
-            write_atomic(output, render(tables, chosen, standalone=standalone))
-        typer.echo(f"written: {output}", err=True)
-    elif chosen == "terminal":
+        written = write_report(tables, output or Path("report"))
+        typer.echo(f"written: {len(written)} files in {output or 'report'}", err=True)
+    elif prose:
+        _write("\n\n".join(one.prose for one in tables) + "\n", output)
+    elif chosen == "terminal" and output is None:
         from dmd_repro.render_terminal import show, terminal_console
 
         show(tables, terminal_console())
     else:
-        typer.echo(render(tables, chosen, standalone=standalone), nl=False)
+        _write(render(tables, chosen, standalone=standalone), output)
+
+
+def _format(asked: str | None, json_: bool, output: Path | None, standalone: bool) -> Format:
+    from dmd_repro.errors import SpecError, nearest
+    from dmd_repro.render import FORMATS
+
+    chosen = "json" if json_ else asked or ENDINGS.get(output.suffix.lower() if output else "", "terminal")
+    for format_ in FORMATS:
+        if format_ == chosen:
+            if standalone and format_ != "latex":
+                raise SpecError.at(
+                    "--standalone", expected="--format latex", got=chosen, do="Add --format latex or leave it out"
+                )
+            return format_
+    raise SpecError.at(
+        f"--format {chosen}", expected="a known format", got="an unknown one", do=nearest(chosen, FORMATS)
+    )
+
+
+def _make_sheets(folder: Path, names: Sequence[str], data: Sequence[str] | None, compare: str | None) -> list[Any]:
+    from dmd_repro.compare import plans_of
+    from dmd_repro.compare_between import between_sheet
+    from dmd_repro.compare_lottery import lottery_sheet
+    from dmd_repro.published import load_table
+    from dmd_repro.records import Records
+
+    records, plans = Records(folder), plans_of(folder, names, data)
+    if compare is None:
+        return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
+    return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
+
+
+def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Path | None) -> None:
+    from dmd_repro.render_sheet import render_sheets, show_sheets
+    from dmd_repro.render_terminal import terminal_console
+
+    if chosen == "terminal" and output is None:
+        show_sheets(sheets, terminal_console())
+    else:
+        _write(render_sheets(sheets, chosen, standalone=standalone), output)
+
+
+def _write(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file in one step."""
+    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.errors import SpecError
+
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    with sentences(output, "a file that can be written", SpecError, "--output"):
+        write_atomic(output, text)
+    typer.echo(f"written: {output}", err=True)

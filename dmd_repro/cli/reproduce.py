@@ -42,7 +42,8 @@ def reproduce(
     from rich.console import Console
 
     from dmd_repro import grid
-    from dmd_repro.compare import compare
+    from dmd_repro.compare import compare, with_looks
+    from dmd_repro.compare_power import power_lines
     from dmd_repro.data.store import Store
     from dmd_repro.published import load_table
     from dmd_repro.records import Records
@@ -67,6 +68,8 @@ def reproduce(
     )
     print_rows(planned, records, console)
     grid.refuse_empty(planned)
+    for line in power_lines(published, planned.plan, records):
+        console.print(line, markup=False)
     earlier, missing = made_before(planned, records), planned.missing
     failed = train_missing(
         planned,
@@ -80,7 +83,7 @@ def reproduce(
     )
     if failed is None:
         return
-    compared = compare(published, planned.plan, records)
+    compared = with_looks([compare(published, planned.plan, records)], records.root, planned.plan.data)[0]
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

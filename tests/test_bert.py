@@ -313,6 +313,19 @@ def replace_aligned(store: Store) -> object:
     return Incoming("mosi", True, ("hidden", "bert"), "partial", splits)
 
 
+def test_another_bert_or_a_frozen_one_bars_the_comparison(folder: str, tmp_path: Path) -> None:
+    """Protects: only a fine-tuned BERT of the printed row's shape is held against a starred number."""
+    from dmd_repro.compare_runs import _bar, bert_bar
+
+    record = fit(spec_of(folder), token_features(), Records(tmp_path / "runs"), execution=Execution(bert=folder))
+    record = replace(record, data={**record.data, "standing": "official", "aligned": True})
+    row = load_table("table1").row("mosi-aligned-bert-dmd")
+    assert "read by the BERT 2x12-" in (_bar(row, record) or "")
+    assert bert_bar("12x768-0123456789abcdef", True) is None
+    assert "frozen" in (bert_bar("12x768-0123456789abcdef", False) or "")
+    assert bert_bar("", True) is None
+
+
 def test_without_the_extra_a_sentence_names_it(tmp_path: Path) -> None:
     """Protects: the package works without transformers, and token ids then say which extra to install."""
     code = (

@@ -156,6 +156,7 @@ def _lines(
     why: str,
 ) -> list[str]:
     from dmd_repro.records import bert_words
+    from dmd_repro.registry import BERT_BASE
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
@@ -167,8 +168,10 @@ def _lines(
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
         lines.append(f"read from the tensors: {read}")
     for name, value in done.assumed.items():
-        where = "BERT-base" if name == "bert_heads" else f"preset of {features.dataset}"
-        lines.append(f"not told by any tensor, taken from the {where}: {name} {value}")
+        where = f"the preset of {features.dataset}"
+        if name == "bert_heads":
+            where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"
+        lines.append(f"not told by any tensor, taken from {where}: {name} {value}")
     lines.append(f"  {'':5} {'value':>9}   {'95 % over clips':19}  counted as")
     for one in scores:
         between = f"[{_number(one, one.low)}, {_number(one, one.high)}]" if one.low is not None else "–"

@@ -7,6 +7,7 @@ No torch here: the command line, the audit and DEVIATIONS.md read this list too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -167,6 +168,12 @@ SAME: tuple[Same, ...] = (
 )  # fmt: skip
 
 ALIASES: dict[str, str] = {s.also: s.name for s in SWITCHES if s.also}
+
+
+def turned(protocol: str, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the switches of model and losses that a configuration sets otherwise than its protocol does."""
+    values = {s.name: s.official if protocol == "official" else s.paper for s in SWITCHES if s.group != "training"}
+    return {name: config[name] for name, value in values.items() if name in config and config[name] != value}
 
 
 def switch_values(protocol: Protocol) -> dict[str, Scalar]:

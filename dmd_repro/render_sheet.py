@@ -85,7 +85,9 @@ def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
     from rich.text import Text
 
     for sheet in sheets:
-        console.print(Rule(Text(sheet.heading, style="bold red" if sheet.mark else "bold"), align="left"))
+        console.print(Rule(Text(sheet.title, style="bold red" if sheet.mark else "bold"), align="left"))
+        if sheet.mark:
+            console.print(Text(f"{sheet.mark}, not comparable with the printed numbers", style="bold red"))
         for grid in sheet.grids:
             show_grid(grid, console, title=grid.title)
         for title, items in sheet.lists:

@@ -42,6 +42,16 @@ def report(
         str | None,
         typer.Option("--compare", metavar="ROW", help="One row against the others: full, a key, or a method."),
     ] = None,
+    shapley: Annotated[
+        bool,
+        typer.Option("--shapley", help="Table 3 from all 16 masks: what each part is worth, and which pairs help."),
+    ] = False,
+    readings: Annotated[
+        bool, typer.Option("--readings", help="Table 4 in both readings, and the heads of every mask at hand.")
+    ] = False,
+    edges: Annotated[
+        bool, typer.Option("--edges", help="Learned edges of the graph units beside their prior and a uniform start.")
+    ] = False,
     prose: Annotated[bool, typer.Option("--prose", help="The results as a paragraph.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every table in every format, into the folder of -o.")] = False,
     data: Annotated[
@@ -67,16 +77,25 @@ def report(
     chosen = _format(format_, json_, output, standalone)
     if not (math.isfinite(margin) and margin > 0):
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
-    if sum((lottery, compare is not None, prose, all_)) > 1:
+    views = {
+        "lottery": lottery,
+        "compare": compare is not None,
+        "shapley": shapley,
+        "readings": readings,
+        "edges": edges,
+    }
+    asked = [f"--{name}" for name, on in {**views, "prose": prose, "all": all_}.items() if on]
+    if len(asked) > 1:
         raise SpecError.at(
-            "dmd report",
-            expected="one of --lottery, --compare, --prose, --all",
-            got="several",
-            do="Leave all but one out",
+            f"dmd report {' '.join(asked)}", expected="one of them", got=f"{len(asked)}", do="Leave all but one out"
         )
+    for name, of in {"shapley": "table3", "readings": "table4"}.items():
+        if views[name] and table not in (None, of):
+            raise SpecError.at(f"--{name}", expected=of, got=str(table), do=f"Write dmd report {of} --{name}")
     folder, names, wanted = runs_dir(runs), [table] if table else table_names(), data or None
-    if lottery or compare is not None:
-        _sheets(_make_sheets(folder, names, wanted, compare), chosen, standalone, output)
+    view = next((name for name, on in views.items() if on), None)
+    if view:
+        _sheets(_make_sheets(view, folder, names, wanted, compare), chosen, standalone, output)
         return
     tables = compare_tables(folder, names, wanted, margin=margin)
     tables = with_looks(tables, folder, wanted)
@@ -91,8 +110,13 @@ def report(
         from dmd_repro.render_terminal import show, terminal_console
 
         show(tables, terminal_console())
+        if table == "table4":
+            _sheets(_make_sheets("readings", folder, names, wanted, None), chosen, standalone, output)
     else:
-        _write(render(tables, chosen, standalone=standalone), output)
+        text = render(tables, chosen, standalone=standalone)
+        if table == "table4" and chosen == "markdown":
+            text += "\n" + _text(_make_sheets("readings", folder, names, wanted, None), chosen)
+        _write(text, output)
 
 
 def _format(asked: str | None, json_: bool, output: Path | None, standalone: bool) -> Format:
@@ -112,27 +136,51 @@ def _format(asked: str | None, json_: bool, output: Path | None, standalone: boo
     )
 
 
-def _make_sheets(folder: Path, names: Sequence[str], data: Sequence[str] | None, compare: str | None) -> list[Any]:
+def _make_sheets(
+    view: str, folder: Path, names: Sequence[str], data: Sequence[str] | None, compare: str | None
+) -> list[Any]:
     from dmd_repro.compare import plans_of
-    from dmd_repro.compare_between import between_sheet
-    from dmd_repro.compare_lottery import lottery_sheet
     from dmd_repro.published import load_table
     from dmd_repro.records import Records
 
-    records, plans = Records(folder), plans_of(folder, names, data)
+    records = Records(folder)
+    if view == "shapley":
+        from dmd_repro.compare_shapley import shapley_sheets
+
+        return shapley_sheets(records, data or ())
+    if view == "edges":
+        from dmd_repro.compare_edges import edge_sheets
+
+        return edge_sheets(records, data or ())
+    if view == "readings":
+        from dmd_repro.compare_table4 import table4_sheets
+        from dmd_repro.plans import load_plan
+
+        return table4_sheets(load_plan(folder, "table4", data), records, data or ())
+    plans = plans_of(folder, names, data)
     if compare is None:
+        from dmd_repro.compare_lottery import lottery_sheet
+
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
+    from dmd_repro.compare_between import between_sheet
+
     return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
 
 
+def _text(sheets: Sequence[Any], chosen: Format, standalone: bool = False) -> str:
+    from dmd_repro.render_sheet import render_sheets
+
+    return render_sheets(sheets, chosen, standalone=standalone)
+
+
 def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Path | None) -> None:
-    from dmd_repro.render_sheet import render_sheets, show_sheets
+    from dmd_repro.render_sheet import show_sheets
     from dmd_repro.render_terminal import terminal_console
 
     if chosen == "terminal" and output is None:
         show_sheets(sheets, terminal_console())
     else:
-        _write(render_sheets(sheets, chosen, standalone=standalone), output)
+        _write(_text(sheets, chosen, standalone), output)
 
 
 def _write(text: str, output: Path | None) -> None:

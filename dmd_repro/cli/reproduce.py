@@ -46,6 +46,7 @@ def reproduce(
     from dmd_repro.compare_power import power_lines
     from dmd_repro.data.store import Store
     from dmd_repro.published import load_table
+    from dmd_repro.published_readings import with_readings
     from dmd_repro.records import Records
     from dmd_repro.render_terminal import show, terminal_console
     from dmd_repro.training import Execution
@@ -57,7 +58,7 @@ def reproduce(
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
     planned = grid.expand(
-        published,
+        with_readings(published),
         seeds=chosen,
         store=features,
         records=records,

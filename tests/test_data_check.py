@@ -50,7 +50,7 @@ def test_padding_on_the_right_is_a_warning(synthetic):
     flipped = synthetic.splits["test"].acoustic[:, ::-1].copy()
     report = examine(changed(synthetic, "test", acoustic=flipped))
     assert report.splits["test"].padding["a"].side == "right"
-    assert any(s == "warning" and "last step" in m for s, m in found(report, "padding"))
+    assert any(f.severity == "warning" and "last step" in f.effect for f in report.findings if f.check == "padding")
     assert report.splits["test"].padding["v"].side == "left"
 
 
@@ -62,8 +62,8 @@ def test_empty_clips_and_lengths_that_lie_are_seen(synthetic):
     lengths["v"] = np.minimum(lengths["v"], 5)
     report = examine(changed(synthetic, "valid", acoustic=audio, lengths=lengths))
     assert found(report, "empty clips") == [("warning", "acoustic: 1 clips are zero at every step")]
-    assert [s for s, m in found(report, "lengths") if "visual" in m] == ["warning"]
-    assert not report.failed
+    assert [s for s, m in found(report, "lengths") if "visual" in m] == ["defect"]
+    assert report.failed
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -90,7 +90,7 @@ def test_labels_of_the_wrong_official_split_are_a_defect(synthetic):
 
     def official(signs: tuple[int, int, int]) -> Features:
         def part(split: str, n: int, labels: np.ndarray) -> Any:
-            x = np.ones((n, 1, 1), dtype=np.float32)
+            x = np.random.Generator(np.random.PCG64(n)).standard_normal((n, 1, 1)).astype(np.float32)
             ids = [f"{split}{i}$_$0" for i in range(n)]
             return feature_set(
                 ids=ids, language=x, acoustic=x, visual=x, labels=labels.astype(np.float32), aligned=True
@@ -165,13 +165,19 @@ def test_the_video_of_a_clip_is_read_from_its_id(clip, video):
 
 
 @pytest.mark.parametrize("setting", ["aligned", "unaligned"])
-def test_the_real_clips_check_clean(real_file, tmp_path, setting):
+def test_the_real_clips_check_clean(real_file, shared, tmp_path, setting):
     """Real features: padded on the left, no video in two splits, lengths that hold; only what their README says."""
     store = Store(tmp_path)
     import_file(real_file(setting), store, name="real")
     report = check("real", store)
     assert not report.failed
     assert {f.check for f in report.findings if f.severity == "warning"} == {"sizes", "widths"}
+    listed = check("real", store, shared / "data" / "MOSI-label.csv")
+    assert not listed.failed
+    assert found(listed, "official labels") == [
+        ("ok", "all 229 clips have their official label; 1970 of the list are not here")
+    ]
+    assert [s for s, _ in found(listed, "official split")] == ["warning"]  # its README: re-split by video
     assert {s: p.videos for s, p in report.splits.items()} == {"train": 5, "valid": 3, "test": 2}
     assert all(p.side == "left" for part in report.splits.values() for p in part.padding.values())
     assert dataclasses.asdict(report.splits["test"])["signs"] == (20, 2, 31)

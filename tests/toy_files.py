@@ -33,6 +33,8 @@ def mmsa(*, aligned: bool = False, text: int = 12, a: int = 5, v: int = 20, size
         if not aligned:
             out[split]["audio_lengths"] = [1 + i % steps["a"] for i in range(n)]
             out[split]["vision_lengths"] = [steps["v"]] * n
+            for i, length in enumerate(out[split]["audio_lengths"]):
+                out[split]["audio"][i, : steps["a"] - length] = 0
     return out
 
 

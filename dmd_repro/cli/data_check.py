@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,57 +14,112 @@ if TYPE_CHECKING:
     from dmd_repro.data.check import CheckReport
 
 _STYLES = {"ok": "green", "warning": "yellow", "defect": "bold red"}
+FORMATS = ("terminal", "markdown", "json")
+Rows = list[tuple[str, ...]]
 
 
 def check(
     name: Annotated[str, typer.Argument(help="A feature set, as `dmd data list` names it.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="The official list of clips to compare with: MOSI-label.csv or MOSEI-label.csv."),
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Set a feature set against what is known of the official data; exit 1 if it has a defect."""
+    """Set a feature set against what is known of the official data; exit 1 if it has a defect.
+
+    Looks for damage, wrong or missing labels, clips and videos in two splits, shifted modalities, lengths and masks
+    that do not hold, values out of scale, and features that know the labels; each finding says what it does to the results.
+    """
     import json
 
     from dmd_repro.data.check import check as run_check
     from dmd_repro.data.store import Store
+    from dmd_repro.errors import DataError, nearest
 
-    report = run_check(name, Store(data_dir(data)))
-    if as_json:
+    if format_ not in FORMATS:
+        raise DataError.at(
+            f"--format {format_}", expected="a known format", got="an unknown one", do=nearest(format_, FORMATS)
+        )
+    report = run_check(name, Store(data_dir(data)), labels)
+    if as_json or format_ == "json":
         typer.echo(json.dumps(report.to_json(), indent=2))
+    elif format_ == "markdown":
+        typer.echo("\n".join(markdown(report)))
     else:
         _print_check(report)
     if report.failed:
         raise typer.Exit(1)
 
 
+def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
+    """Yield (title, heading, rows) of the tables about the splits."""
+    if not report.splits:
+        return
+    rows: Rows = [
+        (
+            split,
+            str(part.clips),
+            str(part.videos),
+            *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
+            *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
+        )
+        for split, part in report.splits.items()
+    ]
+    pads = (f"{m} padding" for m in report.splits["train"].padding)
+    yield (
+        f"{report.name}: {report.dataset}, {report.standing}",
+        ("split", "clips", "videos", "l", "a", "v", *pads),
+        rows,
+    )
+    bins = list(report.splits["train"].histogram)
+    rows = [
+        (
+            split,
+            f"{part.label_range[0]:g} to {part.label_range[1]:g}",
+            *(str(n) for n in part.histogram.values()),
+            *(str(n) for n in part.signs),
+        )
+        for split, part in report.splits.items()
+    ]
+    yield "Labels, rounded", ("split", "range", *bins, "< 0", "= 0", "> 0"), rows
+
+
+def _count(report: CheckReport) -> str:
+    n = {severity: sum(f.severity == severity for f in report.findings) for severity in ("defect", "warning")}
+    words = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in n.items() if count]
+    return f"{report.name}: {' and '.join(words) if words else 'nothing to complain about'}"
+
+
 def _print_check(report: CheckReport) -> None:
     from dmd_repro.cli.data_show import table
 
-    if report.splits:
-        rows = [
-            (
-                split,
-                str(part.clips),
-                str(part.videos),
-                *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
-                *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
-            )
-            for split, part in report.splits.items()
-        ]
-        pads = (f"{m} padding" for m in report.splits["train"].padding)
-        head = ("split", "clips", "videos", "l", "a", "v", *pads)
-        table(f"{report.name}: {report.dataset}, {report.standing}", head, rows)
-        bins = list(report.splits["train"].histogram)
-        rows = [
-            (
-                split,
-                f"{part.label_range[0]:g} to {part.label_range[1]:g}",
-                *(str(n) for n in part.histogram.values()),
-                *(str(n) for n in part.signs),
-            )
-            for split, part in report.splits.items()
-        ]
-        table("Labels, rounded", ("split", "range", *bins, "< 0", "= 0", "> 0"), rows)
+    for title, head, rows in _parts(report):
+        table(title, head, rows)
     found = [
-        (f"[{_STYLES[f.severity]}]{f.severity}[/]", f.check, f.message.replace("[", "\\[")) for f in report.findings
+        (f"[{_STYLES[f.severity]}]{f.severity}[/]", f.check, *(t.replace("[", "\\[") for t in (f.message, f.effect)))
+        for f in report.findings
     ]
-    table("Findings", ("", "check", "what"), found)
+    table("Findings", ("", "check", "what", "so"), found)
+    typer.echo(_count(report))
+
+
+def markdown(report: CheckReport) -> Iterator[str]:
+    """Yield the lines of a report in Markdown."""
+
+    def drawn(head: tuple[str, ...], rows: Rows) -> Iterator[str]:
+        for row in (head, ("---",) * len(head), *rows):
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield ""
+
+    yield f"# {_count(report)}"
+    yield ""
+    for title, head, rows in _parts(report):
+        yield f"## {title}"
+        yield ""
+        yield from drawn(head, rows)
+    yield "## Findings"
+    yield ""
+    yield from drawn(("", "check", "what", "so"), [(f.severity, f.check, f.message, f.effect) for f in report.findings])

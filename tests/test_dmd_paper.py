@@ -131,10 +131,9 @@ def test_eq_10_is_attention_without_a_mask() -> None:
         scores = np.array([Q[i] @ K[j] / 2.0 for j in range(5) if not hidden[j]])
         shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         literal[i] = shares @ V[~hidden]
-    mask = block._bias(3, stacked(k)[None], torch.from_numpy(hidden)[None, None], None)
-    keys = stacked(k)[None]
-    ours = block._attend(stacked(q)[None], (keys, keys), [0], mask)[0, 0].detach().numpy()
-    out = block.out_proj
+    keys, out = stacked(k)[None], block.out_proj
+    ours = out(block._attend(stacked(q)[None], (keys, keys), [0], torch.from_numpy(hidden)[None, None]))
+    ours = ours[0, 0].detach().numpy()
     literal = literal @ out.weight[0, 0].detach().numpy().T + out.bias[0, 0].detach().numpy()
     assert np.allclose(ours, literal, atol=1e-9)
 

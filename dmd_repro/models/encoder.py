@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from dmd_repro.models.attention import HIDDEN, blocked_attention
 from dmd_repro.models.layers import Dropout, DropoutStream, LayerNorm, Linear, affine
 
 
@@ -29,16 +30,6 @@ def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.dev
     table = torch.zeros(steps, width)
     table[:, :half], table[:, half : 2 * half] = angles.sin(), angles.cos()
     return table.to(device=device, dtype=dtype)
-
-
-@lru_cache(maxsize=64)
-def causal_bias(queries: int, keys: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return (queries, keys): -inf where query i may not see key j, that is where j > i + |keys - queries|."""
-    hidden = torch.ones(queries, keys, dtype=torch.bool).triu(1 + abs(keys - queries))
-    return torch.zeros(queries, keys, dtype=dtype).masked_fill(hidden, -math.inf).to(device)
-
-
-HIDDEN = -1e9  # added to the score of a key that is padding
 
 
 def take_step(x: Tensor, at: Tensor) -> Tensor:
@@ -104,47 +95,66 @@ class Block(nn.Module):
         else:  # the first LayerNorm is shared by query, key and value
             key = self.norm_attention(source[0], members)
             pair = (key, key if source[1] is source[0] else self.norm_attention(source[1], members))
-        bias = self._bias(x.shape[2], pair[0], hidden, at)
-        if at is not None:
-            x, normed = take_step(x, at), take_step(normed, at)
-        x = x + self.res_dropout(self._attend(normed, pair, members, bias))
+        if at is None:
+            attended = self._attend(normed, pair, members, hidden)
+        else:
+            bias = self._row_bias(x.shape[2], pair[0], hidden, at)
+            x = take_step(x, at)
+            attended = self._attend_step(take_step(normed, at), pair, members, bias)
+        x = x + self.res_dropout(self.out_proj(attended, members))
         middle = torch.relu(self.fc1(self.norm_feed(x, members), members))
         return x + self.res_dropout(self.fc2(self.relu_dropout(middle), members))
 
-    def _bias(self, queries: int, key: Tensor, hidden: Tensor | None, at: Tensor | None) -> Tensor | None:
-        """Return what is added to the scores: None, (Tq, Tk), or (G, B, 1, Tq or 1, Tk)."""
-        steps = key.shape[2]
-        bias = causal_bias(queries, steps, key.dtype, key.device) if self.causal else None
-        if bias is not None and at is not None:
-            bias = bias[at].unsqueeze(2).unsqueeze(2)  # (G, B, 1, 1, Tk): the row of the step asked for
-        if hidden is not None:
-            # a finite number: a padded query that sees padding alone must not become NaN
-            masked = torch.zeros_like(hidden, dtype=key.dtype).masked_fill(hidden, HIDDEN).unsqueeze(2).unsqueeze(2)
-            bias = masked if bias is None else bias + masked
-        return bias
-
     def _attend(
-        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], bias: Tensor | None
+        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], hidden: Tensor | None
     ) -> Tensor:
+        """Attention of every query, before the output map: (G, B, Tq, d)."""
         g, b, tq, d = query.shape
-        tk, h = source[0].shape[2], self.heads
-        q, k, v = self._project(query, source, members)
-        q = (q * (d // h) ** -0.5).view(g, b, tq, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tq, d // h)
-        k = k.view(g, b, tk, h, d // h).permute(0, 1, 3, 4, 2).reshape(-1, d // h, tk)
-        v = v.view(g, b, tk, h, d // h).permute(0, 1, 3, 2, 4).reshape(-1, tk, d // h)
-        if bias is None:
-            scores = torch.bmm(q, k)
-        elif bias.dim() == 2:
-            scores = torch.baddbmm(bias, q, k)
-        else:
-            scores = (torch.bmm(q, k).view(g, b, h, tq, tk) + bias).view(-1, tq, tk)
-        weights = torch.softmax(scores, dim=-1)  # (G * B * H, tq, tk)
+        q, k, v = self._split(query, source, members)
+        if hidden is not None:
+            hidden = (hidden * HIDDEN).to(query.dtype).flatten(0, 1).repeat_interleave(self.heads, dim=0)
+        rates = [self.rates[e] if self.training else 0.0 for e in members]
+        generators = self.stream.generators
+        out = blocked_attention(q, k, v, causal=self.causal, generators=generators, rates=rates, hidden=hidden)
+        return out.view(g, b, self.heads, tq, -1).transpose(2, 3).reshape(g, b, tq, d)
+
+    def _attend_step(
+        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], bias: Tensor
+    ) -> Tensor:
+        """Attention of one query a clip, before the output map: (G, B, 1, d); `bias` (G, B, 1, 1, Tk)."""
+        g, b, _, d = query.shape
+        q, k, v = self._split(query, source, members)
+        scores = torch.bmm(q, k.transpose(1, 2)).view(g, b, self.heads, 1, -1) + bias
+        weights = torch.softmax(scores, dim=-1)
         rates = [self.rates[e] for e in members]
         if self.training and any(rates):
-            each = torch.tensor(rates, device=weights.device).view(1, -1, 1, 1, 1)
-            weights = weights * self.stream.keep((len(rates), b * h, tq, tk), each, weights).view(weights.shape)
-        out = torch.bmm(weights, v).view(g, b, h, tq, d // h).transpose(2, 3).reshape(g, b, tq, d)
-        return self.out_proj(out, members)
+            each = torch.tensor(rates, device=query.device, dtype=query.dtype).view(1, -1, 1, 1, 1, 1)
+            shape = (len(rates), b, self.heads, 1, scores.shape[-1])
+            weights = weights * self.stream.keep(shape, each, weights).view(weights.shape)
+        out = torch.bmm(weights.flatten(0, 2), v)
+        return out.view(g, b, 1, d)
+
+    def _row_bias(self, queries: int, key: Tensor, hidden: Tensor | None, at: Tensor) -> Tensor:
+        """Return what is added to the scores of the steps asked for, (G, B, 1, 1, Tk)."""
+        steps = torch.arange(key.shape[2], device=key.device)
+        blocked = torch.zeros((*at.shape, key.shape[2]), dtype=key.dtype, device=key.device)
+        if hidden is not None:
+            blocked = blocked.masked_fill(hidden, HIDDEN)
+        if self.causal:
+            blocked = blocked.masked_fill(steps > at.unsqueeze(2) + abs(key.shape[2] - queries), -torch.inf)
+        return blocked.unsqueeze(2).unsqueeze(2)
+
+    def _split(
+        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q (scaled after its bias), k, v, each (G * B * H, T, d / H)."""
+
+        def heads(x: Tensor) -> Tensor:
+            g, b, t, d = x.shape
+            return x.view(g, b, t, self.heads, d // self.heads).transpose(2, 3).reshape(-1, t, d // self.heads)
+
+        q, k, v = self._project(query, source, members)
+        return heads(q * (self.width // self.heads) ** -0.5), heads(k), heads(v)
 
     def _project(
         self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from dmd_repro import losses
-from dmd_repro.models.encoder import EncoderBank, causal_bias, position_table
+from dmd_repro.models.attention import blocked_attention
+from dmd_repro.models.encoder import EncoderBank, position_table
 from dmd_repro.models.graph import EDGES, VERTICES, GraphUnit
 from dmd_repro.models.layers import DropoutStream, named_slices
 from tests.parity.loading import Computed, arrays, load
@@ -154,8 +155,16 @@ def _attention(z: dict[str, np.ndarray]) -> Computed:
     load(block.in_proj, names)
     load(block.out_proj, names)
     q, k = (torch.from_numpy(z[f"mha/{x}"]).transpose(0, 1)[None] for x in "qk")
-    out = block._attend(q, (k, k), [0], causal_bias(q.shape[2], k.shape[2], q.dtype, q.device))
+    out = block.out_proj(block._attend(q, (k, k), [0], None))
     return {"mha/out": (out[0].transpose(0, 1).detach(), *UNIT)}
+
+
+def _hidden_keys(queries: int, keys: int) -> np.ndarray:
+    """Ask attention itself which keys a query does not see: values that are one-hot per key show the weights."""
+    values = torch.eye(keys)[None]
+    flat = torch.zeros(1, queries, keys), torch.zeros(1, keys, keys)
+    weights = blocked_attention(*flat, values, causal=True, generators=[torch.Generator()])
+    return weights[0].numpy() == 0
 
 
 def _positions(z: dict[str, np.ndarray]) -> Computed:
@@ -172,8 +181,7 @@ def _positions(z: dict[str, np.ndarray]) -> Computed:
     nearest = (embedded[..., None, :] - table).square().sum(-1).argmin(-1)
     found["pos/positions"] = (nearest, 0, 0)
     for key in (k for k in z if k.startswith("mask/")):
-        q, k = (int(n) for n in key.removeprefix("mask/").split("x"))
-        found[key] = (torch.isinf(causal_bias(q, k, torch.float32, cpu)), 0, 0)
+        found[key] = (_hidden_keys(*(int(n) for n in key.removeprefix("mask/").split("x"))), 0, 0)
     return found
 
 

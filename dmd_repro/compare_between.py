@@ -63,12 +63,12 @@ def reference_rows(table: PublishedTable, name: str) -> dict[str, Row]:
             if (low == FULL and full) or low in (row.key, row.method.lower(), row.label.lower()):
                 found.setdefault(block.key, row)
     if not found:
-        known = {FULL, *(row.key for row in table.rows), *(row.method for row in table.rows)}
+        known = {FULL, *(row.key for row in table.rows), *(row.method.lower() for row in table.rows)}
         raise ClaimError.at(
             f"--compare {name}",
             expected=f"a row of {table.name}",
             got="none of its keys or methods",
-            do=nearest(name, known),
+            do=nearest(low, known),
         )
     return found
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from made_records import plan_rows, predictions_with, spec_for, stamp_for, write_record
@@ -82,6 +85,10 @@ def test_output_takes_the_format_of_the_ending(runs: Path) -> None:
         (("table1", "--standalone"), "--standalone: expected --format latex"),
         (("table1", "--data", "mosi-aligned-glov"), "Did you mean 'mosi-aligned-glove'?"),
         (("table2", "--data", "x"), "Make one: dmd reproduce table2 --data x"),
+        (("table1", "--margin", "0"), "--margin 0: expected points above 0"),
+        (("table1", "--margin", "nan"), "--margin nan: expected points above 0"),
+        (("table1", "--lottery", "--prose"), "expected one of them, got 2"),
+        (("table1", "--compare", "dmx"), "Did you mean 'dmd"),
         (("table1", "-o", "nowhere/t.md"), "nowhere/t.md: expected a file that can be written"),
     ],
 )
@@ -104,3 +111,76 @@ def test_a_damaged_plan_is_one_sentence(runs: Path) -> None:
     done = _report("table1", cwd=runs)
     assert done.returncode == 2
     assert "Delete it and plan the table again" in done.stderr
+
+
+@pytest.fixture
+def decided(tmp_path: Path) -> Path:
+    """A runs folder with five runs of a row of Table 1, enough for verdicts."""
+    row = load_table("table1").row("mosi-aligned-glove-dmd")
+    data, specs = stamp_for(row), [spec_for(row, 1111 + i) for i in range(5)]
+    for n, one in enumerate(specs):
+        write_record(tmp_path / "runs", one, data, predictions_with(n % 3))
+    plan_rows(tmp_path / "runs", "table1", {row.key: (data, specs)})
+    return tmp_path
+
+
+def _shown(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.2f}".replace("-", "−")
+
+
+def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
+    """`--all` writes the five tables in each format; what they show is what the JSON holds, number by number."""
+    done = _report("--all", "-o", "out", cwd=decided)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (decided / "out").iterdir()}
+    endings = ("txt", "md", "tex", "html", "csv", "json")
+    assert {f"table{i}.{ending}" for i in range(1, 6) for ending in endings} <= names
+    table = json.loads((decided / "out" / "table1.json").read_text(encoding="utf-8"))["tables"][0]
+    rows = [row for block in table["blocks"] for row in block["rows"] if row["state"] == "measured"]
+    texts = {
+        ending: (decided / "out" / f"table1.{ending}").read_text(encoding="utf-8")
+        for ending in ("txt", "md", "tex", "html")
+    }
+    texts["md"] = texts["md"].replace("\\", "")
+    tex = texts["tex"].replace("$-$", "−").replace("{[}", "[").replace("{]}", "]").replace("\\pm", "±")
+    texts["tex"] = re.sub(r"(?<![\w−])-(?=\d)", "−", tex)
+    assert rows
+    for cell in rows[0]["cells"]:
+        ends = ", ".join(_shown(x, "+") for x in cell["d_interval"])
+        wanted = [cell["printed"], f"{_shown(cell['mean'])} ± {_shown(cell['std'])}", f"[{ends}]", cell["verdict"]]
+        wanted += [f"[{', '.join(_shown(x) for x in cell[key])}]" for key in ("interval", "prediction_interval")]
+        wanted += [_shown(cell["difference"], "+"), _shown(cell["error_seeds"]), _shown(cell["error_clips"])]
+        wanted += [_shown(value) for value in cell["conventions"].values()]
+        for ending, text in texts.items():
+            assert [want for want in wanted if want not in text] == [], ending
+    with (decided / "out" / "table1.csv").open(encoding="utf-8", newline="") as stream:
+        lines = [line for line in csv.DictReader(stream) if line["state"] == "measured"]
+    for line, cell in zip(lines, rows[0]["cells"], strict=True):
+        for key in ("mean", "std", "difference", "t", "p", "p_equivalence", "p_difference_raw", "error_clips"):
+            assert float(line[key]) == cell[key]
+        assert json.loads(line["prediction_interval"]) == cell["prediction_interval"]
+
+
+def test_the_page_is_whole_and_the_figures_are_vectors(decided: Path) -> None:
+    """The HTML loads nothing from elsewhere, holds a drawing per cell and where runs come from; the SVG parses."""
+    assert _report("--all", "-o", "out", cwd=decided).returncode == 0
+    page = (decided / "out" / "table1.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3
+    assert not re.findall(r'(?:src|href)="|@import|url\(', page)
+    assert "Runs (5)" in page
+    drawing = ElementTree.parse(decided / "out" / "figures" / "table1-seeds.svg").getroot()
+    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle")) == 15
+    assert not (decided / "out" / "figures" / "table2-seeds.svg").exists()
+
+
+def test_readings_on_request(decided: Path) -> None:
+    """--prose, --lottery, --compare and --margin, each from the same runs."""
+    assert _report("table1", "--prose", cwd=decided).stdout.startswith("Table 1 prints 63 numbers")
+    assert "Expected best of k runs" in _report("table1", "--lottery", cwd=decided).stdout
+    said = json.loads(_report("table1", "--lottery", "--json", cwd=decided).stdout)
+    assert len(said["sheets"][0]["cells"]) == 3
+    assert "nothing to compare" in _report("table1", "--compare", "full", cwd=decided).stdout
+    wide = json.loads(_report("table1", "--margin", "60", "--json", cwd=decided).stdout)["tables"][0]
+    words = {cell["verdict"] for block in wide["blocks"] for row in block["rows"] for cell in row["cells"]}
+    assert wide["margin"] == 60
+    assert "reproduced" in words

@@ -111,7 +111,7 @@ def resolve_spec(
     config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})
     _check_loop(config, len(features.splits["train"]))
-    config.check(features.steps)
+    config.check(features.steps, mask)
     return RunSpec(
         model=model,
         seed=seed,

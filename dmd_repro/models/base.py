@@ -88,8 +88,8 @@ class TrainConfig:
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
 
-    def check(self, steps: Mapping[str, int]) -> None:
-        """Raise SpecError or DataError where the values cannot make a model for these steps of l, a, v."""
+    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
+        """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
 
     def to_dict(self) -> dict[str, Scalar]:
         """Return every field by name, in the order of their declaration."""

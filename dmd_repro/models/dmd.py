@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dmd_repro.errors import SpecError
 from dmd_repro.models.base import Batch, InputNeeds, ModelOutput
 from dmd_repro.models.dmd_config import DMDConfig, dmd_preset
 from dmd_repro.models.dmd_terms import dmd_terms
@@ -53,10 +52,9 @@ class DMD(nn.Module):
         """`dims` and `steps`: feature width and number of time steps of l, a, v. Raises SpecError on a bad mask."""
         super().__init__()
         mask.check("dmd", self.PARTS)
-        config.check(steps)
+        config.check(steps, mask)
         self.config, self.stream, self.seen = config, DropoutStream(seeds), config.seen
         self.on = {part: part not in mask.off for part in self.PARTS}
-        self._check_modalities()
         n, d, s = len(self.seen), config.d, len(seeds)
         # T', after convolution; a width that already is d is not convolved
         keeps = config.conv_padding == "same"
@@ -100,17 +98,6 @@ class DMD(nn.Module):
                 )  # fmt: skip
                 self.add_module(f"{unit}_unit", graph)
         initialise(self, seeds)
-
-    def _check_modalities(self) -> None:
-        needed = {part for part in ("homogd", "heterogd") if len(self.seen) < 3 and self.on[part]}
-        needed |= {"ca"} if len(self.seen) == 1 and self.on["ca"] else set()
-        if needed:
-            raise SpecError.at(
-                f"dmd with modalities={self.config.modalities}",
-                expected=f"{', '.join(sorted(needed))} switched off (they join modalities)",
-                got="them on",
-                do=f"Add --drop {','.join(sorted(needed))}",
-            )
 
     def _bank(self, rates: Mapping[str, float], width: int) -> EncoderBank:
         """Return encoders by name, with the attention dropout of each."""

@@ -10,6 +10,7 @@ from dmd_repro.errors import SpecError, nearest
 from dmd_repro.models.base import TrainConfig, check_encoders
 from dmd_repro.protocols import ALIASES, SWITCHES, Protocol, switch_values
 from dmd_repro.shapes import MODALITIES
+from dmd_repro.spec import AblationMask
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class DMDConfig(TrainConfig):
         """The modalities the model sees, in the one order."""
         return tuple(m for m in MODALITIES if m in self.modalities)
 
-    def check(self, steps: Mapping[str, int]) -> None:
+    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model."""
         for switch in SWITCHES:
             value = getattr(self, switch.name)
@@ -100,6 +101,12 @@ class DMDConfig(TrainConfig):
             raise SpecError.at(
                 "--set edge_prior=none", expected="no pull towards a prior that is not there", got="edge_reg=true",
                 do="Add --set edge_reg=false, or use edge_prior=uniform",
+            )  # fmt: skip
+        joining = ("ca", "heterogd", "homogd") if len(self.seen) == 1 else ("heterogd", "homogd")
+        if needed := [part for part in joining if len(self.seen) < 3 and part not in mask.off]:
+            raise SpecError.at(
+                f"dmd with modalities={self.modalities}", expected=f"{', '.join(needed)} off (they join modalities)",
+                got="them on", do=f"Add --drop {','.join(needed)}",
             )  # fmt: skip
         check_encoders(self.d, self.heads, {m: self.kernel(m) for m in self.seen}, steps)
 

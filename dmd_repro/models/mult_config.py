@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.models.base import TrainConfig, check_encoders
 from dmd_repro.shapes import MODALITIES
+from dmd_repro.spec import AblationMask
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class MulTConfig(TrainConfig):
         """Attention dropout where l, a or v is the source of keys and values."""
         return {"l": self.attn_dropout, "a": self.attn_dropout_a, "v": self.attn_dropout_v}[modality]
 
-    def check(self, steps: Mapping[str, int]) -> None:
+    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the numbers cannot make a model."""
         check_encoders(self.d, self.heads, {m: self.kernel(m) for m in MODALITIES}, steps)
 

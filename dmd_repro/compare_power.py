@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from dmd_repro.compare import measure_table
+from dmd_repro.compare_rule import points_of
 from dmd_repro.compare_runs import Runs
 from dmd_repro.plans import TablePlan
 from dmd_repro.published import PublishedTable
@@ -41,9 +42,9 @@ def power_lines(table: PublishedTable, plan: TablePlan, records: Records, margin
     corrected = power_reproduced(n, std, cell=half, margin=margin, alpha=ALPHA / cells)
     off = power_different(n, std, true=margin + FAR_OFF, cell=half, margin=margin)
     lines.append(
-        f"power: {n} runs a row, margin {margin:g} points, spread {std:.2f} points ({source}): 'reproduced' is found "
+        f"power: {n} runs a row, margin {points_of(margin)}, spread {std:.2f} points ({source}): 'reproduced' is found "
         f"in {at_best:.0%} of cases if the mean is the printed number ({corrected:.0%} if all {cells} cells count "
-        f"against it), 'below' or 'above' in {off:.0%} if it is {margin + FAR_OFF:g} points off"
+        f"against it), 'below' or 'above' in {off:.0%} if it is {points_of(margin + FAR_OFF)} off"
     )
     if at_best < TOO_LITTLE:
         lines.append(f"{n} seeds cannot settle this: {ENOUGH:.0%} takes {runs_needed(std, half, margin)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from dmd_repro.compare_rule import points_of
 from dmd_repro.compare_types import Cell, ComparedRow, ComparisonTable
 from dmd_repro.compare_verdict import HEADLINES, NOT_COMPARABLE
 from dmd_repro.published import COLUMNS
@@ -27,7 +28,7 @@ def prose(table: ComparisonTable) -> str:
         text += f" The data are {table.mark.lower()}, so no number is compared with the printed ones."
     headline = [f"{words[word]} {word}" for word in HEADLINES if words[word]]
     if headline:
-        text += f" With a margin of {table.margin:g} points the verdicts are: {', '.join(headline)}."
+        text += f" With a margin of {points_of(table.margin)} the verdicts are: {', '.join(headline)}."
     others = [f"{count} {word}" for word, count in words.items() if word not in HEADLINES]
     if others and not (table.mark and set(words) == {NOT_COMPARABLE}):
         text += f" {'The others' if headline else 'The readings'} are: {', '.join(others)}."
@@ -42,7 +43,7 @@ def prose(table: ComparisonTable) -> str:
         text += " with ours."
     failed = sum(len(row.failed) for row in measured)
     if failed:
-        text += f" {failed} planned runs failed or diverged; the verdicts of their rows are inconclusive."
+        text += f" Failed or diverged runs: {failed}; the verdicts of their rows are inconclusive."
     return text
 
 

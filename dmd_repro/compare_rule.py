@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from dmd_repro.stats_verdict import FEWEST
 
 
+def points_of(value: float) -> str:
+    """Return `1 point`, `1.5 points`."""
+    return f"{value:g} point" + ("" if value == 1 else "s")
+
+
 def rule_lines(margin: float, family: int, looks: Sequence[str]) -> tuple[str, ...]:
     """Return the sentences that stand under a table: measurement, verdict, correction, further readings, looks."""
-    m = f"{margin:g}"
+    m, points = f"{margin:g}", points_of(margin)
     lines = [
         "measured: mean ± sample STD (divisor n − 1) over n runs that differ in the seed; n = runs counted / runs "
         "planned.",
-        f"verdict: on d = mean − printed, the printed number known to half a unit of its last decimal, margin {m} "
-        f"points. reproduced ✓: the 90 % interval of d lies inside (−{m}, {m}) (two one-sided tests, TOST, at 5 %). "
+        "verdict: on d = mean − printed, the printed number known to half a unit of its last decimal, margin "
+        f"{points}. reproduced ✓: the 90 % interval of d lies inside (−{m}, {m}) (two one-sided tests, TOST, at 5 %). "
         f"below ↓, above ↑: its one-sided 95 % bound lies past −{m}, +{m}. inconclusive ?: neither, or a run failed. "
         f"It takes {FEWEST} runs: 2 to 4 give the interval only, one the value only. The plain t test never decides.",
         f"correction: p= (equivalence) and p≠ (difference) are Holm-adjusted over the {family} cells the rule decides "

@@ -25,7 +25,7 @@ def prose(table: ComparisonTable) -> str:
         f"measured with {runs} runs."
     )
     if table.mark:
-        text += f" The data are {table.mark.lower()}, so no number is compared with the printed ones."
+        text += f" These are {table.mark.lower()}, so no number is compared with the printed ones."
     headline = [f"{words[word]} {word}" for word in HEADLINES if words[word]]
     if headline:
         text += f" With a margin of {points_of(table.margin)} the verdicts are: {', '.join(headline)}."

@@ -69,7 +69,7 @@ def render_sheets(sheets: Sequence[Sheet], format_: Format, *, standalone: bool 
         head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else ((NEEDS,), ())
         return "\n".join([*head, *(part for sheet in sheets for part in _latex(sheet)), *tail, ""])
     if format_ == "html":
-        return page(sheets[0].heading if sheets else "nothing", [part for sheet in sheets for part in _html(sheet)])
+        return page("DMD: from the recorded runs", [part for sheet in sheets for part in _html(sheet)])
     if format_ == "csv":
         return _csv(sheets)
     from rich.console import Console

@@ -45,7 +45,7 @@ class Lottery:
 
 def lottery(values: Sequence[float], printed: float, *, cell: float = 0.0, level: float = LEVEL) -> Lottery | None:
     """Return the lottery of values against a printed number known to ± `cell`; None for n < 2 or equal values."""
-    from scipy.special import nctdtrinc, ndtr
+    from scipy.special import ndtr
 
     n = len(values)
     if n < 2:
@@ -57,7 +57,7 @@ def lottery(values: Sequence[float], printed: float, *, cell: float = 0.0, level
     reached = sum(value >= edge for value in values)
     # sqrt(n) (edge - mean) / std is noncentral t with noncentrality sqrt(n) times the true standardised distance
     t = math.sqrt(n) * (edge - mean) / std
-    far, near = (float(nctdtrinc(n - 1, p, t)) / math.sqrt(n) for p in (tail, 1 - tail))
+    far, near = (noncentrality(n - 1, p, t) / math.sqrt(n) for p in (tail, 1 - tail))
     limits = float(ndtr(-far)), float(ndtr(-near))
     chance = float(ndtr(-(edge - mean) / std))
     return Lottery(
@@ -83,6 +83,26 @@ def best_of(values: Sequence[float]) -> tuple[BestOf, ...]:
         BestOf(k, counted_best(values, k) if k <= n else None, mean + std * normal_best(k), k > n)
         for k in range(1, MOST + 1)
     )
+
+
+def noncentrality(df: int, p: float, t: float) -> float:
+    """Return the noncentrality at which a statistic `t` lies at the quantile `p` of the noncentral t law.
+
+    scipy's inverse is good to six digits; bisection around it makes it exact.
+    """
+    from scipy.special import nctdtr, nctdtrinc
+
+    start, width = float(nctdtrinc(df, p, t)), 1e-3
+    low = high = start
+    while nctdtr(df, low, t) < p:  # the share below t falls as the noncentrality grows
+        low, width = low - width, 2 * width
+    width = 1e-3
+    while nctdtr(df, high, t) > p:
+        high, width = high + width, 2 * width
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if nctdtr(df, middle, t) > p else (low, middle)
+    return (low + high) / 2
 
 
 def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -183,7 +183,7 @@ def majority(evidence: Evidence) -> Iterable[Said]:
                 for zero in ("non0", "has0")
             }
             near = [zero for zero, floor in floors.items() if abs(float(printed.value) - floor) <= 0.1]
-            below = [zero for zero in zeros_of(row) if float(printed.value) < floors[zero]]
+            below = [zero for zero in zeros_of(row) if float(printed.value) + 0.1 < floors[zero]]
             text = f"ACC2 {printed.text}: one and the same call for every clip gives " + ", ".join(
                 f"{floor:.2f} ({zero})" for zero, floor in floors.items()
             )
@@ -191,7 +191,7 @@ def majority(evidence: Evidence) -> Iterable[Said]:
             if below:
                 text += " The printed number is below that: no better than knowing nothing of the clip."
             if near:
-                text += f" It is what the constant call gives under {' and '.join(near)}."
+                text += f" It lies within 0.1 points of the constant call under {' and '.join(near)}."
             at = cell(table, row, "acc2")
             yield Said("flag" if below or near else "ok", text, certainty="certain: the class counts are known", **at)
 

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from dmd_repro.cli.data_check import check
+from dmd_repro.cli.data_get import download, matrix
 from dmd_repro.cli.paths import DataDir, data_dir
 
 app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
 app.command("check")(check)
+app.command("download")(download)
+app.command("matrix")(matrix)
 
 
 @app.command("import")

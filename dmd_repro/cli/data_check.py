@@ -31,7 +31,7 @@ def check(
     """Set a feature set against what is known of the official data; exit 1 if it has a defect.
 
     Looks for damage, wrong or missing labels, clips and videos in two splits, shifted modalities, lengths and masks
-    that do not hold, values out of scale, and features that know the labels; each finding says what it does to the results.
+    that do not hold, values out of scale, and features that know the labels. Each finding says what it does to results.
     """
     import json
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -98,7 +100,7 @@ def _check_room(folder: Path, needed: int) -> None:
             expected=f"{needed / 1e9:.1f} GB of free space for the imported features",
             got=f"{free / 1e9:.1f} GB",
             do="Free some, or choose another folder with --data-dir",
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _sha256(source: Source) -> str:

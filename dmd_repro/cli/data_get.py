@@ -1,0 +1,160 @@
+"""`dmd data download` and `dmd data matrix`: getting the published files, and which rows they serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmd_repro.cli.paths import DataDir, data_dir
+
+if TYPE_CHECKING:
+    from dmd_repro.data.download import Downloaded
+    from dmd_repro.data.sources import Source
+
+SourcesFile = Annotated[
+    Path | None, typer.Option("--sources", help="Another list of sources, in the form of the package's sources.yaml.")
+]
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="A feature set such as mosi-aligned-bert, all, or checkpoints.")],
+    how: Annotated[bool, typer.Option("--how", help="Print how to get it by hand, and stop.")] = False,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Fetch the file from this address instead (a mirror of your own).")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept-change", help="Take a file that differs from its first download.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded file after it was imported.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download and replace what is there already.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the next byte.")] = 30.0,
+    attempts: Annotated[int, typer.Option("--attempts", min=1, help="Attempts in a row without a new byte.")] = 6,
+    sources: SourcesFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: DataDir = None,
+) -> None:
+    """Fetch published files, verify, import and check them. Broken off, the same command goes on where it stopped."""
+    import json
+
+    from dmd_repro.cli.data_show import byte_progress
+    from dmd_repro.data.download import Wish, by_hand
+    from dmd_repro.data.download import download as run
+    from dmd_repro.data.download_http import Policy
+    from dmd_repro.data.matrix import matrix
+    from dmd_repro.data.sources import load_sources
+    from dmd_repro.data.store import Store
+    from dmd_repro.errors import DataError
+
+    known, store = load_sources(sources), Store(data_dir(data))
+    chosen = _chosen(name, url, known)
+    if how:
+        served = {need.name: sorted(need.rows) for need in matrix(store, known).needs}
+        lines = {s.name: by_hand(s, served.get(s.name, ())) for s in chosen}
+        typer.echo(json.dumps(lines, indent=1) if as_json else "\n\n".join("\n".join(text) for text in lines.values()))
+        return
+    done: list[Downloaded] = []
+    refused: list[str] = []
+    for source in chosen:
+        with byte_progress() as progress:
+
+            def say(text: str) -> None:
+                typer.echo(text, err=True)
+
+            policy = Policy(timeout=timeout, attempts=attempts, on_retry=say)
+            wish = Wish(policy, accept=accept, keep=keep, force=force, progress=progress, say=say)
+            try:
+                done.append(run(source, store, wish, siblings=list(known.values())))
+            except DataError as error:
+                if len(chosen) == 1:
+                    raise
+                refused.append(str(error))
+                typer.echo(f"dmd: {error}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"done": [_facts(d) for d in done], "refused": refused}, indent=1))
+    else:
+        for d in done:
+            typer.echo(_line(d))
+    if refused:
+        raise typer.Exit(2)
+    if any(d.report and d.report.failed for d in done):
+        raise typer.Exit(1)
+
+
+def _chosen(name: str, url: str | None, known: dict[str, Source]) -> list[Source]:
+    from dataclasses import replace
+
+    from dmd_repro.data.sources import find_source, make_place
+    from dmd_repro.errors import DataError
+
+    chosen = [s for s in known.values() if s.kind == "features"] if name == "all" else [find_source(name, known)]
+    if url is None:
+        return chosen
+    if len(chosen) != 1 or chosen[0].kind != "features":
+        raise DataError.at("--url", expected="the name of one feature set", got=repr(name), do="Name the one it holds")
+    return [replace(chosen[0], places=(make_place("url", url),))]
+
+
+def _facts(done: Downloaded) -> dict[str, Any]:
+    return {
+        "name": done.name,
+        "new": done.new,
+        "digest": done.manifest.digest if done.manifest else None,
+        "standing": done.manifest.standing if done.manifest else None,
+        "source": dict(done.manifest.source) if done.manifest else None,
+        "defects": [f.message for f in done.report.findings if f.severity == "defect"] if done.report else None,
+        "files": [str(path) for path in done.files],
+    }
+
+
+def _line(done: Downloaded) -> str:
+    if done.manifest is None:
+        return f"{done.name}: {len(done.files)} files" + ("" if done.new else ", all there already")
+    if not done.new:
+        return f"{done.name}: already there, digest {done.manifest.digest[:12]} (--force downloads it again)"
+    assert done.report is not None
+    counts = {s: sum(f.severity == s for f in done.report.findings) for s in ("defect", "warning")}
+    said = ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n) or "clean"
+    return f"{done.name}: imported, digest {done.manifest.digest[:12]}; checked: {said} (dmd data check {done.name})"
+
+
+def matrix(
+    sources: SourcesFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: DataDir = None,
+) -> None:
+    """Show which feature set serves which rows of the tables, what is at hand, and where the rest is to be had."""
+    import json
+
+    from dmd_repro.cli.data_show import table
+    from dmd_repro.data.matrix import matrix as run
+    from dmd_repro.data.sources import load_sources
+    from dmd_repro.data.store import Store
+
+    known, store = load_sources(sources), Store(data_dir(data))
+    found = run(store, known)
+    if as_json:
+        needs = [need.to_json() for need in found.needs]
+        typer.echo(
+            json.dumps({"data_dir": str(store.root), "needs": needs, "copied_rows": dict(found.copied)}, indent=1)
+        )
+        return
+    tables = sorted({t for need in found.needs for t in need.rows} | set(found.copied))
+    groups = {"mmsa": "MMSA", "mult": "MulT"}
+    rows = [
+        (
+            need.name,
+            need.state + ("" if need.standing in (None, "official") else f" ({need.standing})"),
+            *(str(len(need.rows.get(t, ())) or "") for t in tables),
+            f"{groups.get(need.group, need.group)}: {need.file}" if need.group else "not public",
+        )
+        for need in found.needs
+    ]
+    copied = ("(copied numbers)", "not run", *(str(found.copied.get(t, "") or "") for t in tables), "no recipe")
+    table("", ("name", "state", *tables, "from"), [*rows, copied])
+    typer.echo("Rows of each table that a feature set serves. GloVe text is in the MulT files only: the MMSA files,")
+    typer.echo("which the authors' repository links, serve the starred rows alone.")
+    missing = [need.name for need in found.needs if need.state != "here" and need.count]
+    if missing:
+        typer.echo(f"Missing: {', '.join(missing)}. Get one: dmd data download {missing[0]}")

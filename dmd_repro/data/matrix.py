@@ -1,0 +1,68 @@
+"""`dmd data matrix`: which feature set serves which rows of the paper's tables, and where it is to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dmd_repro.data.sources import Source
+from dmd_repro.data.store import Store
+from dmd_repro.errors import DataError
+from dmd_repro.published import load_table, table_names
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One feature set the tables ask for."""
+
+    name: str
+    rows: Mapping[str, tuple[str, ...]]  # keys of the rows it serves, by table
+    state: str  # here | damaged | missing
+    standing: str | None  # of what is here
+    group: str | None  # of the source; None: not published at all
+    file: str | None
+
+    @property
+    def count(self) -> int:
+        return sum(len(keys) for keys in self.rows.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self) | {"rows": {table: list(keys) for table, keys in self.rows.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What the tables need, and how many rows need nothing because they cannot be run."""
+
+    needs: tuple[Need, ...]
+    copied: Mapping[str, int]  # rows without a recipe, by table
+
+
+def matrix(store: Store, sources: Mapping[str, Source]) -> Matrix:
+    """Set the recipes of all tables against the store and the sources. Raises ClaimError if a table is malformed."""
+    rows: dict[str, dict[str, list[str]]] = {name: {} for name, s in sources.items() if s.kind == "features"}
+    copied: dict[str, int] = {}
+    for name in table_names():
+        for row in load_table(name).rows:
+            if row.recipe is None:
+                copied[name] = copied.get(name, 0) + 1
+            else:
+                rows.setdefault(row.recipe.features, {}).setdefault(name, []).append(row.key)
+    needs = []
+    held = store.names()
+    for name, tables in rows.items():
+        state, standing = "missing", None
+        at_hand = next((n for n in (name, name.replace("-bert", "-hidden")) if n in held), None)
+        if at_hand:
+            try:
+                state, standing = "here", store.manifest(at_hand).standing
+            except DataError:
+                state = "damaged"
+        source = sources.get(name)
+        found = {table: tuple(keys) for table, keys in tables.items()}
+        needs.append(
+            Need(name, found, state, standing, source.group if source else None, source.file if source else None)
+        )
+    return Matrix(tuple(sorted(needs, key=lambda n: (-n.count, n.name))), copied)

@@ -262,3 +262,18 @@ def test_mosi_files_are_planned_in_their_own_setting(tmp_path: Path) -> None:
         )  # fmt: skip
         rows[name] = grid.plan.rows["full"].features["name"]  # type: ignore[index]
     assert rows == {"synthetic": "synthetic-unaligned-glove", "synthetic-aligned-hidden": "synthetic-aligned-hidden"}
+
+
+def test_a_table_follows_one_protocol_unless_asked(dmd: Here) -> None:
+    """Rows of an earlier plan under the authors' code are not mixed with new ones under the equations in silence."""
+    row = ("reproduce", "table3", "--rows", "mosi-unaligned-glove-dmd", *HERE)
+    other = ("reproduce", "table3", "--rows", "mosi-unaligned-glove-dmd-no-ca", *HERE, "--protocol", "paper")
+    assert dmd(*row).code == 0
+    refused = dmd(*other)
+    assert refused.code == 2
+    assert "one protocol for the rows of dmd, got official and paper" in refused.err
+    mixed = dmd(*other, "--mix-protocols", "--json")
+    rows = {row["key"]: row for block in json.loads(mixed.out)["table"]["blocks"] for row in block["rows"]}
+    assert "protocol paper" in rows["mosi-unaligned-glove-dmd-no-ca"]["notes"]
+    assert "protocol paper" not in rows["mosi-unaligned-glove-dmd"]["notes"]
+    assert "Did you mean 'paper'?" in dmd(*other[:-1], "papre").err

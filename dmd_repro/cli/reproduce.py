@@ -23,6 +23,10 @@ def reproduce(
         list[str] | None,
         typer.Option("--data", help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name."),
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="official (the authors' code) or paper (the equations).")
+    ] = None,
+    mix: Annotated[bool, typer.Option("--mix-protocols", help="Allow two protocols in one table, row by row.")] = False,
     bert: BertSource = None,
     epochs: MaxEpochs = None,
     settings: Settings = None,
@@ -45,6 +49,7 @@ def reproduce(
     from dmd_repro.compare import compare, with_looks
     from dmd_repro.compare_power import power_lines
     from dmd_repro.data.store import Store
+    from dmd_repro.grid_protocol import one_protocol, under_protocol
     from dmd_repro.published import load_table
     from dmd_repro.published_readings import with_readings
     from dmd_repro.records import Records
@@ -58,7 +63,7 @@ def reproduce(
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
     planned = grid.expand(
-        with_readings(published),
+        under_protocol(with_readings(published), protocol),
         seeds=chosen,
         store=features,
         records=records,
@@ -67,6 +72,7 @@ def reproduce(
         overrides=parse_settings(settings, epochs),
         bert=(lambda: fingerprint(source)) if source else None,
     )
+    planned = one_protocol(planned, records, mixed=mix)
     print_rows(planned, records, console)
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):

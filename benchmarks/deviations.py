@@ -7,7 +7,7 @@ from pathlib import Path
 from sections import write_section
 
 from dmd_repro.protocols import PROTOCOLS
-from dmd_repro.render_protocols import protocol_text
+from dmd_repro.render.protocols import protocol_text
 
 DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"
 

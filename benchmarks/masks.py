@@ -17,11 +17,11 @@ from sections import write_section
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmd_repro import losses
-from dmd_repro.compare_masks import all_masks, parts_on
+from dmd_repro.compare.masks import all_masks, parts_on
 from dmd_repro.models.base import Batch
 from dmd_repro.models.dmd import DMD
-from dmd_repro.render_layout import Grid
-from dmd_repro.render_markdown import grid_lines
+from dmd_repro.render.layout import Grid
+from dmd_repro.render.markdown import grid_lines
 from dmd_repro.spec import AblationMask
 
 DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"

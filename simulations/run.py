@@ -18,8 +18,8 @@ import numpy as np
 from numpy.random import PCG64, Generator
 
 from dmd_repro.stats import prediction_interval, summarise
-from dmd_repro.stats_paired import crossed
-from dmd_repro.stats_verdict import verdicts
+from dmd_repro.stats.paired import crossed
+from dmd_repro.stats.verdict import verdicts
 
 PRINTED, CELL, CELLS = 84.5, 0.05, 9  # a printed number, its rounding cell, cells of a table (DMD's rows of Table 1)
 TRUTHS = (0.0, 0.5, 0.9, 1.0, 1.5, 2.0, 3.0)  # points between the true mean and the printed number

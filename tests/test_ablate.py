@@ -10,19 +10,19 @@ import pytest
 from command import Here
 from made_records import LABELS, predictions_with, spec_for, stamp_for, write_record
 
-from dmd_repro.compare_ablation import ablation_sheet, baseline_of, compare_arms
+from dmd_repro.compare.ablation import ablation_sheet, baseline_of, compare_arms
 from dmd_repro.data.store import Store
 from dmd_repro.data.synthetic import generate
 from dmd_repro.errors import SpecError
-from dmd_repro.grid_ablate import Arm, arms_of, masks_asked, plan_ablation, plan_name, switches_asked
-from dmd_repro.loop import Loop
+from dmd_repro.grid.ablate import Arm, arms_of, masks_asked, plan_ablation, plan_name, switches_asked
 from dmd_repro.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Records
-from dmd_repro.render_sheet import render_sheets
+from dmd_repro.render.sheet import render_sheets
 from dmd_repro.spec import AblationMask, run_id
-from dmd_repro.stats_paired import paired
+from dmd_repro.stats.paired import paired
 from dmd_repro.training import resolve_spec
+from dmd_repro.training.loop import Loop
 
 TINY = ("--set", "d=4", "--set", "heads=2", "--set", "layers=1", "--epochs", "1", "--jobs", "1")
 HERE = ("--data", "synthetic", "--seeds", "2", *TINY)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from dmd_repro.audit import CHECKS, audit, counts
-from dmd_repro.audit_counts import RULES, confusions, counts_printing, f1_attainable, printable, weighted_f1
-from dmd_repro.audit_one_rule import chance_of
-from dmd_repro.audit_types import STATUSES, Finding, Spread
+from dmd_repro.audit.counts import RULES, confusions, counts_printing, f1_attainable, printable, weighted_f1
+from dmd_repro.audit.one_rule import chance_of
+from dmd_repro.audit.types import STATUSES, Finding, Spread
 from dmd_repro.errors import ClaimError
 from dmd_repro.published import Printed, load_table, table_names, tables_folder
-from dmd_repro.render_findings import FIELDS, FINDING_FORMATS, render_findings
+from dmd_repro.render.findings import FIELDS, FINDING_FORMATS, render_findings
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from bert_files import STEPS, VOCABULARY, WIDTH, token_features, token_store, to
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.grid import HIDDEN_FOR_BERT, expand
-from dmd_repro.loop import Loop
 from dmd_repro.models import bert as bert_module
 from dmd_repro.models.bert import load_bert
 from dmd_repro.models.bert_text import BertText, WithBert
@@ -28,7 +27,8 @@ from dmd_repro.published import load_table
 from dmd_repro.records import Records
 from dmd_repro.spec import RunSpec
 from dmd_repro.training import Execution, fit, resolve_spec
-from dmd_repro.training_text import prepare
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.text import prepare
 
 CPU = torch.device("cpu")
 QUICK = {"max_epochs": 2, "batch_size": 4, "accumulate": 1, "d": 6, "heads": 2, "layers": 1,
@@ -315,7 +315,7 @@ def replace_aligned(store: Store) -> object:
 
 def test_another_bert_or_a_frozen_one_bars_the_comparison(folder: str, tmp_path: Path) -> None:
     """Protects: only a fine-tuned BERT of the printed row's shape is held against a starred number."""
-    from dmd_repro.compare_runs import _bar, bert_bar
+    from dmd_repro.compare.runs import _bar, bert_bar
 
     record = fit(spec_of(folder), token_features(), Records(tmp_path / "runs"), execution=Execution(bert=folder))
     record = replace(record, data={**record.data, "standing": "official", "aligned": True})

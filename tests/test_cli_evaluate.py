@@ -13,7 +13,7 @@ from bert_files import token_store, write_bert
 from command import Here
 from toy_store import put
 
-from dmd_repro.compare_single import ONE_RUN, Subject, beside, score
+from dmd_repro.compare.single import ONE_RUN, Subject, beside, score
 from dmd_repro.metrics import METRICS
 from dmd_repro.records import Predictions, Records
 from dmd_repro.spec import AblationMask

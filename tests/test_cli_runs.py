@@ -96,3 +96,44 @@ def test_an_empty_folder_and_an_unknown_run(dmd: Here) -> None:
     assert said.code == 2
     assert "expected one run, got none" in said.err
     assert not (dmd.folder / "runs").exists()
+
+
+def test_repair_moves_damage_aside_and_the_run_can_be_made_again(dmd: Here) -> None:
+    """Nothing that could count is deleted; what killed commands left is removed; then everything verifies."""
+    run = train(dmd)
+    folder = dmd.folder / "runs"
+    weights = folder / run / "checkpoint.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    (folder / run / ".history.jsonl.123.part").write_text("half")
+    (folder / "plans").mkdir()
+    (folder / "plans" / "table1--x.json").write_text("{")
+    said = dmd("runs", "verify")
+    assert said.code == 1
+    assert "--repair" in said.out
+    assert dmd("runs", "verify", "--repair").code == 0
+    assert (folder / f"{run}.damaged-1" / "DONE").exists()
+    assert (folder / "plans" / "table1--x.json.damaged-1").exists()
+    assert train(dmd) == run
+    assert dmd("runs", "verify").code == 0
+
+
+@pytest.mark.parametrize("where", ["state", "history"])
+def test_a_damaged_unfinished_run_starts_afresh(dmd: Here, where: str) -> None:
+    """One bit flipped in half-trained weights, or in the history so far, must not live on in a finished run."""
+    records = Records(dmd.folder / "runs")
+    spec, stamp = (
+        RunSpec("dmd", 1, "synthetic", "official"),
+        DataStamp("t", "synthetic", "d" * 64, "glove", True, "synthetic", "t"),
+    )
+    with records.begin(spec, stamp, {}) as writer:
+        writer.resume()
+        for epoch in (1, 2, 3):
+            writer.save_epoch({"w": np.ones((50, 50), np.float32)}, {"epoch": epoch}, {"epoch": epoch, "loss": 0.5})
+    path = writer.path / {"state": "resume.safetensors", "history": "history.jsonl"}[where]
+    content = bytearray(path.read_bytes())
+    content[-5000 if where == "state" else 5] ^= 2
+    path.write_bytes(content)
+    if where == "state":
+        assert dmd("runs", "verify").code == 1
+    with records.begin(spec, stamp, {}) as writer:
+        assert writer.resume() is None

@@ -12,8 +12,8 @@ import pytest
 from command import Here, start
 from toy_store import put
 
-from dmd_repro import records_writer
 from dmd_repro.records import Records
+from dmd_repro.records import writer as records_writer
 
 QUICK = ("train", "dmd", "--data", "synthetic", "--set", "d=4", "--set", "heads=2", "--set", "layers=1")
 

@@ -10,7 +10,7 @@ import pytest
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 
 from dmd_repro.compare import compare, compare_tables
-from dmd_repro.compare_types import ComparedRow, ComparisonTable
+from dmd_repro.compare.types import ComparedRow, ComparisonTable
 from dmd_repro.errors import RunError
 from dmd_repro.metrics import METRICS
 from dmd_repro.plans import load_plan

@@ -18,18 +18,18 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 from test_compare_verdict import AT, CLIPS, KEY, TRUTH, _near, _table, _write
 
-from dmd_repro.compare_between import between_sheet
-from dmd_repro.compare_lottery import lottery_sheet
+from dmd_repro.compare.between import between_sheet
+from dmd_repro.compare.lottery import lottery_sheet
 from dmd_repro.errors import ClaimError
 from dmd_repro.metrics import METRICS
 from dmd_repro.plans import load_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Predictions, Records
 from dmd_repro.render import FORMATS
-from dmd_repro.render_sheet import render_sheets
-from dmd_repro.stats_clips import clips_share, per_clip
-from dmd_repro.stats_paired import mcnemar_counts, most_discordant
-from dmd_repro.stats_power import power_two_samples, seeds_for_gap
+from dmd_repro.render.sheet import render_sheets
+from dmd_repro.stats.clips import clips_share, per_clip
+from dmd_repro.stats.paired import mcnemar_counts, most_discordant
+from dmd_repro.stats.power import power_two_samples, seeds_for_gap
 
 FULL, NO_CA = "mosi-unaligned-glove-dmd", "mosi-unaligned-glove-dmd-no-ca"
 SEEDS = (1111, 1112, 1113)

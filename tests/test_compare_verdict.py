@@ -11,11 +11,11 @@ from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_fo
 from scipy import stats as scipy_stats
 
 from dmd_repro.compare import compare, compare_tables, with_looks
-from dmd_repro.compare_power import power_lines, runs_needed
-from dmd_repro.compare_types import Cell, ComparisonTable
+from dmd_repro.compare.power import power_lines, runs_needed
+from dmd_repro.compare.types import Cell, ComparisonTable
 from dmd_repro.metrics import METRICS
 from dmd_repro.plans import load_plan
-from dmd_repro.plans_looks import read_looks
+from dmd_repro.plans.looks import read_looks
 from dmd_repro.published import load_table
 from dmd_repro.records import DataStamp, Predictions, Records
 from dmd_repro.spec import RunSpec

@@ -11,7 +11,6 @@ import torch
 from dmd_repro import losses
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
-from dmd_repro.loop import gather
 from dmd_repro.models.base import Batch
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS, DMDConfig, dmd_preset
@@ -22,6 +21,7 @@ from dmd_repro.models.padding import valid_steps
 from dmd_repro.protocols import SWITCHES
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
+from dmd_repro.training.loop import gather
 
 CPU = torch.device("cpu")
 RANDOM = np.random.Generator(np.random.PCG64(3))

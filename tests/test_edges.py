@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import IDS, LABELS, spec_for, stamp_for
 
-from dmd_repro.compare_edges import EDGES, edge_prior, edge_sheets, pull
+from dmd_repro.compare.edges import EDGES, edge_prior, edge_sheets, pull
 from dmd_repro.errors import RunError
 from dmd_repro.models import graph
 from dmd_repro.published import load_table

@@ -13,8 +13,8 @@ from bert_files import token_features, write_bert
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DataError, RunError, SpecError
 from dmd_repro.evaluate import Evaluated, evaluate_checkpoint
-from dmd_repro.evaluate_checkpoint import open_checkpoint
-from dmd_repro.evaluate_export import export_official
+from dmd_repro.evaluate.checkpoint import open_checkpoint
+from dmd_repro.evaluate.export import export_official
 from dmd_repro.models.bert import load_bert
 from dmd_repro.records import Records, RunRecord
 from dmd_repro.training import Execution, fit, resolve_spec

@@ -16,8 +16,8 @@ from dmd_repro import grid, training
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, RunError, SpecError
 from dmd_repro.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows
-from dmd_repro.grid_estimate import most_seconds, seconds_per_epoch
-from dmd_repro.grid_workers import Event, run_jobs
+from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
+from dmd_repro.grid.workers import Event, run_jobs
 from dmd_repro.plans import save_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Records

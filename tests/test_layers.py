@@ -14,12 +14,12 @@ import dmd_repro
 PACKAGE = Path(dmd_repro.__file__).parent
 RANKS = {
     7: ("cli",),
-    6: ("grid", "plan_report", "progress"),
-    5: ("training", "loop", "evaluate"),
-    4: ("models", "losses", "official"),
-    3: ("audit", "compare", "render", "figures"),
+    6: ("grid",),
+    5: ("training", "evaluate"),
+    4: ("models", "losses"),
+    3: ("audit", "compare", "render"),
     2: ("data", "metrics", "records", "published", "stats"),
-    1: ("spec", "seeds", "registry", "plans", "protocols", "provenance", "disk"),
+    1: ("spec", "seeds", "registry", "protocols", "plans", "provenance", "disk"),
     0: ("errors", "shapes"),
 }
 AUDIT_WING, TRAINING_WING = {3}, {4, 5}
@@ -32,9 +32,9 @@ def unit_of(path: Path) -> str:
 
 
 def rank_of(unit: str) -> int:
-    """Return the layer of a unit; a split file (render_latex) has the rank of the name it begins with."""
+    """Return the layer of a unit."""
     for rank, names in RANKS.items():
-        if unit in names or any(unit.startswith(f"{name}_") for name in names):
+        if unit in names:
             return rank
     raise AssertionError(f"{unit} has no layer: add it to the picture in README.md and to RANKS")
 

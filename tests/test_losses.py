@@ -37,7 +37,9 @@ def slow_margin(rows: np.ndarray, labels: np.ndarray, scale: float) -> float:
 def test_margin_equals_the_triple_loop(labels: list[float], seed: int) -> None:
     """Protects: the loop-free margin loss, ties, lone labels and all-equal batches included."""
     rows = np.random.Generator(np.random.PCG64(seed)).standard_normal((len(labels), 4))
-    ours = losses.margin_by_distance(torch.from_numpy(rows)[None], torch.tensor(labels, dtype=torch.float64)[None], 0.15)
+    ours = losses.margin_by_distance(
+        torch.from_numpy(rows)[None], torch.tensor(labels, dtype=torch.float64)[None], 0.15
+    )
     assert ours.item() == pytest.approx(slow_margin(rows, np.array(labels), 0.15), abs=1e-9)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dmd_repro.compare_masks import PARTS, all_masks, parts_on
+from dmd_repro.compare.masks import PARTS, all_masks, parts_on
 
 ROOT = Path(__file__).resolve().parents[1]
 

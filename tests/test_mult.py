@@ -13,7 +13,6 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store import Store
 from dmd_repro.errors import SpecError
 from dmd_repro.grid import expand
-from dmd_repro.loop import Loop, clip_norm_, gather, selection_loss
 from dmd_repro.models.base import Batch, ModelOutput
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS as DMD_PRESETS
@@ -26,6 +25,7 @@ from dmd_repro.registry import full_name, split_options
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, run_id
 from dmd_repro.training import Execution, fit, resolve_spec
+from dmd_repro.training.loop import Loop, clip_norm_, gather, selection_loss
 
 CPU = torch.device("cpu")
 SMALL = {"d": 4, "heads": 2, "layers": 1, "batch_size": 2, "max_epochs": 2}

@@ -12,14 +12,13 @@ import torch
 from bert_files import SIZES, STEPS, WIDTH, arrays, token_features, write_bert
 from toy_files import save
 
-from dmd_repro import official
 from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
 from dmd_repro.data.importer import import_file
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.evaluate import evaluate_checkpoint
-from dmd_repro.evaluate_checkpoint import Checkpoint, open_checkpoint
+from dmd_repro.evaluate import evaluate_checkpoint, official
+from dmd_repro.evaluate.checkpoint import Checkpoint, open_checkpoint
 from dmd_repro.models.bert import load_bert
 from dmd_repro.models.bert_text import WithBert
 from dmd_repro.models.dmd import DMD
@@ -128,7 +127,7 @@ def test_any_lengths_and_widths_are_read_from_the_tensors(tmp_path: Path) -> Non
     config = sizes.config
     assert (config.d, config.layers, config.heads) == (20, 2, 10)
     assert [config.kernel(m) for m in "lav"] == [3, 2, 1]
-    from dmd_repro.loop import evaluate
+    from dmd_repro.training.loop import evaluate
 
     wanted = evaluate(model, data.splits["test"], torch.device("cpu"))
     said = predict(path, data).predictions
@@ -141,7 +140,7 @@ def test_a_width_equal_to_d_and_wrapped_names(tmp_path: Path) -> None:
     model, data = small(d=10, heads=5), random_features()
     state = {f"module.{k}": v for k, v in state_of(model).items()}
     assert state["module.proj_l.weight"].shape == (10, 10, 3)
-    from dmd_repro.loop import evaluate
+    from dmd_repro.training.loop import evaluate
 
     wanted = evaluate(model, data.splits["test"], torch.device("cpu"))["y_pred"]
     assert np.array_equal(predict(write(tmp_path / "x.pth", state), data, heads=5).predictions.y_pred, wanted)
@@ -162,7 +161,7 @@ def test_heads_are_the_presets_unless_given(tmp_path: Path) -> None:
 def test_parts_that_are_off_are_seen(tmp_path: Path, mask: tuple[str, ...]) -> None:
     """Protects: an exported ablation is read as one, not as a broken full model."""
     model, data = small(mask), random_features()
-    from dmd_repro.loop import evaluate
+    from dmd_repro.training.loop import evaluate
 
     done = predict(write(tmp_path / "x.pth", state_of(model)), data)
     assert set(done.mask.off) == set(mask) - {"homogd", "heterogd"}
@@ -267,7 +266,7 @@ def test_a_checkpoint_with_bert_inside(tmp_path: Path) -> None:
     data = token_features()
     with pytest.raises(SpecError, match=r"its attention heads.*--bert"):
         predict(path, data)
-    from dmd_repro.loop import evaluate
+    from dmd_repro.training.loop import evaluate
 
     done = predict(path, data, execution=Execution(bert=folder))
     wanted = evaluate(whole, data.splits["test"], torch.device("cpu"))["y_pred"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,40 @@ def test_the_most_recent_plan_of_a_table_is_taken(tmp_path: Path, monkeypatch: p
     later = TablePlan("table1", (), (7,), {})
     path = save_plan(tmp_path, later)
     assert path.name == "table1--recipes.json"
-    path.write_text(path.read_text().replace('"created": "2', '"created": "3'))
     found = load_plan(tmp_path, "table1")
     assert found is not None
     assert found.seeds == (7,)
     assert len(list_plans(tmp_path)) == 2
     assert load_plan(tmp_path, "table2") is None
+
+
+def test_a_clock_that_went_back_does_not_bring_an_old_plan_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of plans is counted, not read from the clock."""
+
+    class Clock(datetime):
+        year_now = 2090
+
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime(cls.year_now, 1, 1, tzinfo=UTC)
+
+    monkeypatch.setattr("dmd_repro.plans.datetime", Clock)
+    save_plan(tmp_path, PLAN)
+    Clock.year_now = 1999
+    save_plan(tmp_path, TablePlan("table1", (), (7,), {}))
+    found = load_plan(tmp_path, "table1")
+    assert found is not None
+    assert found.seeds == (7,)
+
+
+def test_a_changed_plan_is_noticed(tmp_path: Path) -> None:
+    """A flipped digit would count another run into a row."""
+    path = save_plan(tmp_path, PLAN)
+    path.write_text(path.read_text().replace("1111", "1112"))
+    with pytest.raises(RunError, match="changed after it was written"):
+        load_plan(tmp_path, "table1")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 99}', '{"version": 1, "table": "t"}'])

@@ -16,10 +16,10 @@ from command import Here
 
 from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
-from dmd_repro.loop import Loop
 from dmd_repro.protocols import ALIASES, PROTOCOLS, SAME, SWITCHES, Switch, switch_values
-from dmd_repro.render_protocols import protocol_text
+from dmd_repro.render.protocols import protocol_text
 from dmd_repro.training import resolve_spec
+from dmd_repro.training.loop import Loop
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {switch.name for switch in SWITCHES} | {same.topic for same in SAME}

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmd_repro import disk, records_writer
+from dmd_repro import disk
 from dmd_repro.errors import RunError
 from dmd_repro.records import SCAN_COLUMNS, DataStamp, Predictions, Records, RunBusy, RunRecord
+from dmd_repro.records import writer as records_writer
 from dmd_repro.spec import RunSpec, run_id
 
 DATA = DataStamp("toy", "synthetic", "d" * 64, "glove", True, "synthetic", "toy (glove text, SYNTHETIC)")

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 
 from dmd_repro.compare import compare, compare_tables
-from dmd_repro.compare_types import ComparisonTable
+from dmd_repro.compare.types import ComparisonTable
 from dmd_repro.plans import load_plan
 from dmd_repro.published import load_table, table_names
 from dmd_repro.records import Records
 from dmd_repro.render import FORMATS, render
-from dmd_repro.render_latex_grid import escape
-from dmd_repro.render_layout import details, ends_of, interval, measured, number, signed
+from dmd_repro.render.latex_grid import escape
+from dmd_repro.render.layout import details, ends_of, interval, measured, number, signed
 
 NASTY = "50%_a & b|c*d ~ ünï→☃"
 

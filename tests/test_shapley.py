@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import LABELS, predictions_with, spec_for, stamp_for, write_record
 
-from dmd_repro.compare_masks import PARTS, all_masks, mask_groups, parts_on
-from dmd_repro.compare_shapley import shapley_sheets
+from dmd_repro.compare.masks import PARTS, all_masks, mask_groups, parts_on
+from dmd_repro.compare.shapley import shapley_sheets
 from dmd_repro.errors import RunError
 from dmd_repro.published import load_table
 from dmd_repro.records import Records
 from dmd_repro.spec import AblationMask
-from dmd_repro.stats_shapley import coalitions, interactions, shapley_values
+from dmd_repro.stats.shapley import coalitions, interactions, shapley_values
 
 WORTHS = st.integers(1, 4).flatmap(
     lambda n: st.lists(st.floats(-100, 100, allow_nan=False), min_size=2**n, max_size=2**n).map(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmd_repro.metrics import METRICS
-from dmd_repro.stats_bootstrap import intervals, resampled, scores
+from dmd_repro.stats.bootstrap import intervals, resampled, scores
 
 GRID = st.integers(-15, 15).map(lambda k: k / 5)
 

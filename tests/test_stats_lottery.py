@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
-from dmd_repro.stats_lottery import MOST, clopper_pearson, counted_best, even_bet, lottery, normal_best
+from dmd_repro.stats.lottery import MOST, clopper_pearson, counted_best, even_bet, lottery, normal_best
 
 VALUES = st.lists(st.floats(80, 90).map(lambda x: round(x, 2)), min_size=2, max_size=7)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
-from dmd_repro.stats_paired import crossed, mcnemar, mcnemar_counts, most_discordant, paired
+from dmd_repro.stats.paired import crossed, mcnemar, mcnemar_counts, most_discordant, paired
 
 PAIRS = st.lists(
     st.tuples(st.floats(80, 90), st.floats(80, 90)).map(lambda p: (round(p[0], 2), round(p[1], 2))),

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from dmd_repro.stats import holm, prediction_interval
-from dmd_repro.stats_verdict import Verdict, difference, half_cell, power_different, power_reproduced, verdicts
+from dmd_repro.stats.verdict import Verdict, difference, half_cell, power_different, power_reproduced, verdicts
 
 SEEDS = st.lists(st.floats(80, 90).map(lambda x: round(x, 2)), min_size=5, max_size=10)
 

@@ -11,10 +11,10 @@ import pytest
 from command import Here
 from made_records import LABELS, predictions_with, spec_for, stamp_for, write_record
 
-from dmd_repro.compare_table4 import table4_sheets
+from dmd_repro.compare.table4 import table4_sheets
 from dmd_repro.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.published import load_table
-from dmd_repro.published_readings import alone_rows, with_readings
+from dmd_repro.published.readings import alone_rows, with_readings
 from dmd_repro.records import Records
 from dmd_repro.spec import run_id
 

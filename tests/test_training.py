@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from dmd_repro import loop as loop_module
 from dmd_repro import training
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DmdError, SpecError
-from dmd_repro.loop import Loop, selection_loss
 from dmd_repro.models.base import TrainConfig
 from dmd_repro.records import Records
 from dmd_repro.registry import MODELS, load_model
 from dmd_repro.training import Execution, fit, resolve_spec
+from dmd_repro.training import loop as loop_module
+from dmd_repro.training.loop import Loop, selection_loss
 
 CPU = torch.device("cpu")
 TRAJECTORIES = Path(__file__).with_name("trajectories.json")

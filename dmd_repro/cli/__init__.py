@@ -13,7 +13,7 @@ from dmd_repro.errors import DmdError
 
 app = typer.Typer(
     name="dmd",
-    help="Reproduce and audit the tables of DMD (Decoupled Multimodal Distilling, CVPR 2023) on CMU-MOSI and CMU-MOSEI.",
+    help="Reproduce and audit the tables of DMD (Decoupled Multimodal Distilling, CVPR 2023), CMU-MOSI and CMU-MOSEI.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

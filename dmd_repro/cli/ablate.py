@@ -54,12 +54,12 @@ def ablate(
 
     from rich.console import Console
 
-    from dmd_repro import grid_ablate as library
-    from dmd_repro.compare_ablation import ablation_sheet, compare_arms
+    from dmd_repro.compare.ablation import ablation_sheet, compare_arms
     from dmd_repro.data.store import Store
+    from dmd_repro.grid import ablate as library
     from dmd_repro.records import Records
-    from dmd_repro.render_sheet import show_sheets
-    from dmd_repro.render_terminal import terminal_console
+    from dmd_repro.render.sheet import show_sheets
+    from dmd_repro.render.terminal import terminal_console
     from dmd_repro.training import Execution
 
     protocols, overrides, chosen = (

@@ -14,10 +14,10 @@ from dmd_repro.errors import SpecError, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dmd_repro.compare_single import PrintedRow, Score
+    from dmd_repro.compare.single import PrintedRow, Score
     from dmd_repro.data.features import Features
     from dmd_repro.evaluate import Evaluated
-    from dmd_repro.evaluate_checkpoint import Checkpoint
+    from dmd_repro.evaluate.checkpoint import Checkpoint
     from dmd_repro.records import Predictions
 
 CheckpointName = Annotated[
@@ -52,9 +52,9 @@ def evaluate(
     """Score a checkpoint: a run of yours, or a file the authors published. Nothing in a file is executed."""
     import json
 
-    from dmd_repro.compare_single import Subject, beside, score, to_json
+    from dmd_repro.compare.single import Subject, beside, score, to_json
     from dmd_repro.evaluate import evaluate_checkpoint
-    from dmd_repro.evaluate_checkpoint import open_checkpoint
+    from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.records import Records
     from dmd_repro.shapes import SPLITS
     from dmd_repro.training import Execution
@@ -211,8 +211,8 @@ def export(
 ) -> None:
     """Write a run's weights as the authors' code saves them; `dmd evaluate FILE` then predicts the same."""
     from dmd_repro.disk import sentences, write_atomic
-    from dmd_repro.evaluate_checkpoint import open_checkpoint
-    from dmd_repro.evaluate_export import export_official
+    from dmd_repro.evaluate.checkpoint import open_checkpoint
+    from dmd_repro.evaluate.export import export_official
     from dmd_repro.records import Records
     from dmd_repro.training import Execution
 

@@ -34,8 +34,8 @@ def train_missing(
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
     from dmd_repro.cli.progress import Work, duration
-    from dmd_repro.grid_estimate import most_seconds, seconds_per_epoch
-    from dmd_repro.grid_workers import run_jobs
+    from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.grid.workers import run_jobs
     from dmd_repro.plans import save_plan
 
     missing, earlier = planned.missing, made_before(planned, records)

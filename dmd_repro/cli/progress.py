@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from dmd_repro.grid import Job
-    from dmd_repro.grid_workers import Event
+    from dmd_repro.grid.workers import Event
     from dmd_repro.records import Records, RunRecord
     from dmd_repro.training import EpochReport
 

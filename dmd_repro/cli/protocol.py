@@ -23,7 +23,7 @@ def show(
     json_: Json = False,
 ) -> None:
     """Print every switch with its value, what the paper says, what the code does, and what is the same in both."""
-    from dmd_repro.render_protocols import protocol_names
+    from dmd_repro.render.protocols import protocol_names
 
     _print(protocol_names([protocol] if protocol else []), "json" if json_ else format_, only_differing=False)
 
@@ -36,7 +36,7 @@ def diff(
     json_: Json = False,
 ) -> None:
     """Print the switches that two protocols set differently."""
-    from dmd_repro.render_protocols import protocol_names
+    from dmd_repro.render.protocols import protocol_names
 
     if first == second:
         raise SpecError.at(
@@ -49,8 +49,8 @@ def diff(
 
 
 def _print(protocols: tuple[Protocol, ...], format_: str, *, only_differing: bool) -> None:
-    from dmd_repro.render_protocols import PROTOCOL_FORMATS, protocol_text, show_protocols
-    from dmd_repro.render_terminal import terminal_console
+    from dmd_repro.render.protocols import PROTOCOL_FORMATS, protocol_text, show_protocols
+    from dmd_repro.render.terminal import terminal_console
 
     if format_ not in PROTOCOL_FORMATS:
         raise SpecError.at(

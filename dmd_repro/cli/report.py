@@ -100,14 +100,14 @@ def report(
     tables = compare_tables(folder, names, wanted, margin=margin)
     tables = with_looks(tables, folder, wanted)
     if all_:
-        from dmd_repro.render_folder import write_report
+        from dmd_repro.render.folder import write_report
 
         written = write_report(tables, output or Path("report"))
         typer.echo(f"written: {len(written)} files in {output or 'report'}", err=True)
     elif prose:
         _write("\n\n".join(one.prose for one in tables) + "\n", output)
     elif chosen == "terminal" and output is None:
-        from dmd_repro.render_terminal import show, terminal_console
+        from dmd_repro.render.terminal import show, terminal_console
 
         show(tables, terminal_console())
         if table == "table4":
@@ -145,37 +145,37 @@ def _make_sheets(
 
     records = Records(folder)
     if view == "shapley":
-        from dmd_repro.compare_shapley import shapley_sheets
+        from dmd_repro.compare.shapley import shapley_sheets
 
         return shapley_sheets(records, data or ())
     if view == "edges":
-        from dmd_repro.compare_edges import edge_sheets
+        from dmd_repro.compare.edges import edge_sheets
 
         return edge_sheets(records, data or ())
     if view == "readings":
-        from dmd_repro.compare_table4 import table4_sheets
+        from dmd_repro.compare.table4 import table4_sheets
         from dmd_repro.plans import load_plan
 
         return table4_sheets(load_plan(folder, "table4", data), records, data or ())
     plans = plans_of(folder, names, data)
     if compare is None:
-        from dmd_repro.compare_lottery import lottery_sheet
+        from dmd_repro.compare.lottery import lottery_sheet
 
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
-    from dmd_repro.compare_between import between_sheet
+    from dmd_repro.compare.between import between_sheet
 
     return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
 
 
 def _text(sheets: Sequence[Any], chosen: Format, standalone: bool = False) -> str:
-    from dmd_repro.render_sheet import render_sheets
+    from dmd_repro.render.sheet import render_sheets
 
     return render_sheets(sheets, chosen, standalone=standalone)
 
 
 def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Path | None) -> None:
-    from dmd_repro.render_sheet import show_sheets
-    from dmd_repro.render_terminal import terminal_console
+    from dmd_repro.render.sheet import show_sheets
+    from dmd_repro.render.terminal import terminal_console
 
     if chosen == "terminal" and output is None:
         show_sheets(sheets, terminal_console())

@@ -47,13 +47,13 @@ def reproduce(
 
     from dmd_repro import grid
     from dmd_repro.compare import compare, with_looks
-    from dmd_repro.compare_power import power_lines
+    from dmd_repro.compare.power import power_lines
     from dmd_repro.data.store import Store
-    from dmd_repro.grid_protocol import one_protocol, under_protocol
+    from dmd_repro.grid.protocol import one_protocol, under_protocol
     from dmd_repro.published import load_table
-    from dmd_repro.published_readings import with_readings
+    from dmd_repro.published.readings import with_readings
     from dmd_repro.records import Records
-    from dmd_repro.render_terminal import show, terminal_console
+    from dmd_repro.render.terminal import show, terminal_console
     from dmd_repro.training import Execution
 
     published, chosen = load_table(table), parse_seeds(seeds)

@@ -93,7 +93,7 @@ def show_run(
     import json
 
     from dmd_repro.cli.train import metric_lines, result
-    from dmd_repro.records_run import RunRecord
+    from dmd_repro.records.run import RunRecord
 
     records = _records(runs)
     name = records.find(run)
@@ -139,32 +139,51 @@ def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
 
 @app.command("verify")
 def verify_runs(
-    run: Annotated[list[str] | None, typer.Argument(help="Runs to check; else every finished one.")] = None,
+    run: Annotated[list[str] | None, typer.Argument(help="Runs to check; else everything in the folder.")] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Move damaged records and plans aside, remove leftovers of killed commands."),
+    ] = False,
     runs: RunsDir = None,
     json_: Json = False,
 ) -> None:
     """Check every hash, that the id is the spec's, and that the metrics recomputed from predictions are those recorded.
 
-    Exit code 1 if something disagrees.
+    Without a name also unfinished runs, plans and leftovers. Exit code 1 if something disagrees and was not repaired.
     """
     import json
 
     from dmd_repro.errors import RunError
+    from dmd_repro.records.repair import repair as mend
+    from dmd_repro.records.repair import troubles
 
     records = _records(runs)
-    names = [records.find(name) for name in run or ()]
-    names = names or [name for name in records.run_ids() if records.status(name) in ("done", "damaged")]
-    if not names:
+    named = {records.find(name) for name in run or ()}
+    names = [name for name in records.run_ids() if records.status(name) in ("done", "damaged")]
+    names = [name for name in names if name in named] if named else names
+    found = [t for t in troubles(records) if not named or t.where in named]
+    unfinished = named - set(names)
+    if not (names or found or unfinished):
         raise RunError.at(
             str(records.root), expected="finished runs", got="none", do="Train one, or name the folder with --runs-dir"
         )
-    found = {name: records.verify(name) for name in names}
+    problems = {name: [t.problem for t in found if t.where == name and t.kind == "damaged"] for name in names}
+    problems |= {name: records.verify(name) for name in unfinished}
+    others = [t for t in found if t.kind != "damaged"]
+    done = mend(records, found) if repair else []
     if json_:
-        typer.echo(json.dumps(found, indent=1))
+        extra = {t.path.name: [t.problem] for t in others}
+        typer.echo(json.dumps({**problems, **extra} | ({"repaired": done} if repair else {}), indent=1))
     else:
-        for name, problems in found.items():
-            typer.echo(f"{name} {'FAILED' if problems else 'ok'}")
-            for problem in problems:
+        for name, said in problems.items():
+            typer.echo(f"{name} {'FAILED' if said else 'ok'}")
+            for problem in said:
                 typer.echo(f"  {problem}")
-    if any(found.values()):
+        for trouble in others:
+            typer.echo(f"{trouble.where} {trouble.kind}: {trouble.problem}")
+        for line in done:
+            typer.echo(f"repaired {line}")
+        if found and not repair:
+            typer.echo("dmd runs verify --repair moves damaged records and plans aside and removes leftovers.")
+    if (found and not repair) or any(problems[name] for name in unfinished):
         raise typer.Exit(1)

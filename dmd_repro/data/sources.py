@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dmd_repro.errors import DataError, nearest
-from dmd_repro.published_yaml import Entry, read_entry
+from dmd_repro.published.yaml import Entry, read_entry
 
 PlaceKind = Literal["url", "drive_folder", "dropbox_folder"]
 _KINDS: tuple[PlaceKind, ...] = ("url", "drive_folder", "dropbox_folder")

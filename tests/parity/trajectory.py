@@ -10,12 +10,12 @@ from unittest import mock
 import numpy as np
 import torch
 
-from dmd_repro import loop as loop_module
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.loop import Loop
 from dmd_repro.models.dmd_config import PRESETS
 from dmd_repro.models.layers import named_slices
 from dmd_repro.spec import AblationMask, RunSpec
+from dmd_repro.training import loop as loop_module
+from dmd_repro.training.loop import Loop
 from tests.parity.dmd import build, loss_values, silence_dropout
 from tests.parity.loading import VARIANTS, Computed, arrays, load, state
 

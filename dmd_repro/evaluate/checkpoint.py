@@ -1,0 +1,72 @@
+"""Checkpoints of either kind, read and checked before they meet any data; nothing in a file is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dmd_repro.errors import DataError, DmdError, RunError
+from dmd_repro.evaluate import official
+from dmd_repro.records import Records
+from dmd_repro.records.run import CHECKPOINT, read_arrays
+from dmd_repro.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was read, before it meets any data. Exactly one of `spec` and `state` is there."""
+
+    where: str
+    run_id: str | None = None
+    spec: RunSpec | None = None
+    data: Mapping[str, Any] | None = None  # the stamp of what a run was trained on
+    weights: Mapping[str, NDArray[Any]] | None = None
+    state: official.OfficialState | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The kind of text it was trained on; None where a state_dict leaves GloVe and hidden states open."""
+        if self.data is not None:
+            return str(self.data["text"])
+        return "bert" if self.state and self.state.bert else None
+
+
+def open_checkpoint(name: str, records: Records) -> Checkpoint:
+    """Read a run (its id, its folder, its checkpoint.safetensors) or a `.pth` state_dict; nothing in it is executed.
+
+    Raises RunError for a run that is not there or damaged, DataError for a file that is no checkpoint.
+    """
+    path = Path(name)
+    if path.is_file() and not (path.name == CHECKPOINT and (path.parent / "DONE").exists()):
+        if path.suffix != ".safetensors":
+            return Checkpoint(where=name, state=official.read_official(path, name))
+        return _weights_alone(path, name)
+    if path.is_file():
+        path = path.parent
+    if path.is_dir():
+        records, run = Records(path.absolute().parent), path.absolute().name
+    elif path.suffix or len(path.parts) > 1:
+        raise DataError.at(name, expected="a run, its folder, or a checkpoint file", got="no such file", do="Check it")
+    else:
+        run = records.find(name)
+    if problems := records.verify(run):
+        raise RunError.at(f"run {run}", expected="a whole record", got=f"'{problems[0]}'", do="See dmd runs verify")
+    record = records.get(run)
+    assert record is not None
+    return Checkpoint(name, run, record.spec, record.data, record.checkpoint())
+
+
+def _weights_alone(path: Path, name: str) -> Checkpoint:
+    try:
+        weights, about = read_arrays(path)
+        spec = RunSpec.from_json(about["spec"])
+        return Checkpoint(name, None, spec, dict(about["data"]), weights)
+    except (DmdError, KeyError, TypeError, ValueError) as error:
+        raise DataError.at(
+            name, expected="a run's checkpoint, its spec inside", got="another safetensors file, or half of one",
+            do="Name the run's folder",
+        ) from error  # fmt: skip

@@ -1,0 +1,166 @@
+"""What a table was asked to be: which runs make up which row. Written by `dmd reproduce`, read by `dmd report`.
+
+`<runs>/plans/<table>--<data tag>.json`. The plan is how a report knows that 3 of 5 seeds are there. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from dmd_repro.disk import sentences, write_atomic
+from dmd_repro.errors import RunError
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One row of a table: the runs that measure it by seed, or the reason why there are none."""
+
+    status: Literal["planned", "skipped"]
+    reason: str | None = None  # of a skipped row
+    features: Mapping[str, Any] | None = None  # name, text, aligned, digest, standing, label
+    runs: Mapping[int, str] = field(default_factory=dict)  # seed -> run id
+    notes: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # settings changed by --set: not the printed row's
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain JSON values."""
+        if self.status == "skipped":
+            return {"status": "skipped", "reason": self.reason}
+        return {
+            "status": "planned",
+            "features": dict(self.features or {}),
+            "runs": {str(seed): run for seed, run in self.runs.items()},
+            "notes": list(self.notes),
+            "overrides": dict(self.overrides),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlannedRow:
+        """Rebuild a row; KeyError or ValueError if it is none."""
+        if data["status"] == "skipped":
+            return cls(status="skipped", reason=str(data["reason"]))
+        return cls(
+            status="planned",
+            features=dict(data["features"]),
+            runs={int(seed): str(run) for seed, run in data["runs"].items()},
+            notes=tuple(data.get("notes", ())),
+            overrides=dict(data.get("overrides", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """A table, the data it was asked on ((): what its rows name), the seeds, and the rows by key."""
+
+    table: str
+    data: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: Mapping[str, PlannedRow]
+    created: str = ""  # UTC, ISO 8601; set by save_plan
+    serial: int = 0  # counts the plans of a folder; set by save_plan, and right where the clock was not
+
+    @property
+    def tag(self) -> str:
+        """The part of the file name that tells plans of one table apart."""
+        return data_tag(self.data)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Every run of the plan once, in the order of the rows."""
+        return tuple(dict.fromkeys(run for row in self.rows.values() for run in row.runs.values()))
+
+
+def data_tag(data: Iterable[str]) -> str:
+    """Return the file-name form of `--data`: the sorted names joined by +, `recipes` when each row takes its own."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", "+".join(sorted(data))) or "recipes"
+
+
+def plans_dir(runs_dir: Path) -> Path:
+    """Return the folder of plans in a folder of runs."""
+    return runs_dir / "plans"
+
+
+def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
+    """Write a plan in one step, stamped with the time, in place of the one on the same data.
+
+    Raises RunError if the folder cannot be written.
+    """
+    folder = plans_dir(runs_dir)
+    path = folder / f"{plan.table}--{plan.tag}.json"
+    document = {
+        "version": PLAN_VERSION,
+        "table": plan.table,
+        "data": list(plan.data),
+        "seeds": list(plan.seeds),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "serial": 1 + max((p.serial for p in _others(folder)), default=0),
+        "rows": {key: row.to_json() for key, row in plan.rows.items()},
+    }
+    document["seal"] = _seal(document)
+    with sentences(path, "a file that can be written", RunError, "--runs-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(document, indent=1))
+    return path
+
+
+def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = None) -> TablePlan | None:
+    """Return the plan of a table on some data, or the most recent one when `data` is None; None if there is none.
+
+    Raises RunError if the file is not a plan.
+    """
+    if data is not None:
+        path = plans_dir(runs_dir) / f"{table}--{data_tag([data] if isinstance(data, str) else data)}.json"
+        return _read(path) if path.exists() else None
+    plans = [plan for plan in list_plans(runs_dir) if plan.table == table]
+    return plans[0] if plans else None
+
+
+def list_plans(runs_dir: Path, only: Path | None = None) -> list[TablePlan]:
+    """Return every plan (or the one in a file), the most recent first; RunError if one is not a plan."""
+    folder = plans_dir(runs_dir)
+    paths = [only] if only else sorted(folder.glob("*--*.json")) if folder.is_dir() else []
+    plans = [_read(path) for path in paths]
+    return sorted(plans, key=lambda plan: (plan.serial, plan.created), reverse=True)
+
+
+def _others(folder: Path) -> Iterator[TablePlan]:
+    for path in folder.glob("*--*.json"):
+        with suppress(RunError):  # a damaged one must not stand in the way of a new one
+            yield _read(path)
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> TablePlan:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["version"] != PLAN_VERSION:
+            raise ValueError(f"version {document['version']}")
+        seal = document.pop("seal", None)  # plans of before the seal have none
+        if seal is not None and seal != _seal(document):
+            raise ValueError("content that was changed after it was written")
+        return TablePlan(
+            table=str(document["table"]),
+            data=tuple(document["data"]),
+            seeds=tuple(int(seed) for seed in document["seeds"]),
+            rows={key: PlannedRow.from_json(row) for key, row in document["rows"].items()},
+            created=str(document["created"]),
+            serial=int(document.get("serial", 0)),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError.at(
+            str(path), expected="a plan of this version", got=f"'{error}'", do="Delete it and plan the table again"
+        ) from error

@@ -1,0 +1,97 @@
+"""The seeds behind a number as a small vector drawing: dots, mean, interval, and the printed number. Plain SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from dmd_repro.compare.types import Cell, ComparisonTable
+from dmd_repro.render.layout import cell_name
+from dmd_repro.stats.verdict import half_cell
+
+DOT, LINE, BAND = "#1f5fa8", "#b3261e", "#f3c9c5"
+WIDTH, HEIGHT = 190, 26
+LABEL, GAP, SCALE = 390, 8, 360  # of the figure of a whole table
+
+
+def strip(cell: Cell, low: float, high: float, width: float = WIDTH, height: float = HEIGHT) -> str:
+    """Return the drawing of one cell on the axis [low, high] as SVG elements, for `svg` or a larger drawing."""
+
+    def x(value: float) -> float:
+        return 4 + (value - low) / (high - low) * (width - 8)
+
+    middle, parts = height / 2, []
+    if _comparable(cell):
+        printed, half = float(cell.printed.value), half_cell(cell.printed.decimals)
+        left, wide = x(printed - half), max(1.0, x(printed + half) - x(printed - half))
+        parts.append(f'<rect x="{left:.2f}" y="2" width="{wide:.2f}" height="{height - 4:g}" fill="{BAND}"/>')
+        parts.append(f'<path d="M{x(printed):.2f} 2V{height - 2:g}" stroke="{LINE}" stroke-width="1.5"/>')
+    if cell.summary.interval:
+        a, b = cell.summary.interval
+        parts.append(f'<path d="M{x(a):.2f} {middle:g}H{x(b):.2f}" stroke="{DOT}" stroke-width="1.2"/>')
+    if cell.summary.mean is not None:
+        parts.append(f'<path d="M{x(cell.summary.mean):.2f} {middle - 6:g}v12" stroke="{DOT}" stroke-width="1.6"/>')
+    for seed, value in cell.values.items():
+        said = f"<title>seed {seed}: {value!r}</title>"
+        dot = f'<circle cx="{x(value):.2f}" cy="{middle:g}" r="3" fill="{DOT}" fill-opacity=".55">'
+        parts.append(f"{dot}{said}</circle>")
+    return "".join(parts)
+
+
+def _comparable(cell: Cell) -> bool:
+    """Whether the printed number may stand beside the seeds: not beside synthetic data, nor another setting."""
+    return cell.difference is not None
+
+
+def limits(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Return an axis that holds every seed and interval of the cells, and the printed numbers they compare with."""
+    points = [float(cell.printed.value) for cell in cells if _comparable(cell)]
+    for cell in cells:
+        points += [*cell.values.values(), *(cell.summary.interval or ())]
+    low, high = min(points), max(points)
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def describe(cell: Cell) -> str:
+    """Say in words what the drawing shows."""
+    values = ", ".join(f"{value:.2f}" for value in cell.values.values())
+    printed = f"printed {cell.printed.text}; " if _comparable(cell) else ""
+    return f"{cell_name(cell)}: {printed}seeds {values}"
+
+
+def small(cell: Cell) -> str:
+    """Return one cell's drawing as an SVG of its own, on its own axis."""
+    low, high = limits([cell])
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(describe(cell))}">{strip(cell, low, high)}</svg>'
+    )
+
+
+def figure(table: ComparisonTable) -> str | None:
+    """Return one SVG of all measured numbers of a table, each on its own axis; None if nothing was measured."""
+    found = [(row, cell) for row in table.rows for cell in row.cells if cell.values]
+    if not found:
+        return None
+    top, step = 34, HEIGHT + GAP
+    width, height = LABEL + SCALE + 230, top + step * len(found) + 24
+    text = 'font-family="sans-serif" font-size="12"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="6" y="20" {text} font-weight="bold">{escape(table.title)}: seeds and printed numbers</text>',
+    ]
+    for i, (row, cell) in enumerate(found):
+        y, (low, high) = top + i * step, limits([cell])
+        label = f"{row.row.label}, {row.row.dataset.upper()} {row.row.setting}, {cell_name(cell)}"
+        parts.append(f'<text x="6" y="{y + 17}" {text}>{escape(label)}</text>')
+        parts.append(f'<g transform="translate({LABEL} {y})">{strip(cell, low, high, SCALE)}</g>')
+        said = f"{low:.1f} to {high:.1f}; {cell.judged.word}"
+        parts.append(f'<text x="{LABEL + SCALE + 8}" y="{y + 17}" {text}>{escape(said)}</text>')
+    legend = (
+        "dots: seeds; tick: mean; line: 95 % interval of the mean; red: printed, where comparable; "
+        "each line has its own axis, from and to as said at its end"
+    )
+    parts.append(f'<text x="6" y="{height - 8}" font-family="sans-serif" font-size="11">{escape(legend)}</text></svg>')
+    return "\n".join(parts) + "\n"

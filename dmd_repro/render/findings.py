@@ -1,0 +1,89 @@
+"""Findings of an audit as terminal text, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import Literal
+
+from dmd_repro.audit.types import STATUSES, Finding
+
+FindingFormat = Literal["terminal", "markdown", "csv", "json"]
+FINDING_FORMATS: tuple[FindingFormat, ...] = ("terminal", "markdown", "csv", "json")
+FIELDS = ("check", "table", "row", "setting", "metric", "printed", "status", "certainty", "explanation")
+WIDTH = 98
+INNOCENT = " Innocent explanations: "
+_WORDS = {"ok": "ok", "flag": "FLAG", "fail": "FAIL", "n/a": "n/a"}
+LEGEND = (
+    "flag: worth a question, with innocent explanations beside it; fail: two things printed in the same paper "
+    "contradict each other as worded; n/a: the question does not apply. Neither is an accusation."
+)
+
+
+def render_findings(findings: Sequence[Finding], format_: FindingFormat, *, every: bool = True) -> str:
+    """Return findings in one format; JSON and CSV hold all, the others the flags and fails alone unless `every`."""
+    if format_ == "json":
+        document = {"findings": [finding.to_json() for finding in findings]}
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if format_ == "csv":
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(finding.to_json() for finding in findings)
+        return stream.getvalue()
+    shown = [finding for finding in findings if every or finding.status in ("flag", "fail")]
+    return _markdown(shown, findings) if format_ == "markdown" else _terminal(shown, findings)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return one line: how many checks asked how many questions, and what they answered."""
+    checks = len({finding.check for finding in findings})
+    said = ", ".join(f"{sum(f.status == status for f in findings)} {status}" for status in STATUSES)
+    return f"{checks} checks, {len(findings)} findings: {said}"
+
+
+def place(finding: Finding) -> str:
+    """Return where a finding points, from the table inwards."""
+    number = f"{finding.metric} {finding.printed}" if finding.metric and finding.printed else finding.metric
+    return " ".join(part for part in (finding.table, finding.row or finding.setting, number) if part)
+
+
+def _terminal(shown: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    lines: list[str] = []
+    for check in dict.fromkeys(finding.check for finding in shown):
+        every = [finding for finding in findings if finding.check == check]
+        lines.append(f"{check}: {summary(every).partition(': ')[2]}")
+        mine = [finding for finding in shown if finding.check == check]
+        for finding in mine:
+            lines.append(f"  {_WORDS[finding.status]:4}  {place(finding)}")
+            lines += _wrap(finding.explanation.partition(INNOCENT)[0], 8)
+        # what all findings of a check share is said once, under them
+        lines += _wrap("certainty: " + "; or ".join(dict.fromkeys(finding.certainty for finding in mine)), 2)
+        innocents = dict.fromkeys(i for f in mine if (i := f.explanation.partition(INNOCENT)[2]))
+        lines += [line for innocent in innocents for line in _wrap(f"innocent explanations: {innocent}", 2)]
+        lines.append("")
+    return "\n".join([*lines, *_wrap(LEGEND, 0), summary(findings), ""])
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
+def _markdown(shown: Sequence[Finding], findings: Sequence[Finding]) -> str:
+    from dmd_repro.render.markdown import plain
+
+    lines = [
+        summary(findings),
+        "",
+        f"{LEGEND}",
+        "",
+        "| status | check | where | what | certainty |",
+        "|:--|:--|:--|:--|:--|",
+    ]
+    for finding in shown:
+        cells = (finding.status, finding.check, place(finding), finding.explanation, finding.certainty)
+        lines.append("| " + " | ".join(map(plain, cells)) + " |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,194 @@
+"""A comparison laid out as grids of text: what the terminal, Markdown and LaTeX print is decided here, once.
+
+Grids of a block: the paper's own table with our column beside each of its columns; then, for rows with runs, one line
+per number: the verdict, the further readings, and what the conventions alone would move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dmd_repro.compare.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.compare.verdict import MARKS
+from dmd_repro.published import COLUMNS
+
+NONE = "—"
+CONVENTIONS = (
+    "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
+    "swapped: weighted F1 with its two arguments exchanged; each row is compared under its own convention. moves: how "
+    "far apart the conventions alone put the mean of the same runs."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of text."""
+
+    title: str
+    headers: tuple[str, ...]
+    align: str  # l or r per column
+    rows: tuple[tuple[str, ...], ...]
+
+
+def overview(block: ComparedBlock, footnotes: Sequence[str]) -> Grid:
+    """Return the paper's rows with the printed and the measured value of each column, and the numbers of the notes."""
+    headers = ["method", "n"]
+    for column in block.columns:
+        headers += [f"{COLUMNS[column]} printed", f"{COLUMNS[column]} measured"]
+    rows = []
+    for row in block.rows:
+        line = [row.row.label, row.n]
+        for cell in row.cells:
+            line += [cell.printed.text, measured(row, cell) + mark(cell)]
+        rows.append((*line, ", ".join(str(1 + i) for i in sorted(map(footnotes.index, row.notes)))))
+    return Grid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
+
+
+def details(block: ComparedBlock) -> Grid | None:
+    """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
+    headers = ("verdicts", "printed", "mean ± STD", "d", "90 % of d", "p=", "p≠", "verdict")
+    return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
+
+
+def readings(block: ComparedBlock) -> Grid | None:
+    """Return the further readings of each measured number: intervals, one run, t test, and the share of the clips."""
+    headers = ("other readings", "95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips")
+    return _by_number(block, "Other readings", headers, "lrrlrrr", _reading_line)
+
+
+def _by_number(
+    block: ComparedBlock,
+    title: str,
+    headers: tuple[str, ...],
+    align: str,
+    line: Callable[[ComparedRow, Cell], tuple[str, ...]],
+) -> Grid | None:
+    """One line per measured number; the row's name stands over its numbers, so that columns stay narrow."""
+    rows: list[tuple[str, ...]] = []
+    for row in block.rows:
+        if row.state == "measured":
+            rows.append((row.row.label, *[""] * (len(headers) - 1)))
+            rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
+    return Grid(title, headers, align, tuple(rows)) if rows else None
+
+
+def _verdict_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
+    judged = cell.judged
+    ends = judged.difference.interval if judged.difference else None
+    return (
+        cell.printed.text,
+        measured(row, cell),
+        NONE if cell.difference is None else signed(cell.difference, cell),
+        NONE if ends is None else f"[{signed(ends[0], cell)}, {signed(ends[1], cell)}]",
+        NONE if judged.p_equivalence is None else p_value(judged.p_equivalence),
+        NONE if judged.p_difference is None else p_value(judged.p_difference),
+        judged.word,
+    )
+
+
+def _reading_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
+    judged = cell.judged
+    return (
+        interval(cell),
+        ends_of(judged.prediction, cell),
+        judged.one_run or NONE,
+        NONE if cell.test is None else p_value(cell.test.p),
+        NONE if judged.clips is None else number(judged.clips.error_seeds, cell),
+        NONE if judged.clips is None else number(judged.clips.error_clips, cell),
+    )
+
+
+CONVENTION_HEADS = {
+    "acc2_non0": "ACC2 non0",
+    "acc2_has0": "ACC2 has0",
+    "f1_non0": "F1 non0",
+    "f1_has0": "F1 has0",
+    "f1_non0_swapped": "non0 swapped",
+    "f1_has0_swapped": "has0 swapped",
+}
+
+
+def conventions(block: ComparedBlock) -> Grid | None:
+    """Return the same runs under every convention, and how far apart these alone put them; None without any."""
+    columns = [column for column in block.columns if column in ("acc2", "f1")]
+    ids = [id_ for id_ in CONVENTION_HEADS if id_.partition("_")[0] in columns]
+    rows = []
+    for row in block.rows:
+        cells = {cell.column: cell for cell in row.cells if cell.conventions}
+        if not cells:
+            continue
+        line = [row.row.label]
+        for column in columns:
+            cell = cells.get(column)
+            found = cell.conventions if cell else {}
+            line += [number(found[i], cell) if cell and i in found else NONE for i in ids if i.startswith(column)]
+            line.append(NONE if cell is None or cell.convention_moves is None else number(cell.convention_moves, cell))
+        rows.append(tuple(line))
+    headers = ["by convention"]
+    for column in columns:
+        headers += [*(CONVENTION_HEADS[i] for i in ids if i.startswith(column)), "moves"]
+    return Grid("Conventions", tuple(headers), "l" + "r" * (len(headers) - 1), tuple(rows)) if rows else None
+
+
+def more(block: ComparedBlock) -> list[Grid]:
+    """Return the grids that stand under the overview of a block, those that have something to say."""
+    return [grid for grid in (details(block), readings(block), conventions(block)) if grid is not None]
+
+
+def cell_name(cell: Cell) -> str:
+    """Return the column with the convention it was scored by: `F1 non0 swapped`."""
+    _, *convention = cell.metric.split("_")
+    return " ".join([COLUMNS[cell.column], *convention])
+
+
+def number(value: float, cell: Cell) -> str:
+    """Print one decimal more than the paper does."""
+    return f"{value:.{cell.printed.decimals + 1}f}".replace("-", "−")
+
+
+def measured(row: ComparedRow, cell: Cell) -> str:
+    """Return `mean ± STD`, the mean alone for one run, or why there is none in a word or two."""
+    if cell.summary.mean is None:
+        if row.failed and len(row.failed) == len(row.planned):
+            return "failed"
+        return NONE if row.state != "not run" else "not run"
+    mean = number(cell.summary.mean, cell)
+    return mean if cell.summary.std is None else f"{mean} ± {number(cell.summary.std, cell)}"
+
+
+def mark(cell: Cell) -> str:
+    """Return the sign of a headline verdict, "" for the words that are none."""
+    return MARKS.get(cell.judged.word, "") if cell.difference is not None else ""
+
+
+def interval(cell: Cell) -> str:
+    """Return the interval of the mean, or a dash."""
+    return ends_of(cell.summary.interval, cell)
+
+
+def ends_of(ends: tuple[float, float] | None, cell: Cell) -> str:
+    """Return an interval, or a dash."""
+    return NONE if ends is None else f"[{number(ends[0], cell)}, {number(ends[1], cell)}]"
+
+
+def signed(value: float, cell: Cell) -> str:
+    """Return a difference with its sign."""
+    return ("+" if value >= 0 else "") + number(value, cell)
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with three decimals."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def data_lines(table: ComparisonTable) -> list[str]:
+    """Return one line per feature set: its label and the digest of its content."""
+    if not table.data:
+        return ["none: no run was planned; `dmd reproduce` plans and trains"]
+    return [f"{data['label']}, digest {str(data['digest'])[:12]}" for data in table.data]
+
+
+def rule_lines(table: ComparisonTable) -> list[str]:
+    """Return what stands under a table: how the numbers were made, what decides the verdicts, what the names mean."""
+    return [*table.rule, CONVENTIONS]

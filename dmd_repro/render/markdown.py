@@ -1,0 +1,38 @@
+"""Comparisons as Markdown that GitHub renders."""
+
+from __future__ import annotations
+
+import re
+
+from dmd_repro.compare.types import ComparisonTable
+from dmd_repro.render.layout import Grid, data_lines, more, overview, rule_lines
+
+
+def plain(text: str) -> str:
+    """Escape what Markdown would read as markup, the table's bar among it."""
+    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", text)
+
+
+def grid_lines(grid: Grid) -> list[str]:
+    """Return one grid as a pipe table, with an empty line after it."""
+    rule = ["---:" if side == "r" else ":---" for side in grid.align]
+    return ["| " + " | ".join(map(plain, line)) + " |" for line in (grid.headers,)] + [
+        "| " + " | ".join(rule) + " |",
+        *("| " + " | ".join(map(plain, line)) + " |" for line in grid.rows),
+        "",
+    ]
+
+
+def markdown(table: ComparisonTable) -> str:
+    """Return one table as a section with a heading."""
+    lines = [f"## {plain(table.title)}", ""]
+    for block in table.blocks:
+        lines += [f"### {plain(block.title)}", "", *grid_lines(overview(block, table.footnotes))]
+        for grid in more(block):
+            lines += grid_lines(grid)
+    lines += ["**Notes**", ""]
+    lines += [f"{number}. {plain(note)}" for number, note in enumerate(table.footnotes, start=1)]
+    lines += ["", *(f"- {plain(note)}" for note in table.notes)] if table.notes else []
+    lines += ["", "**Data**", "", *(f"- {plain(line)}" for line in data_lines(table))]
+    lines += ["", "**How to read it**", "", *(f"- {plain(line)}" for line in rule_lines(table)), ""]
+    return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""Sheets: results that are no table of the paper (an ablation, Shapley values, edges), in every format.
+
+A sheet is a few grids of text with what must be read beside them; JSON takes its document instead of the text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape as html_escape
+from typing import TYPE_CHECKING, Any
+
+from dmd_repro.render import JSON_VERSION, Format
+from dmd_repro.render.html import grid_html, items_html
+from dmd_repro.render.html_page import page
+from dmd_repro.render.latex import DOCUMENT, NEEDS, escape
+from dmd_repro.render.latex_grid import tabular
+from dmd_repro.render.layout import Grid
+from dmd_repro.render.markdown import grid_lines, plain
+from dmd_repro.render.terminal import WIDTH, show_grid, show_list
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One result: grids, notes on it, the data it is from, how it was made."""
+
+    name: str
+    title: str
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
+    document: Mapping[str, Any] = field(default_factory=dict)  # what JSON holds
+
+    @property
+    def heading(self) -> str:
+        """The title with the mark."""
+        return f"{self.title} ({self.mark}, not comparable with the printed numbers)" if self.mark else self.title
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sheet as plain JSON values."""
+        return {
+            "sheet": self.name, "title": self.title, "mark": self.mark, **self.document,
+            "notes": list(self.notes), "data": list(self.data), "rule": list(self.rule),
+        }  # fmt: skip
+
+    @property
+    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Notes, data and rule under their headings, the empty ones left out."""
+        named = (("Notes", self.notes), ("Data", self.data), ("How to read it", self.rule))
+        return tuple((title, items) for title, items in named if items)
+
+
+def render_sheets(sheets: Sequence[Sheet], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
+    """Return sheets in one format; `standalone` makes LaTeX a whole document."""
+    if format_ == "json":
+        document = {"version": JSON_VERSION, "sheets": [sheet.to_json() for sheet in sheets]}
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if format_ == "markdown":
+        return "\n".join(_markdown(sheet) for sheet in sheets)
+    if format_ == "latex":
+        head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else ((NEEDS,), ())
+        return "\n".join([*head, *(part for sheet in sheets for part in _latex(sheet)), *tail, ""])
+    if format_ == "html":
+        return page("DMD: from the recorded runs", [part for sheet in sheets for part in _html(sheet)])
+    if format_ == "csv":
+        return _csv(sheets)
+    from rich.console import Console
+
+    stream = io.StringIO()
+    show_sheets(sheets, Console(file=stream, width=width, no_color=True, highlight=False))
+    return "\n".join(text.rstrip() for text in stream.getvalue().splitlines()) + "\n"
+
+
+def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
+    """Print sheets on a console."""
+    from rich.rule import Rule
+    from rich.text import Text
+
+    for sheet in sheets:
+        console.print(Rule(Text(sheet.title, style="bold red" if sheet.mark else "bold"), align="left"))
+        if sheet.mark:
+            console.print(Text(f"{sheet.mark}, not comparable with the printed numbers", style="bold red"))
+        for grid in sheet.grids:
+            show_grid(grid, console, title=grid.title)
+        for title, items in sheet.lists:
+            show_list(title, [("·", item) for item in items], console)
+
+
+def _markdown(sheet: Sheet) -> str:
+    lines = [f"## {plain(sheet.heading)}", ""]
+    for grid in sheet.grids:
+        lines += [f"### {plain(grid.title)}", ""] if grid.title else []
+        lines += grid_lines(grid)
+    for title, items in sheet.lists:
+        lines += [f"**{title}**", "", *(f"- {plain(item)}" for item in items), ""]
+    return "\n".join(lines)
+
+
+def _html(sheet: Sheet) -> list[str]:
+    mark = f'<p class="mark">{html_escape(sheet.mark)}</p>' if sheet.mark else ""
+    parts = [f"<section><h2>{html_escape(sheet.heading)}</h2>{mark}"]
+    for grid in sheet.grids:
+        parts += [f"<h3>{html_escape(grid.title)}</h3>", grid_html(grid)]
+    return [*parts, *(items_html(title, items) for title, items in sheet.lists), "</section>"]
+
+
+def _csv(sheets: Sequence[Sheet]) -> str:
+    """One block a grid: its title, its headings, its lines, an empty line."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for sheet in sheets:
+        for grid in sheet.grids:
+            writer.writerows([[": ".join(filter(None, (sheet.heading, grid.title)))], grid.headers, *grid.rows, []])
+    return stream.getvalue()
+
+
+def _latex(sheet: Sheet) -> list[str]:
+    lines: list[str] = []
+    for number, grid in enumerate(sheet.grids, start=1):
+        lines += [
+            r"\begin{table}[!htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
+            rf"\caption{{{escape(sheet.heading)}{': ' if grid.title else ''}{escape(grid.title)}}}",
+            rf"\label{{tab:dmd-{sheet.name}-{number}}}", *tabular([("", grid)]), r"\end{table}",
+        ]  # fmt: skip
+    sentences = [escape(text if text.endswith(".") else f"{text}.") for _, items in sheet.lists for text in items]
+    return [
+        *lines,
+        r"\begin{minipage}{0.95\linewidth}\scriptsize\raggedright",
+        *sentences,
+        r"\end{minipage}",
+        r"\clearpage",
+    ]

@@ -1,0 +1,94 @@
+"""Comparisons for the terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dmd_repro.compare.types import ComparisonTable
+from dmd_repro.render.layout import Grid, data_lines, more, overview, rule_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 100  # what the widest table needs
+
+
+def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH) -> str:
+    """Return the tables as plain text of at most `width` columns."""
+    from rich.console import Console
+
+    stream = io.StringIO()
+    show(tables, Console(file=stream, width=width, no_color=True, highlight=False))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def terminal_console() -> Console:
+    """Return a console as wide as the terminal; into a pipe or a file, as wide as the tables like it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=WIDTH)
+
+
+def show(tables: Sequence[ComparisonTable], console: Console) -> None:
+    """Print the tables on a console."""
+    for table in tables:
+        _show(table, console)
+
+
+def _show(table: ComparisonTable, console: Console) -> None:
+    from rich.rule import Rule
+    from rich.text import Text
+
+    console.print(Rule(Text(table.title, style="bold red" if table.mark else "bold"), align="left"))
+    for block in table.blocks:
+        show_grid(overview(block, table.footnotes), console, title=block.title)
+        for grid in more(block):
+            show_grid(grid, console)
+    show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
+    show_list("", [("·", note) for note in table.notes], console)
+    show_list("Data", [("·", line) for line in data_lines(table)], console)
+    show_list("How to read it", [("·", line) for line in rule_lines(table)], console)
+
+
+def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
+    """Print one grid; no digit is cut off where the window is narrow."""
+    from rich import box
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for header, side in zip(grid.headers, grid.align, strict=True):
+        # "ACC7 printed" on two lines: the column is as wide as its numbers, not as its name
+        name = Text(header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured"))
+        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
+    for line in grid.rows:
+        table.add_row(*(Text(text) for text in line))
+    if title:
+        console.print(Text(title, style="bold"))
+    # In a narrow window a line may wrap, but no digit of a number may be cut off, as rich would.
+    shown = console.width
+    console.width = max(shown, Measurement.get(console, console.options.update(width=1000), table).maximum)
+    console.print(table, crop=False)
+    console.width = shown
+
+
+def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print marked lines under a heading; nothing where there is none."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not items:
+        return
+    if title:
+        console.print(Text(title, style="bold"))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", min_width=2)
+    table.add_column(overflow="fold")
+    for mark, text in items:
+        table.add_row(Text(mark), Text(text))
+    console.print(table)

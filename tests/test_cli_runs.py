@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import Here
 
-from dmd_repro.records import Records
+from dmd_repro.records import DataStamp, Records
+from dmd_repro.spec import RunSpec
 
 QUICK = (
     "train",

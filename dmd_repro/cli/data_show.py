@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `whole` are never folded."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from dmd_repro.render.terminal import terminal_console
 
     drawn = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
         drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    terminal_console().print(drawn)
 
 
 def manifest_table(manifest: Manifest) -> None:

@@ -141,8 +141,9 @@ class PublishedTable:
 
 def tables_folder() -> Path:
     """Return the folder of the tables: inside the installed package, or beside it in a checkout."""
-    packaged = Path(str(resources.files("dmd_repro") / "tables"))
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "tables"
+    package = Path(str(resources.files("dmd_repro")))
+    packaged = package / "tables"
+    return packaged if packaged.is_dir() else package.parent / "tables"
 
 
 def table_names(folder: Path | None = None) -> list[str]:

@@ -1,5 +1,6 @@
-"""MulT: the multimodal transformer (Tsai et al., ACL 2019), as its authors' published code computes it, and with one
-GD-Unit on its reinforced features, as Table 5 of the DMD paper adds it.
+"""MulT: the multimodal transformer (Tsai et al., ACL 2019) as its authors' code computes it, plain or with a GD-Unit.
+
+The GD-Unit on its reinforced features is what Table 5 of the DMD paper adds.
 
 Paper's symbol = our name: X̂_m = `x_m`, CM_{β→α} = `crossmodal`, Z_α at its last step = `reinforced_m`. Parameter names
 follow the authors' state_dict behind `mult/`.

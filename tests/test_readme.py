@@ -1,0 +1,61 @@
+"""The README is true: its tree, its commands, and what it says can be typed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dmd_repro.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    """Return the words of every command and subcommand of `dmd`."""
+    root = typer.main.get_command(app)
+    found = []
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [[name, sub] for sub in inner] if inner else [[name]]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help_and_stands_in_the_readme(words: list[str]) -> None:
+    """Protects: a user finds each command on the front page, and `--help` explains it."""
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.split("Usage")[1].split()) > 20
+    assert f"`{words[-1]}" in README or f"dmd {' '.join(words)}" in README or f"/ `{words[-1]}" in README
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    """Protects: nothing on the front page is a command of yesterday."""
+    known = {words[0] for words in commands()}
+    typed = set(re.findall(r"\bdmd ([a-z]+)", README))
+    assert typed <= known
+
+
+def test_the_tree_is_todays() -> None:
+    """Protects: the tree in the README is made from the files, and was made again."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from sections import read_section
+        from tree import tree
+    finally:
+        sys.path.pop(0)
+    assert read_section(ROOT / "README.md", "tree").strip() == tree().strip(), "run: python benchmarks/tree.py"
+
+
+def test_no_path_of_one_machine() -> None:
+    """Protects: nothing published depends on where it was written."""
+    places = "|".join(("home", "root", "work", "tmp"))
+    one_machine = re.compile(rf"(?<![\w.}}]])/({places})/\w")
+    published = [ROOT / "constraints.txt", *ROOT.glob("*.md"), *ROOT.glob("*.toml"), *(ROOT / "dmd_repro").rglob("*.py")]
+    assert [path.name for path in published if one_machine.search(path.read_text(encoding="utf-8"))] == []

@@ -55,6 +55,13 @@ class Dtype:
         if order not in ("<", ">", "|", "="):
             raise Refused("plain arrays", "a structured or unknown dtype", "Save the features as float32 arrays")
         self.order = order if order in "<>" else "="
+        size, alignment, flags = state[5:]  # type: ignore[index]
+        if self.spec[0] in "SU":
+            good = size in (-1, self.dtype.itemsize) and alignment in (-1, 1, 4) and flags in (0, 8)
+        else:
+            good = (size, alignment, flags) == (-1, -1, 0)
+        if not good:
+            raise malformed("a dtype whose size is another than its name says")
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -194,7 +194,7 @@ class Narrowed:
 
 def narrow(block: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Return a block as a new float32 array with 0 where it is not finite, and the mask of those values if any."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         out = block.astype("<f4")
     bad = ~np.isfinite(out)
     if not bad.any():

@@ -146,7 +146,8 @@ def _split(
         letter = name[0]
         keep(name, key, f"B T_{letter} D_{letter}")
     if "text" in part:
-        width = np.shape(part["text"])[-1] if np.ndim(part["text"]) else 0
+        part["text"] = columns.numbers(part["text"], Column(file, split, "text", ids))
+        width = part["text"].shape[-1] if part["text"].ndim else 0
         keep(f"language_{_kind(width, family)}", "text", "B T_l D_l")
     if "text_bert" in part:
         keep("language_bert", "text_bert", "B 3 T_bert")

@@ -107,7 +107,19 @@ def test_the_terminal_fits_and_never_cuts_a_number(tables: list[ComparisonTable]
     assert grid is not None
     narrow = render(tables, "terminal", width=50)
     for line in grid.rows:
-        assert all(text in narrow for text in line)
+        assert all(text.replace(" ± ", "±") in narrow for text in line)
+
+
+def test_an_ordinary_window_folds_no_table(tables: list[ComparisonTable]) -> None:
+    """At 80 columns headers break and columns close up before a line runs over."""
+    lines = render(tables, "terminal", width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def test_how_to_read_it_is_said_once() -> None:
+    """Under several tables only what differs is repeated."""
+    text = render(compare_tables(Path("nowhere"), table_names()), "terminal")
+    assert text.count("measured: mean ± sample STD") == 1
 
 
 def test_markdown_tables_are_whole(tables: list[ComparisonTable]) -> None:

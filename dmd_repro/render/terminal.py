@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from dmd_repro.render.layout import Grid, data_lines, more, overview, rule_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 WIDTH = 100  # what the widest table needs
 
@@ -34,12 +36,13 @@ def terminal_console() -> Console:
 
 
 def show(tables: Sequence[ComparisonTable], console: Console) -> None:
-    """Print the tables on a console."""
+    """Print the tables on a console; what was said under one about reading it is not said again under the next."""
+    said: set[str] = set()
     for table in tables:
-        _show(table, console)
+        _show(table, console, said)
 
 
-def _show(table: ComparisonTable, console: Console) -> None:
+def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
     from rich.rule import Rule
     from rich.text import Text
 
@@ -51,30 +54,49 @@ def _show(table: ComparisonTable, console: Console) -> None:
     show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
     show_list("Data", [("·", line) for line in data_lines(table)], console)
-    show_list("How to read it", [("·", line) for line in rule_lines(table)], console)
+    lines = [line for line in rule_lines(table) if line not in said]
+    above = " (and as above)" if said else ""
+    said.update(lines)
+    show_list(f"How to read it{above}", [("·", line) for line in lines], console)
 
 
 def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
-    """Print one grid; no digit is cut off where the window is narrow."""
-    from rich import box
+    """Print one grid, closer together where the window is narrow; no digit is cut off however narrow it is."""
     from rich.measure import Measurement
+    from rich.text import Text
+
+    if title:
+        console.print(Text(title, style="bold"))
+    shown, wide = console.width, console.options.update(width=1000)
+    table = _table(grid, narrow=False)
+    if Measurement.get(console, wide, table).maximum > shown:
+        table = _table(grid, narrow=True)
+    # If that is still too wide a line may wrap, but no digit of a number may be cut off, as rich would.
+    console.width = max(shown, Measurement.get(console, wide, table).maximum)
+    console.print(table, crop=False)
+    if not table.show_edge:
+        console.print()
+    console.width = shown
+
+
+def _table(grid: Grid, narrow: bool) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header, side in zip(grid.headers, grid.align, strict=True):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if narrow else 1, 0, 0), pad_edge=False, show_edge=not narrow)
+    rows = [[cell.replace(" ± ", "±") for cell in line] if narrow else line for line in grid.rows]
+    for at, (header, side) in enumerate(zip(grid.headers, grid.align, strict=True)):
         # "ACC7 printed" on two lines: the column is as wide as its numbers, not as its name
-        name = Text(header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured"))
-        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
-    for line in grid.rows:
+        name = header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured")
+        if narrow and rows:
+            cells = max(len(line[at]) for line in rows)
+            most = max([cells, *map(len, header.split())])
+            name = "\n".join(part for line in name.splitlines() for part in textwrap.wrap(line, most))
+        table.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=True)
+    for line in rows:
         table.add_row(*(Text(text) for text in line))
-    if title:
-        console.print(Text(title, style="bold"))
-    # In a narrow window a line may wrap, but no digit of a number may be cut off, as rich would.
-    shown = console.width
-    console.width = max(shown, Measurement.get(console, console.options.update(width=1000), table).maximum)
-    console.print(table, crop=False)
-    console.width = shown
+    return table
 
 
 def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:

@@ -166,7 +166,11 @@ def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.
     planned, store, timed = quick(records), Store(records.root.parent / "data"), []
     each = seconds_per_epoch(planned.jobs, records, store, Execution(), timed.append)
     assert len(timed) == len(each) == 1
-    assert most_seconds(planned.jobs, each) == pytest.approx(2 * 2 * next(iter(each.values())))
+    assert most_seconds([job.max_epochs * each[job.configuration_id] for job in planned.jobs]) == pytest.approx(
+        2 * 2 * next(iter(each.values()))
+    )
+    assert most_seconds([1.0, 1.0, 4.0], workers=2) == 5.0  # the long one may start last: 1 and then 4 alone
+    assert most_seconds([], workers=2) == 0.0
     run_jobs(planned.jobs[:1], records, store, execution=Execution())
     monkeypatch.setattr(training, "seconds_per_epoch", None)
     assert len(seconds_per_epoch(planned.jobs, records, store, Execution())) == 1

@@ -33,7 +33,7 @@ def train_missing(
 
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
-    from dmd_repro.cli.progress import Work, duration
+    from dmd_repro.cli.progress import Work, duration, say
     from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.grid.workers import run_jobs
     from dmd_repro.plans import save_plan
@@ -47,8 +47,8 @@ def train_missing(
 
     each = seconds_per_epoch(missing, records, store, execution, timing)
     workers = min(jobs or (_cores(execution.threads) if execution.device == "cpu" else 1), max(1, len(missing)))
-    most = most_seconds(missing, each) / workers
-    console.print(summary(planned, earlier, workers, duration(most)), markup=False)
+    most = most_seconds([each[job.configuration_id] * job.max_epochs for job in missing], workers)
+    say(console, summary(planned, earlier, workers, duration(most)))
     if dry_run:
         if json_:
             plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
@@ -118,9 +118,11 @@ def summary(planned: Grid, earlier: Mapping[str, str], workers: int, most: str) 
 
 def print_rows(planned: Grid, records: Records, console: Console) -> None:
     """Print which row trains on what, then the rows that do not, by reason."""
+    from dmd_repro.cli.progress import say
+
     plan, earlier = planned.plan, made_before(planned, records)
     seeds = ", ".join(str(seed) for seed in plan.seeds)
-    console.print(f"plan of {planned.table.title} (seeds {seeds})", markup=False)
+    say(console, f"plan of {planned.table.title} (seeds {seeds})")
     width = max(len(key) for key in plan.rows)
     shown: set[str] = set()
     reasons: dict[str, list[str]] = {}
@@ -141,12 +143,12 @@ def print_rows(planned: Grid, records: Records, console: Console) -> None:
         what = ", ".join(f"{count} {state}" for state, count in states.items())
         notes = "".join(f"; {note}" for note in row.notes)
         label = (row.features or {}).get("label", "")
-        console.print(f"  {key:{width}}  {what:18}  {label}{notes}", markup=False)
+        say(console, f"  {key:{width}}  {what:18}  {label}{notes}")
     labels = {row.key: row.label for row in planned.table.rows}
     for reason, keys in reasons.items():
         methods = dict.fromkeys(labels.get(key, key) for key in keys)
         who = ", ".join(keys) if len(keys) < 4 else f"{len(keys)} rows ({', '.join(methods)})"
-        console.print(f"  not run: {who}: {reason}", markup=False)
+        say(console, f"  not run: {who}: {reason}")
 
 
 def _cores(threads: int) -> int:

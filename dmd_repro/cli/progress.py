@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dmd_repro.grid import Job
     from dmd_repro.grid.workers import Event
     from dmd_repro.records import Records, RunRecord
@@ -31,6 +34,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line; in a window too narrow for it, cut between words and indented, as a terminal would not."""
+    if console.is_terminal and len(line) > console.width:
+        line = textwrap.fill(
+            line, console.width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+        )
+    console.print(line, markup=False)
 
 
 def scores(record: RunRecord, split: str) -> dict[str, float | None]:
@@ -78,7 +90,7 @@ class Work:
         self.cost = {job.run_id: per_epoch[job.configuration_id] for job in jobs}
         self.left = {job.run_id: self.cost[job.run_id] * job.max_epochs for job in jobs}
         self.all = sum(self.left.values())
-        self.runs, self.ended, self.epochs, self.worked = len(jobs), 0, 0, 0.0
+        self.runs, self.ended, self.epochs, self.worked, self.taken = len(jobs), 0, 0, 0.0, 0.0
         self.started = time.perf_counter()
         self.bar: Progress | None = None
         if self.console.is_terminal:
@@ -100,10 +112,11 @@ class Work:
 
     @property
     def seconds_left(self) -> float:
-        """At most this many seconds to go, at the rate so far (before the first epoch: at the estimated one)."""
-        elapsed = time.perf_counter() - self.started
-        rate = self.worked / elapsed if self.worked else float(min(self.workers, max(1, self.runs - self.ended)))
-        return sum(self.left.values()) / rate if rate else math.nan
+        """At most this many seconds to go, if epochs take what they took so far (before the first: the estimate)."""
+        from dmd_repro.grid.estimate import most_seconds
+
+        pace = self.taken / self.worked if self.worked else 1.0
+        return pace * most_seconds([left for left in self.left.values() if left], self.workers)
 
     def on_event(self, event: Event) -> None:
         """Take in what a worker says."""
@@ -112,6 +125,7 @@ class Work:
             cost = self.cost[job.run_id]
             self.epochs += 1
             self.worked += cost
+            self.taken += event.report.seconds
             self.left[job.run_id] = cost * (job.max_epochs - event.report.epoch)
         elif event.kind == "waiting":
             return
@@ -129,7 +143,7 @@ class Work:
             line = result_line(record, job.rows[0])
         left = f", at most {duration(self.seconds_left)} left" if self.ended < self.runs else ""
         tail = "" if self.bar else f"  [{self.ended}/{self.runs}{left}]"
-        self.console.print(line + tail, markup=False)
+        say(self.console, line + tail)
 
     def _show(self) -> None:
         if self.bar:
@@ -151,7 +165,8 @@ class Epochs:
         self.seconds: list[float] = []
         self.bar: Progress | None = None
         if self.console.is_terminal:
-            self.bar = Progress(BarColumn(bar_width=30), TextColumn("{task.description}"), console=self.console)
+            width = 30 if self.console.width >= 100 else 20
+            self.bar = Progress(BarColumn(bar_width=width), TextColumn("{task.description}"), console=self.console)
             self.task = self.bar.add_task("first epoch", total=max_epochs)
 
     def __enter__(self) -> Self:
@@ -170,10 +185,11 @@ class Epochs:
         left = "stopped" if report.stopped else f"at most {duration(each * (report.max_epochs - report.epoch))} left"
         line = (
             f"epoch {report.epoch}/{report.max_epochs}  valid loss {report.valid_loss:.4f}  "
-            f"best {report.best_valid_loss:.4f} (epoch {report.best_epoch})  {duration(each)} an epoch, {left}"
+            f"best {report.best_valid_loss:.4f} (epoch {report.best_epoch})"
         )
+        pace = f"{duration(each)} an epoch, {left}"
         if self.bar:
             total = report.epoch if report.stopped else report.max_epochs
-            self.bar.update(self.task, completed=report.epoch, total=total, description=line)
+            self.bar.update(self.task, completed=report.epoch, total=total, description=f"{line}\n{pace}")
         else:
-            typer.echo(line, err=True)
+            typer.echo(f"{line}  {pace}", err=True)

@@ -27,9 +27,7 @@ def report(
     table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
     format_: Annotated[
         str | None,
-        typer.Option(
-            "--format", "-f", help="terminal, markdown, latex, html, csv or json [default: by FILE's ending]."
-        ),
+        typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     standalone: Annotated[bool, typer.Option("--standalone", help="LaTeX that compiles alone.")] = False,
@@ -55,7 +53,7 @@ def report(
     prose: Annotated[bool, typer.Option("--prose", help="The results as a paragraph.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every table in every format, into the folder of -o.")] = False,
     data: Annotated[
-        list[str] | None, typer.Option("--data", help="The plan made on this data [default: the most recent one].")
+        list[str] | None, typer.Option("--data", help="The plan made on this data; else the most recent one.")
     ] = None,
     runs: RunsDir = None,
     output: Annotated[

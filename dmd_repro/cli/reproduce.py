@@ -46,6 +46,7 @@ def reproduce(
     from rich.console import Console
 
     from dmd_repro import grid
+    from dmd_repro.cli.progress import say
     from dmd_repro.compare import compare, with_looks
     from dmd_repro.compare.power import power_lines
     from dmd_repro.data.store import Store
@@ -76,7 +77,7 @@ def reproduce(
     print_rows(planned, records, console)
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
-        console.print(line, markup=False)
+        say(console, line)
     earlier, missing = made_before(planned, records), planned.missing
     failed = train_missing(
         planned,

@@ -23,15 +23,20 @@ MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short fo
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="The system to train, e.g. dmd.")],
+    model: Annotated[str, typer.Argument(help="The system to train: dmd, mult or mult+gd.")],
     data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 1111,
     epochs: MaxEpochs = None,
     settings: Settings = None,
     text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the set holds.")] = None,
     bert: BertSource = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="official: as the authors' code does.")] = "official",
-    drop: Annotated[list[str] | None, typer.Option("--drop", metavar="PART", help="Switch a part off.")] = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="official (the authors' code) or paper (the equations).")
+    ] = "official",
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="PART", help="Switch off fd, homogd, ca or heterogd of dmd; repeatable."),
+    ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
     runs: RunsDir = None,
@@ -43,7 +48,7 @@ def train(
     """Train one run, or go on with it where it was interrupted. A run that is there already is shown, not repeated."""
     import json
 
-    from dmd_repro.cli.progress import Epochs, duration
+    from dmd_repro.cli.progress import Epochs, duration, say
     from dmd_repro.data.resolve import load_features
     from dmd_repro.data.store import Store
     from dmd_repro.records import Records, bert_words
@@ -75,8 +80,8 @@ def train(
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
         goes_on = ", going on from the last finished epoch" if records.status(name) == "partial" else ""
-        typer.echo(f"{said}{goes_on}; {left}", err=True)
         with Epochs(most) as progress:
+            say(progress.console, f"{said}{goes_on}; {left}")
             record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)
     else:
         typer.echo(f"{said}: already there, not trained again", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from dmd_repro.data.resolve import load_features
@@ -46,6 +46,12 @@ def seconds_per_epoch(
     return found
 
 
-def most_seconds(jobs: Iterable[Job], per_epoch: Mapping[str, float]) -> float:
-    """Return the seconds of one process if no run stopped early: an upper bound, as most do."""
-    return sum(job.max_epochs * per_epoch[job.configuration_id] for job in jobs)
+def most_seconds(each: Collection[float], workers: int = 1) -> float:
+    """Return the seconds that runs of `each` so many seconds take on several processes, whatever their order.
+
+    An upper bound (Graham 1969): the last run to start may be the longest, and then runs alone.
+    """
+    if not each:
+        return 0.0
+    side = min(max(1, workers), len(each))
+    return sum(each) / side + (1 - 1 / side) * max(each)

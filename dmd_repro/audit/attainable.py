@@ -8,6 +8,7 @@ from dmd_repro.audit.counts import (
     RULES,
     Rule,
     by_rules,
+    chance_once_rounding_fails,
     confusions,
     counts_printing,
     f1_attainable,
@@ -63,9 +64,11 @@ def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> 
     if min(shares) >= 1:
         text += " Every percentage is attainable with so many clips, so this says nothing."
     elif not plain and some:
+        chance = chance_once_rounding_fails([clips(row.dataset, column, zero) for zero in own], printed.decimals)
         text += (
             f" Plain rounding reaches {max(shares):.0%} of all such percentages, and not this one. A rule found after"
-            f" looking is post hoc: a cut would have fitted any number with a chance of {max(shares):.0%} too."
+            f" looking is post hoc: of those rounding does not reach, {chance:.0%} fit another rule, so that one does"
+            " is hardly evidence for it."
         )
     elif plain and len(own) == 1 and column == "acc2" and not fits["non0" if own[0] == "has0" else "has0"]:
         text += " The other convention cannot give it."
@@ -146,6 +149,13 @@ def _joint(table: PublishedTable, row: Row) -> Said:
     else:
         text += " The row's own reading has none under any rule"
         text += f"; found only as {_readings(found)}." if found else ", nor has any other."
+    totals = {zero: sum(sign_counts(row.dataset, zero)) for zero in ("non0", "has0")}
+    if not any("rounded" in fitting_rules(total, accuracy) for total in totals.values()):
+        chance = chance_once_rounding_fails([totals[zero] for zero in zeros_of(row)], accuracy.decimals)
+        text += (
+            " ACC2 alone is out of reach of rounding (see 'attainable'), so this is no second finding; of the"
+            f" percentages rounding does not reach {chance:.0%} fit another rule."
+        )
     text += _implies(row, by_rounding)
     at = cell(table, row, "acc2") | {"metric": "acc2+f1", "printed": f"{accuracy.text} / {f1.text}"}
     return Said("ok" if plain else "flag", text, certainty=ONE_RUN, **at)

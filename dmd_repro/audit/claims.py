@@ -163,7 +163,12 @@ def mixed(evidence: Evidence) -> Iterable[Said]:
             said = "; ".join(f"{words}: {', '.join(row.label for row in rows)}" for words, rows in groups.items())
             text = f"{block.key} {heading(column)}: {said}."
             if len(groups) > 1:
-                text += " They are not comparable as they stand:"
+                known = {row.convention for row in block.rows} - {"unknown"}
+                orders = {row.f1_order for row in block.rows} - {"unknown"} if column == "f1" else set()
+                if len(known) > 1 or len(orders) > 1:
+                    text += " They are not comparable as they stand:"
+                else:
+                    text += " Whether they are comparable is not known, where a source does not say how it counted:"
                 if len({row.convention for row in block.rows}) > 1:
                     text += " negative / positive reads some 2-3 points higher than negative / non-negative."
                 else:

@@ -101,6 +101,19 @@ def share_printable(n: int, rule: Rule, decimals: int = 1) -> float:
     return float(printable(n, rule, decimals).mean())
 
 
+def chance_once_rounding_fails(clips: Sequence[int], decimals: int = 1) -> float:
+    """Return how likely another rule fits a percentage that rounding cannot print, whatever was counted.
+
+    That is the chance that belongs to a rule looked for after rounding failed: the counts beside a gap of one rule
+    fall into the cells of the next, so it is far above `share_printable`. `clips`: the readings a row leaves open. 0
+    where rounding prints every percentage.
+    """
+    fits = {rule: np.logical_or.reduce([printable(n, rule, decimals) for n in clips]) for rule in RULES}
+    missed = ~fits["rounded"]
+    others = np.logical_or.reduce([fits[rule] for rule in RULES if rule != "rounded"])
+    return float(others[missed].mean()) if missed.any() else 0.0
+
+
 def confusions(
     negative: int, positive: int, accuracy: Printed, f1: Printed, rule: Rule, order: str
 ) -> tuple[Counts, Counts]:

@@ -100,6 +100,46 @@ def test_rows_that_may_not_be_paired_are_named(runs: Path) -> None:
         between_sheet(load_table("table3"), None, Records(runs), "ful")
 
 
+def test_a_failed_run_leaves_a_gap_without_a_test(runs: Path) -> None:
+    """A diverged run left out would flatter the mean: the gap stands, its p-values do not."""
+    row, rows = load_table("table3").row(NO_CA), {}
+    _write(runs, spec_for(row, 1114), stamp_for(row), np.full(CLIPS, np.nan, np.float32))
+    for key in (FULL, NO_CA):
+        one = load_table("table3").row(key)
+        rows[key] = (stamp_for(one), [spec_for(one, seed) for seed in (*SEEDS, 1114)])
+    plan_rows(runs, "table3", rows)
+    sheet = between_sheet(load_table("table3"), load_plan(runs, "table3"), Records(runs), "full")
+    for gap in sheet.document["gaps"]:
+        assert gap["gap"] is not None
+        assert gap["interval"] is not None
+        assert gap["seeds_failed"] == 1
+        assert gap["p"] is None
+        assert gap["p_holm"] is None
+    assert any("no test, for 1 seed failed" in note for note in sheet.notes)
+
+
+def test_a_spread_has_no_lottery(tmp_path: Path) -> None:
+    """Table 4's STD rows: lower is better by the paper, so a highest of k would be read the wrong way round."""
+    table = load_table("table4")
+    row = table.row("l-with-fd")
+    data, specs = stamp_for(row), [spec_for(row, seed) for seed in SEEDS]
+    for seed, spec in zip(SEEDS, specs, strict=True):
+        heads = {f"{m}_homo": _near(500 + 9 * i + seed % 7, seed + i) for i, m in enumerate("lva")}
+        said = Predictions(tuple(f"v{i}$_$0" for i in range(CLIPS)), TRUTH, heads["l_homo"], heads)
+        with Records(tmp_path).begin(spec, data, {"execution": {}}) as writer:
+            writer.finish(
+                predictions={"valid": said, "test": said},
+                epochs={"valid": said.y_pred[None], "test": said.y_pred[None]},
+                checkpoint={"w": np.zeros(1, np.float32)},
+                provenance={},
+            )
+    plan_rows(tmp_path, "table4", {f"{m}-with-fd": (data, specs) for m in "lva"})
+    sheet = lottery_sheet(table, load_plan(tmp_path, "table4"), Records(tmp_path))
+    keys = {cell["row"] for cell in sheet.document["cells"]}
+    assert keys == {"l-with-fd", "v-with-fd", "a-with-fd", "mean-with-fd"}
+    assert any("a spread has no best run" in note for note in sheet.notes)
+
+
 def test_the_lottery_of_a_table(tmp_path: Path) -> None:
     """Reached, best of k and the chance come from the cell's own values; k beyond n is extrapolated."""
     rights = [AT - 12, AT + 12, AT - 9, AT + 9, AT]
@@ -143,6 +183,7 @@ def test_synthetic_runs_meet_no_printed_number(tmp_path: Path) -> None:
     sheet = lottery_sheet(load_table("table1"), load_plan(tmp_path, "table1"), Records(tmp_path))
     assert all(c["chance"] is None and not c["comparable"] for c in sheet.document["cells"])
     assert "Where the printed number lies" not in [grid.title for grid in sheet.grids]
+    assert sheet.mark == "SYNTHETIC DATA"  # whoever sees only the exported sheet must learn it too
 
 
 VECTORS = st.lists(st.floats(-3, 3, width=32), min_size=6, max_size=30)

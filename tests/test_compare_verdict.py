@@ -91,6 +91,32 @@ def test_the_word(tmp_path: Path, rights: list[int | None], word: str) -> None:
         assert cell.judged.why == "all runs give the same value"
 
 
+@pytest.mark.parametrize(
+    ("stamp", "word"),
+    [
+        ({}, "inconclusive"),
+        ({"standing": "synthetic", "dataset": "synthetic"}, "not comparable"),
+        ({"standing": "partial"}, "not comparable"),
+        ({"text": "hidden"}, "not comparable"),
+    ],
+)
+def test_failed_runs_alone_give_no_headline_on_other_data(tmp_path: Path, stamp: dict[str, object], word: str) -> None:
+    """When every run diverged, the word is still 'not comparable' wherever the data bar a comparison."""
+    assert _acc2(_table(tmp_path, [None] * 5, **stamp)).judged.word == word
+
+
+def test_holm_may_leave_an_interval_inside_the_margin_inconclusive(tmp_path: Path) -> None:
+    """The word follows the adjusted p-value, and the rule under the table says so."""
+    table = _table(tmp_path, [AT - 6, AT + 6, AT - 5, AT + 5, AT])
+    judged = _acc2(table).judged
+    assert judged.difference is not None
+    assert judged.p_equivalence is not None
+    assert -1 < judged.difference.interval[0] < judged.difference.interval[1] < 1
+    assert judged.difference.p_equivalence < 0.05 < judged.p_equivalence
+    assert judged.word == "inconclusive"
+    assert any("one inside the margin may still be inconclusive" in line for line in table.rule)
+
+
 def test_numbers_of_a_verdict_equal_scipy(tmp_path: Path) -> None:
     """Interval, raw and adjusted p-values, prediction interval: as computed directly, to 1e-9."""
     rights = [AT - 3, AT + 2, AT - 6, AT + 1, AT - 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dmd_repro.published import COLUMNS, PublishedTable, Row
 from dmd_repro.records import Records
 from dmd_repro.render.layout import NONE, Grid, p_value
 from dmd_repro.render.sheet import Sheet
-from dmd_repro.stats import holm
+from dmd_repro.stats import TTest, holm
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import Crossed, McNemar, Paired, crossed, mcnemar, paired
 
@@ -24,8 +24,8 @@ FULL = "full"
 SEEDS_A_LINE = 5
 RULE = (
     "gap: first row minus second, in points, over the seeds both have (same seed: same batches, same initial values of "
-    "common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t test; p Holm: adjusted over all "
-    "gaps of this table.",
+    "common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t test, none where a run of either "
+    "row failed (leaving it out would flatter the mean); p Holm: adjusted over all gaps of this table.",
     "r: correlation of the two rows over seeds; pairing helps only where it is positive. effect: mean gap divided by "
     "the STD of the gaps (Cohen's d_z).",
     "95 % clips too: interval if seeds and clips were both drawn anew; all seeds meet the same clips, so the two are "
@@ -46,7 +46,13 @@ class Gap:
     paired: Paired
     crossed: Crossed | None
     mcnemar: Mapping[int, McNemar]  # by seed
+    failed: int = 0  # seeds that failed in either row: there is no test then
     p_holm: float | None = None
+
+    @property
+    def test(self) -> TTest | None:
+        """The paired t test, None where it does not exist or a run of either row failed."""
+        return None if self.failed else self.paired.test
 
 
 def reference_rows(table: PublishedTable, name: str) -> dict[str, Row]:
@@ -94,14 +100,14 @@ def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) 
             failed = len(set(a.failed) | set(b.failed))
             if failed:
                 notes.append(
-                    f"{first.label} against {second.label} ({first.setting}): {failed} seeds failed in one of them"
+                    f"{first.label} against {second.label} ({first.setting}): no test, for {failed} "
+                    f"seed{'s' if failed > 1 else ''} failed in one of them, and leaving it out would flatter the mean"
                 )
-            found += [_gap(first, second, column, a, b) for column in first.cells if column in second.cells]
-    tested = [i for i, gap in enumerate(found) if gap.paired.test]
-    adjusted = holm([gap.paired.test.p for gap in found if gap.paired.test])
-    for i, p in zip(tested, adjusted, strict=True):
-        one = found[i]
-        found[i] = Gap(one.first, one.second, one.column, one.paired, one.crossed, one.mcnemar, p)
+            columns = [column for column in first.cells if column in second.cells]
+            found += [replace(_gap(first, second, column, a, b), failed=failed) for column in columns]
+    tests = {i: test for i, gap in enumerate(found) if (test := gap.test)}
+    for i, p in zip(tests, holm([test.p for test in tests.values()]), strict=True):
+        found[i] = replace(found[i], p_holm=p)
     return found, notes
 
 
@@ -202,7 +208,7 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 
 def _line(gap: Gap) -> tuple[str, ...]:
-    test, both = gap.paired.test, gap.crossed
+    test, both = gap.test, gap.crossed
     return (
         gap.second.label,
         COLUMNS[gap.column],
@@ -228,7 +234,7 @@ def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> Grid
 
 
 def _document(gap: Gap) -> dict[str, Any]:
-    summary, test, both = gap.paired.summary, gap.paired.test, gap.crossed
+    summary, test, both = gap.paired.summary, gap.test, gap.crossed
     return {
         "first": gap.first.key,
         "second": gap.second.key,
@@ -241,6 +247,7 @@ def _document(gap: Gap) -> dict[str, Any]:
         "t": test.t if test else None,
         "p": test.p if test else None,
         "p_holm": gap.p_holm,
+        "seeds_failed": gap.failed,
         "correlation": gap.paired.correlation,
         "effect": gap.paired.effect,
         "error_seeds": both.error_seeds if both else None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.compare import measure_table
 from dmd_repro.compare.runs import Measured, Runs
+from dmd_repro.compare.scores import mark_of
 from dmd_repro.errors import DmdError
 from dmd_repro.metrics import METRICS
 from dmd_repro.plans import TablePlan
@@ -48,6 +49,10 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
     notes: list[str] = []
     for row in table.rows:
         here = measured[row.key]
+        if row.derived and row.derived.statistic == "population_std":
+            if here.values:
+                notes.append(f"{row.label}: a spread has no best run, for lower is better by the paper: left out")
+            continue
         if here.bar:
             notes.append(f"{row.label} ({row.setting}): {here.bar}; only best of k and picking are shown")
         if here.failed:
@@ -75,7 +80,7 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
         grids=tuple(_grids(draws, best, picks)),
         notes=tuple(dict.fromkeys(notes)),
         rule=RULE,
-        mark=None,
+        mark=mark_of([str((one.features or {}).get("standing")) for one in measured.values() if one.runs]),
         document={"table": table.name, "model": MODEL, "cells": found},
     )
 

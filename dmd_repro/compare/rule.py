@@ -23,7 +23,8 @@ def rule_lines(margin: float, family: int, looks: Sequence[str]) -> tuple[str, .
         f"below ↓, above ↑: its one-sided 95 % bound lies past −{m}, +{m}. inconclusive ?: neither, or a run failed. "
         f"It takes {FEWEST} runs: 2 to 4 give the interval only, one the value only. The plain t test never decides.",
         f"correction: p= (equivalence) and p≠ (difference) are Holm-adjusted over the {family} cells the rule decides "
-        "in this table, each kind apart; intervals are not adjusted.",
+        "in this table, each kind apart, and the word follows them; intervals are not adjusted, so one inside the "
+        "margin may still be inconclusive.",
         "not comparable: other data, setting, text features, settings or protocol than the printed row's; the note "
         "says which. Such runs get no difference, no test and no verdict.",
         "the uncertainty of d is the seeds': the printed number was measured on the same test clips. SE seeds, SE "

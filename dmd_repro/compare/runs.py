@@ -108,6 +108,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
             value = METRICS[row.metric_id(column)].shown(predictions.y_true, score)
             if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
                 out.values.setdefault(column, {})[seed] = value
+    if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
+        out.bar = _data_bar(row, planned.features) if planned.features else None
     if planned.overrides:
         changed = ", ".join(f"{name}={value}" for name, value in sorted(planned.overrides.items()))
         out.bar = out.bar or f"settings were changed ({changed}), so not comparable"
@@ -129,8 +131,20 @@ def _mismatch(row: Row, record: RunRecord, seed: int, digest: str | None) -> str
 
 def _bar(row: Row, record: RunRecord) -> str | None:
     """Say why a run may not be compared with the printed row, None if it may."""
-    data, recipe = record.data, row.recipe
+    recipe = row.recipe
     assert recipe is not None
+    if why := _data_bar(row, record.data):
+        return why
+    config = record.spec.config
+    if why := bert_bar(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
+        return why
+    if record.spec.protocol != recipe.protocol:
+        return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
+    return None
+
+
+def _data_bar(row: Row, data: Mapping[str, Any]) -> str | None:
+    """Say why data may not be compared with the printed row, None if they may."""
     if data["standing"] == "synthetic":
         return "synthetic data are never compared with printed numbers"
     if data["dataset"] != row.dataset:
@@ -141,11 +155,6 @@ def _bar(row: Row, record: RunRecord) -> str | None:
         return f"run on {'aligned' if data['aligned'] else 'unaligned'} features, printed for {row.setting} ones"
     if data["text"] != row.text:
         return f"run with {TEXT_WORDS.get(data['text'], data['text'])} text, printed for {TEXT_WORDS[row.text]}"
-    config = record.spec.config
-    if why := bert_bar(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
-        return why
-    if record.spec.protocol != recipe.protocol:
-        return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
     return None
 
 

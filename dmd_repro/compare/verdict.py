@@ -88,6 +88,8 @@ def _judge(row: Row, column: str, printed: Printed, measured: Measured, verdict:
     values = list(measured.values.get(column, {}).values())
     clips = _clips(row.metric_id(column), measured)
     if not values:
+        if measured.failed and measured.bar:
+            return Judged(NOT_COMPARABLE, measured.bar)
         if measured.failed:
             return Judged("inconclusive", f"all {len(measured.failed)} finished runs failed")
         if measured.runs:

@@ -65,7 +65,7 @@ def crossed(table: ArrayLike, level: float = LEVEL) -> Crossed:
 
     Two-way random effects without replication: entry = mean + seed + clip + rest. Expected mean squares give
     Var(mean) = (MS_seeds + MS_clips - MS_rest) / (S C); a negative estimate counts as 0. Both S and C must be >= 2. The
-    interval is approximate: with 6 seeds, a 95 % one holds the truth in about 92 % of simulated tables.
+    interval is approximate: with 3 to 6 seeds, a 95 % one holds the truth in 92-95 % of simulated tables.
     """
     x = np.asarray(table, dtype=np.float64)
     if x.ndim != 2 or min(x.shape) < 2:

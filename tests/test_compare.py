@@ -16,7 +16,6 @@ from dmd_repro.metrics import METRICS
 from dmd_repro.plans import load_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Records
-from dmd_repro.registry import MODELS
 
 KEY = "mosi-aligned-glove-dmd"
 SEEDS = (1111, 1112, 1113)
@@ -153,6 +152,7 @@ def test_a_foreign_digest_is_named_and_left_out(tmp_path: Path) -> None:
     specs = _make(tmp_path, wrong=(1, 2))
     path = next((tmp_path / "plans").glob("*.json"))
     document = json.loads(path.read_text())
+    document.pop("seal", None)  # what is read here is what a plan from before the seal may say
     row = load_table("table1").row(KEY)
     other = write_record(tmp_path, spec_for(row, 1113), stamp_for(row, digest="e" * 64), predictions_with(0))
     document["rows"][KEY]["runs"]["1113"] = other
@@ -169,6 +169,7 @@ def test_another_model_or_seed_is_named_and_left_out(tmp_path: Path) -> None:
     _make(tmp_path, wrong=(1, 2))
     path = next((tmp_path / "plans").glob("*.json"))
     document = json.loads(path.read_text())
+    document.pop("seal", None)  # what is read here is what a plan from before the seal may say
     document["rows"][KEY]["runs"]["1113"] = document["rows"][KEY]["runs"]["1111"]
     path.write_text(json.dumps(document))
     found = _row(_table(tmp_path))
@@ -245,4 +246,4 @@ def test_rows_count_by_their_own_convention(tmp_path: Path) -> None:
     assert "negative / non-negative" in notes["mosi-aligned-glove-mfm"]
     assert "F1 with its arguments swapped" in notes["mosi-aligned-bert-misa"]
     assert "taken here as negative / positive" in notes["mosi-aligned-glove-pmr"]
-    assert "cannot be run yet" in notes["mosi-aligned-glove-mult"] or "mult" in MODELS
+    assert "F1 with its arguments swapped [their code]" in notes["mosi-aligned-glove-mult"]

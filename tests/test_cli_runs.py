@@ -139,3 +139,16 @@ def test_a_damaged_unfinished_run_starts_afresh(dmd: Here, where: str) -> None:
         assert dmd("runs", "verify").code == 1
     with records.begin(spec, stamp, {}) as writer:
         assert writer.resume() is None
+
+
+def test_a_disk_without_locks_is_one_sentence(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network mount without locks two writers could spoil one run: refused, with the way out."""
+
+    def none(*_: object, **__: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    said = dmd(*QUICK)
+    assert said.code == 2
+    assert "cannot lock files" in said.err
+    assert "local disk" in said.err

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dmd_repro.data.store_disk import size_text
 from dmd_repro.disk import fsync_folder, write_atomic
 from dmd_repro.errors import DataError
 
@@ -96,8 +97,8 @@ class Part:
         if total is not None and free < total - self.size + RESERVE:
             raise DataError.at(
                 str(self.path.parent),
-                expected=f"{(total - self.size + RESERVE) / 1e9:.2f} GB of free space for the download",
-                got=f"{free / 1e9:.2f} GB",
+                expected=f"{size_text(total - self.size + RESERVE)} of free space for the download",
+                got=f"{size_text(free)}",
                 do="Free some, or choose another folder with --data-dir",
             )
         self.sync()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from dmd_repro.data.download_part import RESERVE
+from dmd_repro.data.store_disk import size_text
 from dmd_repro.errors import DataError
 
 _PIECE = 1 << 20
@@ -58,8 +59,8 @@ def _unpack(
     if shutil.disk_usage(final.parent).free < info.file_size + RESERVE:
         raise DataError.at(
             str(final.parent),
-            expected=f"{(info.file_size + RESERVE) / 1e9:.2f} GB of free space to unpack {final.name}",
-            got=f"{shutil.disk_usage(final.parent).free / 1e9:.2f} GB",
+            expected=f"{size_text(info.file_size + RESERVE)} of free space to unpack {final.name}",
+            got=f"{size_text(shutil.disk_usage(final.parent).free)}",
             do="Free some, or choose another folder with --data-dir",
         )
     apart, digest, done = final.with_name(f"{final.name}.unpacking"), hashlib.sha256(), 0

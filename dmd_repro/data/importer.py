@@ -16,6 +16,7 @@ from dmd_repro.data.filearray import FileArray, Source
 from dmd_repro.data.formats import convert
 from dmd_repro.data.manifest import Manifest
 from dmd_repro.data.store import Store, check_name
+from dmd_repro.data.store_disk import size_text
 from dmd_repro.data.unpickle import load, open_source
 from dmd_repro.disk import sentences
 from dmd_repro.errors import DataError
@@ -97,8 +98,8 @@ def _check_room(folder: Path, needed: int) -> None:
     if free < needed:
         raise DataError.at(
             str(folder),
-            expected=f"{needed / 1e9:.1f} GB of free space for the imported features",
-            got=f"{free / 1e9:.1f} GB",
+            expected=f"{size_text(needed)} of free space for the imported features",
+            got=f"{size_text(free)}",
             do="Free some, or choose another folder with --data-dir",
         ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

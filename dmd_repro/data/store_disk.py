@@ -72,6 +72,14 @@ def no_link(*paths: Path) -> None:
             )
 
 
+def size_text(n: int) -> str:
+    """Return a number of bytes in the unit that fits: 1.2 GB, 35.0 MB, 0.4 KB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n / 1e3:.1f} KB"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a new file and flush it to the disk."""
     with path.open("x", encoding="utf-8") as file:

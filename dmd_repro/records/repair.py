@@ -20,6 +20,7 @@ from dmd_repro.plans import list_plans, plans_dir
 from dmd_repro.records import Records
 from dmd_repro.records.writer import RESUME, read_resume
 
+_ASIDE = ".damaged-"
 _LEFT = re.compile(r"\..+\.part")  # what `disk.write_atomic` leaves when it is killed
 
 
@@ -80,7 +81,11 @@ def _plans(root: Path) -> Iterator[Trouble]:
 def _leftovers(records: Records) -> Iterator[Trouble]:
     if not records.root.is_dir():
         return
-    places = [records.root, plans_dir(records.root), *(p for p in records.root.iterdir() if p.is_dir())]
+    places = [
+        records.root,
+        plans_dir(records.root),
+        *(p for p in records.root.iterdir() if p.is_dir() and _ASIDE not in p.name),
+    ]
     for place in places:
         name = place.name.split(".")[0]
         for path in sorted(place.glob(".*.part")) if place.is_dir() else ():
@@ -108,7 +113,7 @@ def repair(records: Records, found: list[Trouble]) -> list[str]:
 
 def _aside(path: Path) -> Path:
     n = 1
-    while (target := path.with_name(f"{path.name}.damaged-{n}")).exists():
+    while (target := path.with_name(f"{path.name}{_ASIDE}{n}")).exists():
         n += 1
     return target
 

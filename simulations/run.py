@@ -134,7 +134,9 @@ def report(scale: float) -> Iterator[str]:
         "`truth` is how far the true mean lies below the printed number; truths above mirror these. Shares are of "
         "cells. The last two columns are shares of whole tables with at least one wrong word: *reproduced* for a "
         "truth of 1 point or more; *below* for 1 point or less, or *above*. Holm keeps each kind at 5 % or less; the "
-        "cells of a simulated table are independent, which is the hardest case."
+        "cells of a simulated table are independent, which is the hardest case. *below* and *above* are one-sided at "
+        "5 % each: were the spread many times the margin, both could be wrong of one truth, and a table have a wrong "
+        "one of either in up to 10 %."
     )
     yield ""
     yield "| truth | STD | n | " + " | ".join(WORDS) + " | wrongly reproduced | wrongly different |"

@@ -13,6 +13,7 @@ from dmd_repro.audit.counts import (
     counts_printing,
     f1_attainable,
     fitting_rules,
+    share_any,
     share_printable,
 )
 from dmd_repro.audit.types import (
@@ -64,11 +65,12 @@ def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> 
     if min(shares) >= 1:
         text += " Every percentage is attainable with so many clips, so this says nothing."
     elif not plain and some:
-        chance = chance_once_rounding_fails([clips(row.dataset, column, zero) for zero in own], printed.decimals)
+        counted = [clips(row.dataset, column, zero) for zero in own]
+        chance = chance_once_rounding_fails(counted, printed.decimals)
         text += (
-            f" Plain rounding reaches {max(shares):.0%} of all such percentages, and not this one. A rule found after"
-            f" looking is post hoc: of those rounding does not reach, {chance:.0%} fit another rule, so that one does"
-            " is hardly evidence for it."
+            f" Plain rounding reaches {share_any(counted, printed.decimals):.0%} of all such percentages, and not this"
+            f" one. A rule found after looking is post hoc: of those rounding does not reach, {chance:.0%} fit"
+            " another rule, so that one does is hardly evidence for it."
         )
     elif plain and len(own) == 1 and column == "acc2" and not fits["non0" if own[0] == "has0" else "has0"]:
         text += " The other convention cannot give it."

@@ -101,6 +101,11 @@ def share_printable(n: int, rule: Rule, decimals: int = 1) -> float:
     return float(printable(n, rule, decimals).mean())
 
 
+def share_any(clips: Sequence[int], decimals: int = 1) -> float:
+    """Return the share of all percentages that rounding prints for some count of any of these numbers of clips."""
+    return float(np.logical_or.reduce([printable(n, "rounded", decimals) for n in clips]).mean())
+
+
 def chance_once_rounding_fails(clips: Sequence[int], decimals: int = 1) -> float:
     """Return how likely another rule fits a percentage that rounding cannot print, whatever was counted.
 

@@ -172,6 +172,18 @@ def test_a_damaged_record_is_moved_aside_and_trained_again(records: Records) -> 
     assert (records.root / f"{path.name}.damaged-1" / "predictions.safetensors").exists()
 
 
+def test_a_record_made_again_by_another_is_not_moved_aside(records: Records) -> None:
+    """Two commands that find the same damage: the later one takes the new record for what it is."""
+    path = write(records).path
+    (path / "DONE").unlink()
+    late = records.begin(spec(), DATA, {})
+    write(records)
+    with pytest.raises(RunBusy):
+        late.__enter__()
+    assert records.status(path.name) == "done"
+    assert len(list(records.root.glob(f"{path.name}.damaged-*"))) == 1
+
+
 def test_an_interrupted_run_goes_on_from_its_last_epoch(records: Records) -> None:
     """Ctrl-C keeps the finished epochs, and tells the attempts apart in the provenance."""
     with suppress(KeyboardInterrupt), records.begin(spec(), DATA, {"host": "a"}) as writer:

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -176,7 +177,8 @@ def _in_processes(
         job = waiting.popleft()
         active[pipe] = process, job
         on_event(Event("started", job))
-        pipe.send(job)
+        with suppress(OSError):  # the process is dead already: its end of the pipe tells, below
+            pipe.send(job)
 
     try:
         for _ in range(min(workers, len(jobs))):

@@ -72,15 +72,11 @@ class Records:
     def begin(self, spec: RunSpec, data: DataStamp, provenance: Mapping[str, Any]) -> RunWriter:
         """Return the writer of a run, to be used in a `with`: opens or re-opens `<run_id>.tmp/` under an OS lock.
 
-        A damaged record of that name is moved aside, never overwritten. Raises RunError if the folder cannot be
-        written, RunBusy if another process holds the run or has just finished it.
+        A damaged record of that name is moved aside when the `with` begins, never overwritten. Raises RunError if the
+        folder cannot be written, RunBusy if another process holds the run or has just finished it.
         """
         with sentences(self.root, "a folder that can be written", RunError, "--runs-dir"):
-            writer = RunWriter(self.root, spec, data, provenance)
-            if self.status(writer.run_id) == "damaged":
-                taken = sum(1 for _ in self.root.glob(f"{writer.run_id}.damaged-*"))
-                (self.root / writer.run_id).rename(self.root / f"{writer.run_id}.damaged-{taken + 1}")
-            return writer
+            return RunWriter(self.root, spec, data, provenance, is_whole=lambda name: self.get(name) is not None)
 
     def failure(self, run_id: str) -> str | None:
         """Return the traceback of the last attempt if that one FAILED."""

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import traceback as tracebacks
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -79,11 +79,19 @@ class RunWriter:
     disk (RunError), leaves the finished epochs for the next attempt.
     """
 
-    def __init__(self, root: Path, spec: RunSpec, data: DataStamp, provenance: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        spec: RunSpec,
+        data: DataStamp,
+        provenance: Mapping[str, Any],
+        is_whole: Callable[[str], bool] = lambda name: True,
+    ) -> None:
         self.root, self.spec, self.data = root, spec, data
         self.run_id = run_id(spec, data.digest)
         self.path = root / f"{self.run_id}.tmp"
         self._provenance = dict(provenance)
+        self._is_whole = is_whole
         self._epochs = 0
         self._history = ""  # what the lines of history so far hash to, each with the one before
         self._closed = False  # finished or failed: nothing more may be written
@@ -114,8 +122,11 @@ class RunWriter:
         return self
 
     def _open(self) -> None:
-        if (self.root / self.run_id / "DONE").exists():
-            # its owner finished between our look and our lock; a damaged record is moved aside by `Records.begin`
+        final = self.root / self.run_id
+        if final.exists() and not self._is_whole(self.run_id):  # under the lock: else it may be another's new record
+            taken = sum(1 for _ in self.root.glob(f"{self.run_id}.damaged-*"))
+            final.rename(self.root / f"{self.run_id}.damaged-{taken + 1}")
+        if final.exists():  # its owner finished between our look and our lock
             raise RunBusy.at(
                 f"run {self.run_id}",
                 expected="a run still to be trained",

@@ -67,7 +67,8 @@ def result_line(record: RunRecord, row: str) -> str:
     """Return one line about a finished run."""
     test, facts = scores(record, "test"), record.provenance
     numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in SHOWN)
-    epochs = f"{facts.get('epochs')} epochs (best {facts.get('best_epoch')})"
+    ran = facts.get("epochs")
+    epochs = f"{ran} epoch{'' if ran == 1 else 's'} (best {facts.get('best_epoch')})"
     seconds = duration(float(facts.get("seconds") or math.nan))
     return f"{record.run_id}  seed {record.spec.seed}  {row}  {epochs}  test: {numbers}  {seconds}"
 

@@ -45,10 +45,11 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         metrics = row["test"] or {}
         known = row["model"] is not None
         mark = {"official": "", "synthetic": ""}.get(str(row["standing"]), ", PARTIAL")  # synthetic says so in its name
+        follows = "" if row["protocol"] in (None, "official") else f", {row['protocol']}"
         cells = [
             row["run_id"],
             row["status"],
-            f"{row['model']} {row['mask']}" if known else "",
+            f"{row['model']} {row['mask']}{follows}" if known else "",
             f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
             *(shown(name, metrics.get(name)) for name in SHOWN),

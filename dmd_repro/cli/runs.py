@@ -16,6 +16,9 @@ app = typer.Typer(help="List, show and verify recorded runs.", no_args_is_help=T
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+WIDE = 140  # columns that a run on one line takes
+
+
 @app.command("list")
 def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     """List every run with its state and, where finished, its test metrics computed from the stored predictions."""
@@ -36,10 +39,16 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
 
     from dmd_repro.cli.progress import SHOWN, duration, shown
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("run", "state", "what", "data"):
-        table.add_column(name, no_wrap=name != "data", overflow="fold")
-    for name in ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time"):
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width: fold nothing
+        console.width = 200
+    narrow = console.width < WIDE
+    # narrow: the data stand under the model, and what else `dmd runs show` tells gives way to them
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), show_edge=not narrow)
+    for name in ("run", "state", "what") if narrow else ("run", "state", "what", "data"):
+        table.add_column(name, no_wrap=name in ("run", "state"), overflow="fold")
+    numbers = ("seed", "ACC2", "MAE", "corr") if narrow else ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time")
+    for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         metrics = row["test"] or {}
@@ -55,10 +64,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             *(shown(name, metrics.get(name)) for name in SHOWN),
             "" if row["seconds"] is None else duration(row["seconds"]),
         ]
+        if narrow:
+            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:10]]
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width: fold nothing
-        console.width = 200
     console.print(table)
     for row in rows:
         if row["problem"]:

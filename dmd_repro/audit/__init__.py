@@ -41,7 +41,15 @@ def audit(
     `folder` holds other tables than the paper's; `spreads` are seed spreads measured from runs. Raises ClaimError for
     an unknown table or check (with the nearest), or a malformed table.
     """
-    evidence = Evidence({name: load_table(name, folder) for name in table_names(folder)}, spreads or {})
+    names = table_names(folder)
+    if not names:  # an audit of nothing would find nothing wrong
+        raise ClaimError.at(
+            f"tables in {folder}",
+            expected="files such as table1.yaml",
+            got="none",
+            do="Check the folder after --tables",
+        )
+    evidence = Evidence({name: load_table(name, folder) for name in names}, spreads or {})
     if table is not None and table not in evidence.tables:
         raise ClaimError.at(
             f"table '{table}'", expected="a known table", got="an unknown name", do=nearest(table, evidence.tables)

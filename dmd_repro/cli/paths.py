@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.errors import DataError, DmdError, RunError
+
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where imported features are kept (env DMD_DATA; else the user's data folder)."),
@@ -33,14 +35,27 @@ def data_dir(option: Path | None) -> Path:
         from platformdirs import user_data_path
 
         option = user_data_path("dmd", appauthor=False)
-    return option.expanduser().absolute()
+    return _folder(option, "--data-dir", DataError)
 
 
 def runs_dir(option: Path | None) -> Path:
     """Return the folder of run records."""
     if option is None:
         option = Path(os.environ.get("DMD_RUNS") or "runs")
-    return option.expanduser().absolute()
+    return _folder(option, "--runs-dir", RunError)
+
+
+def _folder(path: Path, option: str, kind: type[DmdError]) -> Path:
+    """Return it absolute; it may be missing, but a file in its place would read as an empty folder."""
+    try:
+        path = path.expanduser().absolute()
+    except RuntimeError:  # what pathlib raises for the home of a user that is not there
+        raise kind.at(
+            str(path), expected="a user of this machine after '~'", got="none", do=f"Write {option} in full"
+        ) from None
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112 (pathlib raises where it may not look)
+        raise kind.at(str(path), expected="a folder", got="a file", do=f"Name a folder with {option}")
+    return path
 
 
 def encoded_dir(option: Path | None) -> Path:

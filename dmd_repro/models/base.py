@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, Self
@@ -91,6 +92,18 @@ class TrainConfig:
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
 
+    def check_ranges(self) -> None:
+        """Raise SpecError, naming the setting, where a number lies outside what any model or optimizer can use."""
+        for name, value in self.to_dict().items():
+            if isinstance(value, (bool, str)) or value is None:
+                continue
+            least, most, inside = _range(name, whole=isinstance(value, int))
+            if not (math.isfinite(value) and least <= value and (value < most if inside else value <= most)):
+                words = f"at least {least}" if math.isfinite(least) else "a finite number"
+                if math.isfinite(most):
+                    words += f" and {'below' if inside else 'at most'} {most}"
+                raise SpecError.at(f"--set {name}", expected=words, got=str(value), do="Change it")
+
     def to_dict(self) -> dict[str, Scalar]:
         """Return every field by name, in the order of their declaration."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -105,6 +118,20 @@ class TrainConfig:
                 do="Retrain the run with this version, or use the version that wrote it",
             )  # fmt: skip
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
+    """Return the least and the greatest value of a setting, and whether the greatest is itself left out."""
+    if name.endswith("_dropout") or name.startswith(("attn_dropout", "adam_beta")) or name == "plateau_factor":
+        return 0, 1, True  # at 1 nothing is left of the signal, the average never moves, and the rate never decays
+    if whole:
+        return (0 if name in _FROM_ZERO else 1), 2**31, True
+    return (0 if name in _FROM_ZERO else -math.inf), math.inf, False
+
+
+_FROM_ZERO = {
+    "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
+}  # fmt: skip
 
 
 def _typed(name: str, value: str | Scalar, kind: type) -> Scalar:

@@ -43,7 +43,7 @@ class Execution:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""
         try:
             device = torch.device(self.device)
-            torch.empty(0, device=device)
+            torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
         except (RuntimeError, AssertionError) as error:
             raise SpecError.at(
                 f"--device {self.device}", expected="a device of this machine", got=str(error).partition("\n")[0],
@@ -125,9 +125,7 @@ def resolve_spec(
 
 
 def _check_loop(config: TrainConfig, clips: int) -> None:
-    for name, least in {"batch_size": 1, "accumulate": 1, "max_epochs": 1, "early_stop": 0}.items():
-        if (got := getattr(config, name)) < least:
-            raise SpecError.at(f"--set {name}", expected=f"at least {least}", got=str(got), do="Raise it")
+    config.check_ranges()
     if config.selection_mean not in ("batches", "clips"):
         raise SpecError.at(
             "--set selection_mean", expected="batches or clips", got=repr(config.selection_mean),

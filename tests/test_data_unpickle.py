@@ -315,3 +315,16 @@ def test_a_pickle_that_copies_itself_again_and_again_is_stopped(tmp_path):
     body = b"\x80\x02" + text + b"q\x000c_codecs\nencode\nq\x010](" + (b"h\x01" + call) * 10_000 + b"e."
     (tmp_path / "x.pkl").write_bytes(body)
     assert "many times its size" in refused(tmp_path / "x.pkl")
+
+
+def test_frames_and_versions_that_do_not_fit_are_refused(tmp_path):
+    """What Python's own reader would refuse must not pass here: the file is damaged."""
+    body = pickle.dumps({"x": np.arange(5)}, 4)
+    at = body.index(b"\x95") + 1
+    for change in (-5, 3):
+        length = int.from_bytes(body[at : at + 8], "little") + change
+        (tmp_path / "x.pkl").write_bytes(body[:at] + length.to_bytes(8, "little") + body[at + 8 :])
+        assert "frame" in refused(tmp_path / "x.pkl") or "truncated" in refused(tmp_path / "x.pkl")
+    state = body.index(b"(K\x01K\x05")
+    (tmp_path / "x.pkl").write_bytes(body[: state + 2] + b"\x03" + body[state + 3 :])
+    assert "another version" in refused(tmp_path / "x.pkl")

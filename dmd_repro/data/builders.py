@@ -80,7 +80,9 @@ class Array:
         """Take numpy's state (1, shape, dtype, Fortran order?, bytes)."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise malformed("an array state of another form")
-        _, shape, dtype, fortran, raw = state
+        version, shape, dtype, fortran, raw = state
+        if version != 1:
+            raise malformed("an array state of another version")
         self.value = self._builders.build(raw, dtype, shape, "F" if fortran is True or fortran == 1 else "C")
 
 

@@ -51,8 +51,12 @@ def walk(file: BinaryIO, size: int) -> Walked:
     Raises NotAPickle if it is truncated, goes on after its end, holds an unknown instruction, or claims a length or a
     memo number that cannot be; TooMuch beyond the limits above. Nothing of the content is kept.
     """
-    count = held = spans = spanned = protocol = 0
+    count = held = spans = spanned = protocol = frame = 0
     while code := file.read(1):
+        if frame and (at := file.tell() - 1) >= frame:  # a frame ends between two instructions
+            if at > frame:
+                raise NotAPickle("a frame that ends inside an instruction")
+            frame = 0
         op = _OPCODES.get(code)
         if op is None:
             raise NotAPickle(f"unknown instruction {code!r}")
@@ -95,8 +99,12 @@ def walk(file: BinaryIO, size: int) -> Walked:
                 _check_memo(int.from_bytes(argument, "little"), count)
             elif op.name == "PROTO":
                 protocol = max(protocol, argument[0])
-            elif op.name == "FRAME" and int.from_bytes(argument, "little") > size - file.tell():
-                raise NotAPickle("it is truncated")
+            elif op.name == "FRAME":
+                if frame:
+                    raise NotAPickle("a frame inside a frame")
+                frame = file.tell() + int.from_bytes(argument, "little")
+                if frame > size:
+                    raise NotAPickle("it is truncated")
         if held > MAX_HELD:
             raise TooMuch(f"more than {MAX_HELD >> 20} MB outside arrays")
     raise NotAPickle("it is truncated")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dmd_repro import plans
 from dmd_repro.errors import RunError
-from dmd_repro.plans import PlannedRow, TablePlan, list_plans, load_plan, save_plan
+from dmd_repro.plans import PlannedRow, TablePlan, list_plans, load_plan, plans_dir, save_plan
 
 ROW = PlannedRow("planned", features={"name": "toy"}, runs={1111: "0" * 12, 1112: "1" * 12}, notes=("a note",))
 PLAN = TablePlan("table1", ("toy",), (1111, 1112), {"dmd": ROW, "tfn": PlannedRow("skipped", reason="no recipe")})
@@ -94,3 +94,14 @@ def test_a_tag_is_always_a_safe_file_name(names: list[str]) -> None:
     assert tag
     assert "/" not in tag
     assert Path(f"table1--{tag}.json").name == f"table1--{tag}.json"
+
+
+def test_a_damaged_plan_blocks_its_own_table_alone(tmp_path: Path) -> None:
+    """Another table's report must not fall with it; its own says which file is damaged."""
+    save_plan(tmp_path, TablePlan("table1", ("synthetic",), (1,), {}))
+    save_plan(tmp_path, TablePlan("table3", ("synthetic",), (1,), {}))
+    (plans_dir(tmp_path) / "table3--synthetic.json").write_text("{", encoding="utf-8")
+    assert load_plan(tmp_path, "table1") is not None
+    assert [plan.table for plan in list_plans(tmp_path)] == ["table1"]
+    with pytest.raises(RunError, match="table3--synthetic"):
+        load_plan(tmp_path, "table3")

@@ -121,6 +121,12 @@ def test_bad_settings_are_named(toy: Features, tmp_path: Path, overrides: dict, 
         resolve_spec("dmd", seed=1, features=toy, overrides={**QUICK, **overrides})
 
 
+def test_a_model_larger_than_memory_is_a_sentence(toy: Features) -> None:
+    """Protects: a width nobody's memory holds is refused before anything is recorded."""
+    with pytest.raises(SpecError, match="fits in memory"):
+        Loop(spec_of(toy, d=100_000_000, heads=1), toy, CPU)
+
+
 def test_a_device_that_is_not_there(toy: Features, tmp_path: Path) -> None:
     """Protects: a missing GPU is a sentence, and leaves no half-begun record."""
     if torch.cuda.is_available():

@@ -122,21 +122,24 @@ def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = Non
     if data is not None:
         path = plans_dir(runs_dir) / f"{table}--{data_tag([data] if isinstance(data, str) else data)}.json"
         return _read(path) if path.exists() else None
-    plans = [plan for plan in list_plans(runs_dir) if plan.table == table]
-    return plans[0] if plans else None
+    folder = plans_dir(runs_dir)
+    plans = [_read(path) for path in sorted(folder.glob(f"{table}--*.json"))] if folder.is_dir() else []
+    return max(plans, key=lambda plan: (plan.serial, plan.created), default=None)
 
 
 def list_plans(runs_dir: Path, only: Path | None = None) -> list[TablePlan]:
-    """Return every plan (or the one in a file), the most recent first; RunError if one is not a plan."""
-    folder = plans_dir(runs_dir)
-    paths = [only] if only else sorted(folder.glob("*--*.json")) if folder.is_dir() else []
-    plans = [_read(path) for path in paths]
+    """Return every plan, the most recent first, or the one in a file (RunError if that is not a plan).
+
+    A damaged one is left out: it must not stand in the way of other tables. Its own table's report and
+    `dmd runs verify` name it.
+    """
+    plans = [_read(only)] if only else list(_others(plans_dir(runs_dir)))
     return sorted(plans, key=lambda plan: (plan.serial, plan.created), reverse=True)
 
 
 def _others(folder: Path) -> Iterator[TablePlan]:
-    for path in folder.glob("*--*.json"):
-        with suppress(RunError):  # a damaged one must not stand in the way of a new one
+    for path in sorted(folder.glob("*--*.json")):
+        with suppress(RunError):  # a damaged one must not stand in the way of the others
             yield _read(path)
 
 

@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grad_value_
 from dmd_repro import losses
 from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.errors import SpecError
 from dmd_repro.metrics import METRICS
 from dmd_repro.models.base import Batch, EmotionModel, TrainConfig
 from dmd_repro.models.bert import Bert
@@ -39,7 +40,14 @@ def build(spec: RunSpec, features: Features, device: torch.device, bert: Bert | 
     cls = load_model(spec.model)
     config = cls.CONFIG.from_dict(spec.config)
     dims = features.dims if bert is None else {**features.dims, "l": bert.width}
-    model = cls(config, dims=dims, steps=features.steps, mask=spec.mask, seeds=(spec.seed,))
+    try:
+        model = cls(config, dims=dims, steps=features.steps, mask=spec.mask, seeds=(spec.seed,))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise SpecError.at(
+            f"model '{spec.model}'", expected="one that fits in memory", got="one that does not", do="Lower --set d"
+        ) from None
     return (model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value]
 
 

@@ -11,6 +11,13 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
+
+from dmd_repro.data.download_http import Policy
+
+BODY = np.random.Generator(np.random.PCG64(1)).bytes(1_000_000)
+WAITED: list[float] = []
+QUICK = Policy(timeout=0.4, slowest=20_000, attempts=3, sleep=WAITED.append)
 HTML = b"<!DOCTYPE html><html><title>Quota exceeded</title>Too many users have viewed this file.</html>"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_server import BODY, WAITED, BadServer, serving
 
 from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
@@ -65,3 +67,19 @@ def toy() -> Features:
         "toy", "mosi", {"train": split("a", 6), "valid": split("b", 3), "test": split("c", 3)},
         text="glove", standing="partial",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[BadServer]:
+    """One misbehaving web server for the tests of a module."""
+    with serving(BODY) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_server: BadServer) -> BadServer:
+    """The server, with nothing asked of it yet."""
+    shared_server.asked.clear()
+    shared_server.ranges.clear()
+    WAITED.clear()
+    return shared_server

@@ -223,7 +223,7 @@ def _choose(row: Row, data: Sequence[str], store: Store, bert: bool) -> tuple[st
         if not data:
             raise Misfit(
                 f"needs the feature set '{name}', which has not been imported: "
-                f"dmd data import FILE --name {name} --dataset {row.dataset}"
+                f"dmd data download {name}, or dmd data import FILE --name {name} --dataset {row.dataset}"
             )
     reasons = []
     for name in data:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,11 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """Start `dmd` as a process of its own."""
     path = os.pathsep.join([str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "DMD_RUNS": str(cwd / "runs"), "DMD_DATA": str(cwd / "data")}
+    # a shell that runs the tests in the background ignores Ctrl-C, and children inherit that
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         [sys.executable, "-c", ENTRY, *arguments],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=hear,
     )  # fmt: skip
 
 

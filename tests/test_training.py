@@ -121,10 +121,16 @@ def test_bad_settings_are_named(toy: Features, tmp_path: Path, overrides: dict, 
         resolve_spec("dmd", seed=1, features=toy, overrides={**QUICK, **overrides})
 
 
-def test_a_model_larger_than_memory_is_a_sentence(toy: Features) -> None:
-    """Protects: a width nobody's memory holds is refused before anything is recorded."""
+def test_a_model_larger_than_memory_is_a_sentence(toy: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: a width the allocator refuses is a sentence, not its traceback."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    spec = spec_of(toy)
+    monkeypatch.setattr(load_model("dmd"), "__init__", refuse)
     with pytest.raises(SpecError, match="fits in memory"):
-        Loop(spec_of(toy, d=100_000_000, heads=1), toy, CPU)
+        Loop(spec, toy, CPU)
 
 
 def test_a_device_that_is_not_there(toy: Features, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dmd_repro.models.layers import draw_lanes
+
 BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 29}  # of one block of scores: a core's cache; few launches on a GPU
 KEPT_BYTES = 1 << 25  # scores of one call: up to here the weights are kept for the backward pass
 LONG = 128  # queries; longer sequences are cut into blocks of rows too, so that hidden keys are skipped
@@ -66,13 +68,11 @@ class Call(NamedTuple):
         return self.rates[block.group % len(self.rates)]
 
     def dropped(self, block: Block, weights: Tensor) -> Tensor | None:
-        """Draw which weights of a block are dropped (bool); None where none is. Four 16-bit lanes a 64-bit draw."""
+        """Draw which weights of a block are dropped (bool); None where none is."""
         if not (rate := self.rate(block)):
             return None
-        n = weights.numel()
-        draws = torch.empty((n + 3) // 4, dtype=torch.int64, device=weights.device)
-        draws.random_(-(2**63), None, generator=self.generators[block.group // len(self.rates)])
-        return draws.view(torch.int16)[:n].view(weights.shape) < round(rate * 65536) - 32768
+        lanes = draw_lanes(weights.shape, self.generators[block.group // len(self.rates)], weights.device)
+        return lanes < round(rate * 65536) - 32768
 
     def weights(self, q: Tensor, k: Tensor, hidden: Tensor | None, block: Block) -> Tensor:
         """Return the softmax weights (c, queries, keys) of a block."""

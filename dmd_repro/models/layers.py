@@ -161,6 +161,13 @@ class LayerNorm(Layer):
         return torch.addcmul(bias, F.layer_norm(x, (self.width,)), weight)
 
 
+def draw_lanes(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Return uniform int16 of a shape, four cut from each 64-bit draw: a quarter of the draws."""
+    n = prod(shape)
+    draws = torch.empty((n + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
+    return draws.view(torch.int16)[:n].view(*shape)
+
+
 class DropoutStream:
     """The one source of dropout masks of a model: a generator per seed, restarted at every epoch.
 
@@ -181,15 +188,9 @@ class DropoutStream:
     def keep(self, shape: Sequence[int], rates: Tensor | float, like: Tensor) -> Tensor:
         """Return a scaled keep-mask of shape (S, *shape): 0 with probability `rates`, else 1 / (1 - rate).
 
-        `rates` is a number or a tensor that broadcasts against (S, *shape). Four 16-bit lanes are cut from each 64-bit
-        draw, so a rate is met to 1/65536.
+        `rates` is a number or a tensor that broadcasts against (S, *shape); a rate is met to 1/65536.
         """
-        n = prod(shape)
-        draws = [
-            torch.empty((n + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None, generator=g)
-            for g in self.generators
-        ]
-        lanes = torch.stack([d.view(torch.int16)[:n].view(*shape) for d in draws])
+        lanes = torch.stack([draw_lanes(shape, g, like.device) for g in self.generators])
         if isinstance(rates, Tensor):
             threshold = (rates * 65536).round().to(torch.int32) - 32768
             return (lanes >= threshold).to(like.dtype) / (1 - rates)

@@ -13,6 +13,7 @@ FOLDERS = {  # in the order the data takes, with what each folder is for
     "data": "a stranger's file -> a validated, memory-mapped FeatureSet",
     "models": "a batch -> predictions, heads, edges; loss terms",
     "training": "a spec and features -> a record",
+    "bench": "a case -> time, memory, what bounds it",
     "grid": "a table -> the runs it needs, made side by side",
     "records": "what a run leaves on disk, and whether it still agrees",
     "plans": "which runs make up which row",

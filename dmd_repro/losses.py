@@ -86,8 +86,10 @@ def orthogonality(
         private = private * valid.unsqueeze(3)
     cosine = _cosine(private, common, axis={"batch": 1, "feature": 3}[axis])
     cosine = cosine.clamp_min(0) if clamp else cosine
-    if valid is None or axis == "batch":  # a padded clip adds 0 to a cosine over clips
+    if valid is None:
         return cosine.flatten(1).mean(1)
+    if axis == "batch":  # a padded clip adds 0 to a cosine over clips; steps that are padding in all of them are none
+        return cosine.flatten(1).sum(1) / (valid.any(1).sum(1) * private.shape[3])
     return cosine.flatten(1).sum(1) / valid.flatten(1).sum(1)
 
 

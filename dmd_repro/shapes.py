@@ -14,6 +14,7 @@ from dmd_repro.errors import DataError
 MODALITIES = ("l", "a", "v")  # language, acoustic, visual: one order everywhere
 MODALITY_NAMES = {"l": "language", "a": "acoustic", "v": "visual"}
 SPLITS = ("train", "valid", "test")
+EVALUATED = ("valid", "test")  # what is predicted after every epoch; only valid is ever selected by
 
 
 class HasShape(Protocol):

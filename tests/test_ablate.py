@@ -138,16 +138,16 @@ def test_the_order_of_clips_is_the_same_whatever_is_off(monkeypatch: pytest.Monk
     data, orders = generate(aligned=False), {}
     real = Loop.train_batches
 
-    def noted(self: Loop, order):
-        orders.setdefault(self.spec.mask.off, []).append(np.array(order))
-        return {"total": 0.0}, {}
+    def noted(self: Loop, order, mark=None):
+        orders.setdefault(self.specs[0].mask.off, []).append(np.array(order))
+        return [({"total": 0.0}, {})]
 
     monkeypatch.setattr(Loop, "train_batches", noted)
     for off in ((), ("heterogd",), ("ca", "fd", "heterogd", "homogd")):
         spec = resolve_spec(
             "dmd", seed=9, features=data, mask=AblationMask(off), overrides={"d": 4, "heads": 2, "layers": 1}
         )
-        loop = Loop(spec, data, torch.device("cpu"))
+        loop = Loop([spec], data, torch.device("cpu"))
         for _ in range(2):
             loop.epoch()
     assert real is not noted

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dmd_repro.models import attention
 from dmd_repro.models.attention import HIDDEN, blocked_attention, plan_blocks
+from dmd_repro.models.layers import DropoutStream
 
 
 def tensors(n: int, queries: int, keys: int, width: int = 3) -> tuple[torch.Tensor, ...]:
@@ -19,28 +20,28 @@ def tensors(n: int, queries: int, keys: int, width: int = 3) -> tuple[torch.Tens
     )
 
 
-def written_out(q, k, v, causal: bool, hidden: torch.Tensor | None) -> torch.Tensor:
-    """Attention as it is printed, all scores at once."""
+def written_out(q, k, v, offset: int | None, hidden: torch.Tensor | None) -> torch.Tensor:
+    """Attention as it is printed, all scores at once: (N, h, Tq)."""
     scores = q @ k.transpose(1, 2)
     if hidden is not None:
         scores = scores + hidden[:, None]
-    if causal:
+    if offset is not None:
         i, j = torch.arange(q.shape[1])[:, None], torch.arange(k.shape[1])
-        scores = scores.masked_fill(j > i + abs(k.shape[1] - q.shape[1]), -torch.inf)
-    return torch.softmax(scores, -1) @ v
+        scores = scores.masked_fill(j > i + offset, -torch.inf)
+    return (torch.softmax(scores, -1) @ v).transpose(1, 2)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    causal=st.booleans(),
+    offset=st.sampled_from([None, 0, 1, 5]),
     masked=st.booleans(),
     budget=st.sampled_from([1, 200, 1 << 20]),
     kept=st.sampled_from([0, 1 << 25]),
     long=st.sampled_from([2, 128]),
 )
 def test_blocks_change_nothing(
-    shape: tuple[int, int], causal: bool, masked: bool, budget: int, kept: int, long: int
+    shape: tuple[int, int], offset: int | None, masked: bool, budget: int, kept: int, long: int
 ) -> None:
     """Protects: outputs and all three gradients, for any lengths, blocks, masks, kept or computed again."""
     queries, keys = shape
@@ -54,11 +55,11 @@ def test_blocks_change_nothing(
         patch.setattr(attention, "KEPT_BYTES", kept)
         patch.setattr(attention, "LONG", long)
         plan_blocks.cache_clear()
-        ours = blocked_attention(q, k, v, causal=causal, generators=[torch.Generator()], hidden=hidden)
+        ours = blocked_attention(q, k, v, offset=offset, stream=DropoutStream([1]), hidden=hidden)
     plan_blocks.cache_clear()
     slope = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).view(ours.shape)
     found = torch.autograd.grad(ours, (q, k, v), slope)
-    literal = written_out(q, k, v, causal, hidden)
+    literal = written_out(q, k, v, offset, hidden)
     expected = torch.autograd.grad(literal, (q, k, v), slope)
     assert torch.allclose(ours, literal, atol=1e-12)
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, expected, strict=True))
@@ -71,8 +72,7 @@ def test_the_gradient_sees_the_dropout_of_the_forward_pass(kept: int, monkeypatc
     q, k, v = tensors(4, 3, 5)
 
     def of(*inputs: torch.Tensor) -> torch.Tensor:
-        streams = [torch.Generator().manual_seed(s) for s in (1, 2)]
-        return blocked_attention(*inputs, causal=True, generators=streams, rates=(0.5, 0.0))
+        return blocked_attention(*inputs, offset=2, stream=DropoutStream([1, 2]), rates=(0.5, 0.0))
 
     assert torch.autograd.gradcheck(of, (q, k, v))
 
@@ -80,11 +80,9 @@ def test_the_gradient_sees_the_dropout_of_the_forward_pass(kept: int, monkeypatc
 def test_dropout_on_the_weights_has_its_rate_and_its_mean() -> None:
     """Protects: each encoder drops at its own rate, what is kept is scaled, and the stream moves on between calls."""
     keys, n = 50, 400
-    stream = torch.Generator().manual_seed(3)
+    stream = DropoutStream([3])
     q, k, v = torch.zeros(2 * n, 4, 2), torch.zeros(2 * n, keys, 2), torch.eye(keys).repeat(2 * n, 1, 1)
-    first, second = (
-        blocked_attention(q, k, v, causal=False, generators=[stream], rates=(0.3, 0.1)) * keys for _ in range(2)
-    )
+    first, second = (blocked_attention(q, k, v, offset=None, stream=stream, rates=(0.3, 0.1)) * keys for _ in range(2))
     for half, rate in ((first[:n], 0.3), (first[n:], 0.1)):
         dropped = (half == 0).double().mean().item()
         assert abs(dropped - rate) < 5 * (rate * (1 - rate) / half.numel()) ** 0.5
@@ -95,19 +93,15 @@ def test_dropout_on_the_weights_has_its_rate_and_its_mean() -> None:
 def test_a_stacked_seed_draws_what_it_draws_alone() -> None:
     """Protects: seeds of a stack never share a stream, and the stack's size moves nobody's masks."""
     q, k, v = (torch.randn(8, 6, 2, generator=torch.Generator().manual_seed(i)) for i in range(3))
-    both = blocked_attention(
-        q, k, v, causal=True, rates=(0.4,), generators=[torch.Generator().manual_seed(s) for s in (7, 8)]
-    )
+    both = blocked_attention(q, k, v, offset=0, rates=(0.4,), stream=DropoutStream([7, 8]))
     for i, seed in enumerate((7, 8)):
         part = slice(4 * i, 4 * i + 4)
-        alone = blocked_attention(
-            q[part], k[part], v[part], causal=True, rates=(0.4,), generators=[torch.Generator().manual_seed(seed)]
-        )
+        alone = blocked_attention(q[part], k[part], v[part], offset=0, rates=(0.4,), stream=DropoutStream([seed]))
         assert torch.equal(both[part], alone)
 
 
 def test_hidden_scores_are_not_computed() -> None:
     """Protects: under a causal mask a long sequence computes about five eighths of its scores, not all."""
-    blocks = plan_blocks(2, 400, 400, 1, True, 1 << 20)
+    blocks = plan_blocks(2, 400, 400, 1, 1, 0, 1 << 20)
     computed = sum((b.batch.stop - b.batch.start) * (b.queries.stop - b.queries.start) * b.keys for b in blocks)
     assert computed == pytest.approx(2 * 400 * 400 * 5 / 8, rel=0.01)

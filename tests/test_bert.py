@@ -86,7 +86,7 @@ def test_dropout_comes_from_the_models_stream_alone(folder: str) -> None:
     assert before[1] == random.getstate()
     assert np.array_equal(before[2], np.random.get_state()[1])  # noqa: NPY002
     torch.manual_seed(99)
-    stream.restart(0, CPU)
+    stream.restart([0], CPU)
     assert torch.equal(first, model(batch))
     assert not torch.equal(first, model(batch)), "the stream goes on"
     assert not torch.equal(first, rates_off(model)(batch)), "it was dropping"
@@ -126,8 +126,10 @@ def test_fine_tuning_moves_bert_and_stores_only_what_moved(folder: str, tmp_path
     assert record.data["text"] == "bert"
     assert "bert text" in record.data["label"]
 
-    loop = Loop(spec, features, CPU, load_bert(folder))
-    assert any(p is q for p in loop.module.text_model.parameters() for q in loop.optimizer.param_groups[0]["params"])
+    loop = Loop([spec], features, CPU, load_bert(folder))
+    assert any(
+        p is q for p in loop.module.text_model.parameters() for q in loop.seats[0].optimizer.param_groups[0]["params"]
+    )
     write_weights(loop.module, weights, "dmd", "here")
     again = read_weights(loop.module, "dmd")
     assert set(again) == set(weights)

@@ -21,7 +21,7 @@ from dmd_repro.models.padding import valid_steps
 from dmd_repro.protocols import SWITCHES
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
-from dmd_repro.training.loop import gather
+from dmd_repro.training.feed import gather
 
 CPU = torch.device("cpu")
 RANDOM = np.random.Generator(np.random.PCG64(3))
@@ -132,7 +132,7 @@ def test_eq_10_is_attention_without_a_mask() -> None:
         shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         literal[i] = shares @ V[~hidden]
     keys, out = stacked(k)[None], block.out_proj
-    ours = out(block._attend(stacked(q)[None], (keys, keys), [0], torch.from_numpy(hidden)[None, None]))
+    ours = out(block._attend(stacked(q)[None], (keys, keys), [0], None, torch.from_numpy(hidden)[None, None]))
     ours = ours[0, 0].detach().numpy()
     literal = literal @ out.weight[0, 0].detach().numpy().T + out.bias[0, 0].detach().numpy()
     assert np.allclose(ours, literal, atol=1e-9)
@@ -171,7 +171,7 @@ def test_masked_padding_changes_nothing(toy: Features, side: str) -> None:
         built = DMD(model.config, dims=toy.dims, steps=steps, mask=without_graph, seeds=(1,)).train()
         for bank in (built.encode_common if hasattr(built, "encode_common") else None, built.crossmodal, built.memory):
             if bank is not None:
-                bank._embed = lambda x: x  # type: ignore[method-assign]
+                bank._embed = lambda x, place: x  # type: ignore[method-assign]
         out = built(b)
         found.append({"y": out.prediction, **built.loss_terms(out, b)})
     for name in found[0]:

@@ -15,7 +15,7 @@ PACKAGE = Path(dmd_repro.__file__).parent
 RANKS = {
     7: ("cli",),
     6: ("grid",),
-    5: ("training", "evaluate"),
+    5: ("training", "evaluate", "bench"),
     4: ("models", "losses"),
     3: ("audit", "compare", "render"),
     2: ("data", "metrics", "records", "published", "stats"),

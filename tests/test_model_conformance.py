@@ -13,7 +13,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.models.layers import named_slices
 from dmd_repro.registry import MODELS, load_model
 from dmd_repro.spec import AblationMask
-from dmd_repro.training.loop import gather
+from dmd_repro.training.feed import gather
 
 CPU = torch.device("cpu")
 CASES = [(name, AblationMask()) for name in MODELS] + [

@@ -12,7 +12,7 @@ from scipy import stats
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS
 from dmd_repro.models.encoder import EncoderBank
-from dmd_repro.models.layers import Dropout, DropoutStream, initialise, named_slices
+from dmd_repro.models.layers import NOISE, Dropout, DropoutStream, draw_lanes, initialise, named_slices
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_initial_parameters_are_drawn_apart(slices: dict[str, torch.Tensor]) -> 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
 def test_dropout_has_its_rate_and_is_independent(rate: float) -> None:
-    """Protects: the share dropped, the scale of what is kept, and no echo between the lanes of one 64-bit draw."""
+    """Protects: the share dropped, the scale of what is kept, and no echo between lanes, draws or steps."""
     stream = DropoutStream([3])
     n = 400_000
     keep = stream.keep((n,), rate, torch.ones(1))[0]
@@ -67,8 +67,31 @@ def test_dropout_has_its_rate_and_is_independent(rate: float) -> None:
     assert torch.all((keep == 0) | ((keep - 1 / (1 - rate)).abs() < 1e-6))
     for lag in (1, 2, 3, 4):
         assert abs(np.corrcoef(dropped[:-lag], dropped[lag:])[0, 1]) < 5 / sqrt(n)
-    again = stream.keep((n,), rate, torch.ones(1))[0]
-    assert abs(np.corrcoef(dropped, again == 0)[0, 1]) < 5 / sqrt(n)
+    others = [stream.keep((n,), rate, torch.ones(1))[0] for _ in range(3)]
+    stream.begin(1)
+    others.append(stream.keep((n,), rate, torch.ones(1))[0])
+    others.append(DropoutStream([4]).keep((n,), rate, torch.ones(1))[0])
+    for other in others:
+        for lag in (0, 1, 2):
+            assert abs(np.corrcoef(dropped[: n - lag], (other == 0)[lag:])[0, 1]) < 5 / sqrt(n)
+
+
+def test_the_lanes_of_a_draw_are_uniform() -> None:
+    """Protects: the hash behind every mask: no bias in any 16-bit range, in either lane of a word, under any key."""
+    for keys in torch.randint(-(2**31), 2**31, (20, 2), generator=torch.Generator().manual_seed(1), dtype=torch.int64):
+        lanes = draw_lanes(keys.to(torch.int32), 2 * NOISE)
+        for half in (lanes[::2], lanes[1::2]):
+            counts = torch.bincount((half.long() + 32768) >> 8, minlength=256).double()
+            spread = ((counts - NOISE / 256).square() / (NOISE / 256)).sum().item()  # chi-squared, 255 degrees
+            assert 150 < spread < 400
+
+
+def test_a_draw_longer_than_the_noise_repeats_nothing() -> None:
+    """Protects: a tensor with more elements than there is noise is masked in pieces with keys of their own."""
+    n = 4 * NOISE + 10
+    lanes = DropoutStream([5]).lanes((n,))[0]
+    assert lanes.shape == (n,)
+    assert (lanes[: 2 * NOISE] == lanes[2 * NOISE : 4 * NOISE]).double().mean() < 1e-3
 
 
 def test_dropout_rates_of_a_bank_stay_apart() -> None:
@@ -85,12 +108,12 @@ def test_dropout_restarts_with_the_epoch_and_leaves_the_global_generator_alone()
     stream = DropoutStream([9])
     layer = Dropout(0.5, stream).train()
     before = torch.random.get_rng_state()
-    stream.restart(4, torch.device("cpu"))
+    stream.restart([4], torch.device("cpu"))
     first = layer(torch.ones(1, 2, 50))
     layer(torch.ones(1, 2, 50))
-    stream.restart(4, torch.device("cpu"))
+    stream.restart([4], torch.device("cpu"))
     assert torch.equal(first, layer(torch.ones(1, 2, 50)))
-    stream.restart(5, torch.device("cpu"))
+    stream.restart([5], torch.device("cpu"))
     assert not torch.equal(first, layer(torch.ones(1, 2, 50)))
     assert torch.equal(before, torch.random.get_rng_state())
 

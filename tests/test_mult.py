@@ -25,7 +25,8 @@ from dmd_repro.registry import full_name, split_options
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, run_id
 from dmd_repro.training import Execution, fit, resolve_spec
-from dmd_repro.training.loop import Loop, clip_norm_, gather, selection_loss
+from dmd_repro.training.feed import gather
+from dmd_repro.training.loop import Loop, clip_norm_, selection_loss
 
 CPU = torch.device("cpu")
 SMALL = {"d": 4, "heads": 2, "layers": 1, "batch_size": 2, "max_epochs": 2}
@@ -180,15 +181,15 @@ def test_clipping_by_norm_is_torchs_and_keeps_seeds_apart(limit: float) -> None:
 
 def test_clipping_by_norm_happens_before_the_step(toy: Features) -> None:
     """Protects: MulT's clipping is used by the loop, and by value nothing is clipped."""
-    loop = Loop(spec_of(toy, clip_norm=1e-3), toy, CPU)
+    loop = Loop([spec_of(toy, clip_norm=1e-3)], toy, CPU)
     norms: list[float] = []
 
     def measure(*_: object) -> None:
         grads = [p.grad.flatten() for p in loop.module.parameters() if p.grad is not None]
         norms.append(torch.cat(grads).norm().item())
 
-    loop.optimizer.register_step_pre_hook(measure)
-    loop.train_batches(np.arange(6, dtype=np.int64))
+    loop.seats[0].optimizer.register_step_pre_hook(measure)
+    loop.train_batches(np.arange(6, dtype=np.int64)[None])
     assert norms == pytest.approx([1e-3] * 3, rel=1e-3)
 
 

@@ -127,7 +127,7 @@ def test_any_lengths_and_widths_are_read_from_the_tensors(tmp_path: Path) -> Non
     config = sizes.config
     assert (config.d, config.layers, config.heads) == (20, 2, 10)
     assert [config.kernel(m) for m in "lav"] == [3, 2, 1]
-    from dmd_repro.training.loop import evaluate
+    from dmd_repro.training.feed import evaluate
 
     wanted = evaluate(model, data.splits["test"], torch.device("cpu"))
     said = predict(path, data).predictions
@@ -140,7 +140,7 @@ def test_a_width_equal_to_d_and_wrapped_names(tmp_path: Path) -> None:
     model, data = small(d=10, heads=5), random_features()
     state = {f"module.{k}": v for k, v in state_of(model).items()}
     assert state["module.proj_l.weight"].shape == (10, 10, 3)
-    from dmd_repro.training.loop import evaluate
+    from dmd_repro.training.feed import evaluate
 
     wanted = evaluate(model, data.splits["test"], torch.device("cpu"))["y_pred"]
     assert np.array_equal(predict(write(tmp_path / "x.pth", state), data, heads=5).predictions.y_pred, wanted)
@@ -161,7 +161,7 @@ def test_heads_are_the_presets_unless_given(tmp_path: Path) -> None:
 def test_parts_that_are_off_are_seen(tmp_path: Path, mask: tuple[str, ...]) -> None:
     """Protects: an exported ablation is read as one, not as a broken full model."""
     model, data = small(mask), random_features()
-    from dmd_repro.training.loop import evaluate
+    from dmd_repro.training.feed import evaluate
 
     done = predict(write(tmp_path / "x.pth", state_of(model)), data)
     assert set(done.mask.off) == set(mask) - {"homogd", "heterogd"}
@@ -266,7 +266,7 @@ def test_a_checkpoint_with_bert_inside(tmp_path: Path) -> None:
     data = token_features()
     with pytest.raises(SpecError, match=r"its attention heads.*--bert"):
         predict(path, data)
-    from dmd_repro.training.loop import evaluate
+    from dmd_repro.training.feed import evaluate
 
     done = predict(path, data, execution=Execution(bert=folder))
     wanted = evaluate(whole, data.splits["test"], torch.device("cpu"))["y_pred"]

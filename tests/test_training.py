@@ -89,13 +89,13 @@ def test_the_validation_loss_is_the_mean_of_batch_means() -> None:
 
 def test_gradients_are_summed_and_the_rest_of_an_epoch_never_steps(toy: Features) -> None:
     """Protects: one step for each full window; the clips after the last full window move nothing."""
-    loop = Loop(spec_of(toy, batch_size=2, accumulate=2), toy, CPU)
+    loop = Loop([spec_of(toy, batch_size=2, accumulate=2)], toy, CPU)
     steps = []
-    loop.optimizer.register_step_post_hook(lambda *_: steps.append(1))
-    loop.train_batches(np.arange(6, dtype=np.int64))  # 3 batches of 2
+    loop.seats[0].optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    loop.train_batches(np.arange(6, dtype=np.int64)[None])  # 3 batches of 2
     assert len(steps) == 1
     weights = [p.detach().clone() for p in loop.module.parameters()]
-    loop.train_batches(np.arange(2, dtype=np.int64))
+    loop.train_batches(np.arange(2, dtype=np.int64)[None])
     assert all(torch.equal(a, b) for a, b in zip(weights, loop.module.parameters(), strict=True))
 
 
@@ -130,7 +130,7 @@ def test_a_model_larger_than_memory_is_a_sentence(toy: Features, monkeypatch: py
     spec = spec_of(toy)
     monkeypatch.setattr(load_model("dmd"), "__init__", refuse)
     with pytest.raises(SpecError, match="fits in memory"):
-        Loop(spec, toy, CPU)
+        Loop([spec], toy, CPU)
 
 
 def test_a_device_that_is_not_there(toy: Features, tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_initial_weights_and_batches_do_not_depend_on_the_mask(toy: Features) ->
     seen = []
     for drop in ((), ("heterogd",)):
         mask = training.AblationMask(drop)
-        loop = Loop(resolve_spec("dmd", seed=7, features=toy, mask=mask, overrides=QUICK), toy, CPU)
+        loop = Loop([resolve_spec("dmd", seed=7, features=toy, mask=mask, overrides=QUICK)], toy, CPU)
         order: list[np.ndarray] = []
-        loop.train_batches = lambda o, order=order: (order.append(o), ({"total": 1.0}, {}))[1]  # type: ignore[method-assign]
+        loop.train_batches = lambda o, order=order: (order.append(o), [({"total": 1.0}, {})])[1]  # type: ignore[method-assign]
         loop.epoch()
         seen.append(order[0])
     assert np.array_equal(seen[0], seen[1])
@@ -168,8 +168,11 @@ def test_a_trajectory_moves_only_with_its_version(name: str, synthetic: Features
     cls = load_model(name)
     spec = resolve_spec(name, seed=11, features=synthetic, overrides={"batch_size": 8})
     torch.set_num_threads(1)
-    loop = Loop(spec, synthetic, CPU)
-    totals = [loop.train_batches(np.arange(8 * i, 8 * i + 8, dtype=np.int64))[0]["total"] for i in range(20)]
+    loop = Loop([spec], synthetic, CPU)
+    totals = []
+    for i in range(20):
+        loop.stream.restart([i], CPU)  # each batch has masks of its own
+        totals.append(loop.train_batches(np.arange(8 * i, 8 * i + 8, dtype=np.int64)[None])[0][0]["total"])
     key = f"{name} {cls.MODEL_VERSION} {training.TRAINING_VERSION}"
     known = json.loads(TRAJECTORIES.read_text(encoding="utf-8"))
     assert key in known, f"add this version: {json.dumps({key: totals})}"

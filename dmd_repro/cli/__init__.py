@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import ablate, audit, data, evaluate, protocol, report, reproduce, runs, train
+from dmd_repro.cli import ablate, audit, bench, data, evaluate, protocol, report, reproduce, runs, train
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
 app.command("ablate")(ablate.ablate)
 app.command("audit")(audit.audit)
+app.command("bench")(bench.bench)
 
 
 def _version(show: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.evaluate import official
 from dmd_repro.evaluate.checkpoint import Checkpoint
-from dmd_repro.models.base import as_module
+from dmd_repro.models.base import EmotionModel, as_module
 from dmd_repro.models.bert import Bert, load_bert
 from dmd_repro.models.bert_text import WithBert
 from dmd_repro.models.state import write_weights
@@ -27,7 +27,8 @@ from dmd_repro.registry import load_model
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.training import Execution
-from dmd_repro.training.loop import build, evaluate
+from dmd_repro.training.feed import evaluate
+from dmd_repro.training.loop import build
 from dmd_repro.training.text import check_tokens, prepare
 
 
@@ -160,5 +161,5 @@ def _bert_inside(state: official.OfficialState, source: str) -> Bert | None:
 
 def _predict(model: nn.Module, features: Features, split: str, device: torch.device) -> Predictions:
     data = features.splits[split]
-    said = evaluate(model, data, device)
+    said = evaluate(cast(EmotionModel, model), data, device)
     return Predictions(data.ids, np.asarray(data.labels), said.pop("y_pred"), dict(sorted(said.items())))

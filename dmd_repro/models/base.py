@@ -21,6 +21,7 @@ class Batch:
     inputs: Mapping[str, Tensor]  # l, a, v -> (S, B, T_m, D_m) float32
     labels: Tensor  # (S, B) sentiment in [-3, 3]
     lengths: Mapping[str, Tensor] = field(default_factory=dict)  # l, a, v -> (S, B) int64, steps that are not padding
+    first: Mapping[str, int] = field(default_factory=dict)  # l, a, v -> which step of the whole sequence is step 0
 
 
 @dataclass(slots=True)
@@ -172,6 +173,13 @@ class EmotionModel(Protocol):
 
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """Return predictions, heads and edges; the features too in training or when asked for."""
+        ...
+
+    def window(self, spans: Mapping[str, tuple[int, int]]) -> Mapping[str, slice] | None:
+        """Return the input steps it needs of clips that lie in `spans` (first, past last), by modality; None: all.
+
+        Other steps may be cut off without effect on any output, loss or gradient. None where padding is data.
+        """
         ...
 
     def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:

@@ -117,6 +117,9 @@ class WithBert(nn.Module):
         hidden = self.text_model(batch.inputs["l"][0]).unsqueeze(0)
         return self.system(replace(batch, inputs={**batch.inputs, "l": hidden}), keep_features=keep_features)
 
+    def window(self, spans: Mapping[str, tuple[int, int]]) -> None:
+        """Return None: what BERT makes of a padded token is not known before it has read it."""
+
     def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:
         """Return the system's own terms."""
         return self.system.loss_terms(out, batch)  # type: ignore[operator]

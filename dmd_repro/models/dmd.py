@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmd_repro.models.base import Batch, InputNeeds, ModelOutput
 from dmd_repro.models.dmd_config import DMDConfig, dmd_preset
 from dmd_repro.models.dmd_terms import dmd_terms
-from dmd_repro.models.encoder import EncoderBank
+from dmd_repro.models.encoder import EncoderBank, Place
 from dmd_repro.models.graph import VERTICES, GraphUnit
 from dmd_repro.models.heads import ResidualHead
 from dmd_repro.models.layers import Conv1d, Dropout, DropoutStream, Linear, initialise
@@ -137,15 +138,16 @@ class DMD(nn.Module):
         heads: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
         valid = self._valid(batch)
-        com, prt = self._decouple(batch, features, valid, keep, everything=keep_features)
+        places = {m: Place(batch.first.get(m, 0), self.steps[m]) for m in self.seen}
+        com, prt = self._decouple(batch, features, valid, places, keep, everything=keep_features)
         if hasattr(self, "homo_heads"):
             for m in self.seen:
-                flat = com[m].flatten(2)  # (S, B, T' * d), time-major
+                flat = whole(com[m], places[m]).flatten(2)  # (S, B, T' * d), time-major
                 heads[f"{m}_homo"], features[f"repr_{m}_homo"], _ = self.homo_heads[m](flat)
-        common = self._summarise(com, valid)  # (S, B, n * d)
+        common = self._summarise(com, valid, places)  # (S, B, n * d)
         if hasattr(self, "common_head"):
             heads["c"], _, _ = self.common_head(common)
-        prediction = self._fuse(self._reinforce(prt, valid), common, heads, features)
+        prediction = self._fuse(self._reinforce(prt, valid, places), common, heads, features)
         for name in ("homo", "hetero"):
             if keep and self.on[f"{name}gd"]:
                 unit = getattr(self, f"{name}_unit")
@@ -159,15 +161,39 @@ class DMD(nn.Module):
         if self.config.padding == "zeros":
             return None
         found = {m: valid_steps(batch.inputs[m]) for m in self.seen}
-        kernels = {m: self.config.kernel(m) if m in self.project and self.steps[m] < v.shape[2] else 1
-                   for m, v in found.items()}  # fmt: skip
-        return {m: after_convolution(v, kernels[m]) for m, v in found.items()}
+        return {m: after_convolution(v, self._shortened(m) + 1) for m, v in found.items()}
+
+    def _shortened(self, m: str) -> int:
+        """Return by how many steps the convolution of a modality shortens it."""
+        return self.config.kernel(m) - 1 if m in self.project and self.config.conv_padding == "valid" else 0
+
+    def window(self, spans: Mapping[str, tuple[int, int]]) -> Mapping[str, slice] | None:
+        """Return the steps that reach a result where padding is hidden; None where padding is data.
+
+        One step more than the clips need may stay: a query that comes before its whole source attends to padding (all
+        alike), and must still find some.
+        """
+        if self.config.padding == "zeros":
+            return None
+        lost = {m: self._shortened(m) for m in self.seen}
+        ends = {m: (spans[m][0] - lost[m], spans[m][1] + lost[m]) for m in self.seen}
+        for m in self.seen:  # sequences of one length stay so, and run together
+            alike = [ends[o] for o in self.seen if (self.steps[o], lost[o]) == (self.steps[m], lost[m])]
+            ends[m] = (max(0, min(first for first, _ in alike)), max(past for _, past in alike))
+        if self.config.causal_mask and self.on["ca"]:
+            for _ in self.seen:  # each pass may lower one that another is bound by
+                for target, source in self.crossings:
+                    latest = ends[target][0] + abs(self.steps[source] - self.steps[target])
+                    ends[source] = (min(ends[source][0], latest), ends[source][1])
+        most = {m: self.steps[m] + lost[m] for m in self.seen}
+        return {m: slice(min(first, most[m] - lost[m] - 1), min(past, most[m])) for m, (first, past) in ends.items()}
 
     def _decouple(
         self,
         batch: Batch,
         features: dict[str, Tensor],
         valid: Mapping[str, Tensor] | None,
+        places: Mapping[str, Place],
         keep: bool,
         everything: bool,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -189,22 +215,28 @@ class DMD(nn.Module):
             if self.config.margin_space == "pooled":
                 features[f"margin_{m}"] = mean_over_steps(com[m], None if valid is None else valid[m])
                 continue
-            features[f"margin_{m}"] = self.align_c[m](com[m].transpose(2, 3).flatten(2))  # type: ignore[index,operator]
+            aligned = whole(com[m], places[m]).transpose(2, 3).flatten(2)
+            features[f"margin_{m}"] = self.align_c[m](aligned)  # type: ignore[index,operator]
             if everything:
-                features[f"proj_cosine_{m}"] = self.proj_cosine[m](prt[m].flatten(2))  # type: ignore[index,operator]
+                flat = whole(prt[m], places[m]).flatten(2)
+                features[f"proj_cosine_{m}"] = self.proj_cosine[m](flat)  # type: ignore[index,operator]
         return com, prt
 
-    def _summarise(self, com: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None) -> Tensor:
+    def _summarise(
+        self, com: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, Place]
+    ) -> Tensor:
         """Return one vector for the common features of all modalities, (S, B, n * d), in the order l, v, a."""
         if self.config.common_summary == "mean":
             found = {m: mean_over_steps(com[m], None if valid is None else valid[m]) for m in self.seen}
         else:
             masks = None if valid is None else list(valid.values())
-            last = self.encode_common(list(com.values()), last_only=True, valid=masks)
+            last = self.encode_common(list(com.values()), last_only=True, valid=masks, places=list(places.values()))
             found = dict(zip(self.seen, last, strict=True))
         return torch.cat([found[m] for m in VERTICES if m in found], dim=-1)
 
-    def _reinforce(self, prt: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None) -> Tensor:
+    def _reinforce(
+        self, prt: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, Place]
+    ) -> Tensor:
         """Private features {m: (S, B, T', d)} -> the reinforced last step of each modality, (S, n, B, wide)."""
         masks = None if valid is None else list(valid.values())
         inputs = list(prt.values())
@@ -213,10 +245,13 @@ class DMD(nn.Module):
                 [prt[t] for t, _ in self.crossings],
                 [prt[source] for _, source in self.crossings],
                 source_valid=None if valid is None else [valid[source] for _, source in self.crossings],
+                places=[places[t] for t, _ in self.crossings],
+                source_places=[places[source] for _, source in self.crossings],
             )
             per = len(self.seen) - 1
             inputs = [torch.cat(crossed[per * i : per * (i + 1)], dim=-1) for i in range(len(self.seen))]
-        return torch.stack(self.memory(inputs, last_only=True, valid=masks), dim=1)
+        last = self.memory(inputs, last_only=True, valid=masks, places=list(places.values()))
+        return torch.stack(last, dim=1)
 
     def _fuse(
         self, reinforced: Tensor, common: Tensor, heads: dict[str, Tensor], features: dict[str, Tensor]
@@ -246,6 +281,12 @@ class DMD(nn.Module):
     def loss_weights(self) -> dict[str, float]:
         """Return the weight of every term (paper: Eq. 6 and 11; the authors' inner constants included)."""
         return self.config.loss_weights()
+
+
+def whole(x: Tensor, place: Place) -> Tensor:
+    """(S, B, T, d) -> (S, B, steps, d): what was cut off is zero again, for a map that counts steps absolutely."""
+    after = place.steps - place.first - x.shape[2]
+    return x if not (place.first or after) else F.pad(x, (0, 0, place.first, after))
 
 
 def _names(suffix: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,13 @@ def last_valid(valid: Tensor) -> Tensor:
     return torch.where(valid.any(-1), order.amax(-1), steps) - 1
 
 
+class Place(NamedTuple):
+    """Where a sequence that was cut lies in the whole one."""
+
+    first: int
+    steps: int  # of the whole
+
+
 class Block(nn.Module):
     """One layer of E encoders: attention and feed-forward, each behind a LayerNorm and added to its input."""
 
@@ -56,12 +64,11 @@ class Block(nn.Module):
         rates: Sequence[float],
         relu_dropout: float,
         res_dropout: float,
-        causal: bool,
         stream: DropoutStream,
     ) -> None:
         super().__init__()
         stack = len(stream.seeds)
-        self.width, self.heads, self.causal, self.stream = width, heads, causal, stream
+        self.width, self.heads, self.stream = width, heads, stream
         self.rates = tuple(rates)  # attention dropout of each encoder
         attention = [f"{n}.self_attn" for n in names]
         # one 3E x E matrix, as the authors initialise it: the bound counts 4E, not 2E
@@ -82,12 +89,14 @@ class Block(nn.Module):
         source: tuple[Tensor, Tensor] | None,
         members: Sequence[int],
         *,
+        offset: int | None,
         hidden: Tensor | None = None,
         at: Tensor | None = None,
     ) -> Tensor:
         """x (G, B, Tq, d), source None (self-attention) or (key input, value input), each (G, B, Tk, d).
 
-        `hidden` (G, B, Tk) marks keys that are padding. `at` (G, B) asks for one step of each clip: (G, B, 1, d).
+        Query i sees keys up to i + `offset`; None: all. `hidden` (G, B, Tk) marks keys that are padding. `at` (G, B)
+        asks for one step of each clip: (G, B, 1, d).
         """
         normed = self.norm_attention(x, members)
         if source is None:
@@ -96,17 +105,22 @@ class Block(nn.Module):
             key = self.norm_attention(source[0], members)
             pair = (key, key if source[1] is source[0] else self.norm_attention(source[1], members))
         if at is None:
-            attended = self._attend(normed, pair, members, hidden)
+            attended = self._attend(normed, pair, members, offset, hidden)
         else:
-            bias = self._row_bias(x.shape[2], pair[0], hidden, at)
+            bias = self._row_bias(pair[0], offset, hidden, at)
             x = take_step(x, at)
             attended = self._attend_step(take_step(normed, at), pair, members, bias)
         x = x + self.res_dropout(self.out_proj(attended, members))
-        middle = torch.relu(self.fc1(self.norm_feed(x, members), members))
+        middle = torch.relu_(self.fc1(self.norm_feed(x, members), members))
         return x + self.res_dropout(self.fc2(self.relu_dropout(middle), members))
 
     def _attend(
-        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], hidden: Tensor | None
+        self,
+        query: Tensor,
+        source: tuple[Tensor, Tensor],
+        members: Sequence[int],
+        offset: int | None,
+        hidden: Tensor | None,
     ) -> Tensor:
         """Attention of every query, before the output map: (G, B, Tq, d)."""
         g, b, tq, d = query.shape
@@ -114,9 +128,8 @@ class Block(nn.Module):
         if hidden is not None:
             hidden = (hidden * HIDDEN).to(query.dtype).flatten(0, 1).repeat_interleave(self.heads, dim=0)
         rates = [self.rates[e] if self.training else 0.0 for e in members]
-        generators = self.stream.generators
-        out = blocked_attention(q, k, v, causal=self.causal, generators=generators, rates=rates, hidden=hidden)
-        return out.view(g, b, self.heads, tq, -1).transpose(2, 3).reshape(g, b, tq, d)
+        out = blocked_attention(q, k, v, offset=offset, stream=self.stream, rates=rates, hidden=hidden)
+        return out.view(g, b, d, tq).transpose(2, 3)
 
     def _attend_step(
         self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], bias: Tensor
@@ -134,14 +147,14 @@ class Block(nn.Module):
         out = torch.bmm(weights.flatten(0, 2), v)
         return out.view(g, b, 1, d)
 
-    def _row_bias(self, queries: int, key: Tensor, hidden: Tensor | None, at: Tensor) -> Tensor:
+    def _row_bias(self, key: Tensor, offset: int | None, hidden: Tensor | None, at: Tensor) -> Tensor:
         """Return what is added to the scores of the steps asked for, (G, B, 1, 1, Tk)."""
         steps = torch.arange(key.shape[2], device=key.device)
         blocked = torch.zeros((*at.shape, key.shape[2]), dtype=key.dtype, device=key.device)
         if hidden is not None:
             blocked = blocked.masked_fill(hidden, HIDDEN)
-        if self.causal:
-            blocked = blocked.masked_fill(steps > at.unsqueeze(2) + abs(key.shape[2] - queries), -torch.inf)
+        if offset is not None:
+            blocked = blocked.masked_fill(steps > at.unsqueeze(2) + offset, -torch.inf)
         return blocked.unsqueeze(2).unsqueeze(2)
 
     def _split(
@@ -193,12 +206,12 @@ class EncoderBank(nn.Module):
     ) -> None:
         """`rates` is the attention dropout of each encoder; `names` their names in the authors' code."""
         super().__init__()
-        self.names, self.width = tuple(names), width
+        self.names, self.width, self.causal = tuple(names), width, causal
         self.embed_dropout = Dropout(embed_dropout, stream)
         self.blocks = nn.ModuleList(
             Block(
                 [f"{n}.layers.{i}" for n in names], width, heads,
-                rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, causal=causal, stream=stream,
+                rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, stream=stream,
             )
             for i in range(layers)
         )  # fmt: skip
@@ -212,16 +225,22 @@ class EncoderBank(nn.Module):
         last_only: bool = False,
         valid: Sequence[Tensor] | None = None,
         source_valid: Sequence[Tensor] | None = None,
+        places: Sequence[Place] | None = None,
+        source_places: Sequence[Place] | None = None,
     ) -> list[Tensor]:
         """E queries (S, B, Tq, d) and, across modalities, E sources (S, B, Tk, d) -> E outputs (S, B, Tq, d).
 
         With `last_only` only the last step leaves: (S, B, d). Other steps of the last layer are then not computed.
         `valid` and `source_valid` (S, B, T) mark the steps that are not padding: others are hidden as keys, and the
-        last step is the last valid one. None: padding is data.
+        last step is the last valid one. None: padding is data. `places` and `source_places` tell where sequences that
+        were cut lie in the whole ones, which positions and the causal mask count by; None: they are whole.
         """
-        together: dict[tuple[int, int], list[int]] = {}
+        at_query = places or [Place(0, x.shape[2]) for x in queries]
+        at_key = source_places or ([Place(0, x.shape[2]) for x in sources] if sources else at_query)
+        together: dict[tuple[object, ...], list[int]] = {}
         for e, x in enumerate(queries):
-            together.setdefault((x.shape[2], sources[e].shape[2] if sources else 0), []).append(e)
+            key = (x.shape[2], sources[e].shape[2] if sources else 0, at_query[e], at_key[e])
+            together.setdefault(key, []).append(e)
         outputs: list[Tensor | None] = [None] * len(queries)
 
         def gathered(tensors: Sequence[Tensor] | None, members: Sequence[int]) -> Tensor | None:
@@ -237,26 +256,35 @@ class EncoderBank(nn.Module):
                 shape = (x.shape[0] * len(members), x.shape[2])
                 at = x.new_full(shape, x.shape[3] - 1, dtype=torch.long) if own is None else last_valid(own)
             hidden = None if keys_valid is None else ~keys_valid
-            out = self._run(x.flatten(0, 1), gathered(sources, members), members, hidden, at)
+            where = (at_query[members[0]], at_key[members[0]])
+            out = self._run(x.flatten(0, 1), gathered(sources, members), members, where, hidden, at)
             for e, piece in zip(members, out.view(x.shape[0], len(members), *out.shape[1:]).unbind(1), strict=True):
                 outputs[e] = piece[:, :, 0] if last_only else piece
         return [o for o in outputs if o is not None]
 
     def _run(
-        self, x: Tensor, source: Tensor | None, members: Sequence[int], hidden: Tensor | None, at: Tensor | None
+        self,
+        x: Tensor,
+        source: Tensor | None,
+        members: Sequence[int],
+        where: tuple[Place, Place],
+        hidden: Tensor | None,
+        at: Tensor | None,
     ) -> Tensor:
-        embedded = self._embed(x)
+        query, key_place = where
+        offset = query.first - key_place.first + abs(key_place.steps - query.steps) if self.causal else None
+        embedded = self._embed(x, query)
         x = self.embed_dropout(embedded)
         pair = None
         if source is not None:
-            embedded = self._embed(source)
+            embedded = self._embed(source, key_place)
             key = self.embed_dropout(embedded)  # drawn separately for key and value: in training the two differ
             pair = (key, self.embed_dropout(embedded) if self.embed_dropout.active else key)
         for i, block in enumerate(self.blocks):
-            x = block(x, pair, members, hidden=hidden, at=at if i == len(self.blocks) - 1 else None)
+            x = block(x, pair, members, offset=offset, hidden=hidden, at=at if i == len(self.blocks) - 1 else None)
         return self.norm(x, members)
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, place: Place) -> Tensor:
         """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""
-        table = position_table(x.shape[2], self.width, x.dtype, x.device)
+        table = position_table(place.steps, self.width, x.dtype, x.device)[place.first : place.first + x.shape[2]]
         return math.sqrt(self.width) * x + table * (x[..., :1] != 0)

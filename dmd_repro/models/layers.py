@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod, sqrt
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -161,40 +163,94 @@ class LayerNorm(Layer):
         return torch.addcmul(bias, F.layer_norm(x, (self.width,)), weight)
 
 
-def draw_lanes(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
-    """Return uniform int16 of a shape, four cut from each 64-bit draw: a quarter of the draws."""
-    n = prod(shape)
-    draws = torch.empty((n + 3) // 4, dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
-    return draws.view(torch.int16)[:n].view(*shape)
+NOISE = 1 << 20  # 32-bit words every mask is cut from, mixed with the keys of its draw
+KEYS = 512  # keys of draws that are made at a time
+
+
+@lru_cache(maxsize=8)
+def noise(device: torch.device) -> Tensor:
+    """Return (NOISE,) int32, random and the same on every machine: what the keys of a draw are mixed into."""
+    drawn = np.random.Generator(np.random.PCG64(NOISE)).integers(-(2**31), 2**31, NOISE, dtype=np.int32)
+    return torch.from_numpy(drawn).to(device)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """Scramble int64 (the finalizer of splitmix64, its shifts filled with the sign): neighbours become unrelated."""
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        x = (x ^ (x >> shift)) * factor
+    return x ^ (x >> 31)
+
+
+def draw_lanes(keys: Tensor, n: int) -> Tensor:
+    """Return n uniform int16 for the keys of one draw, (..., 2) int32 -> (..., n): two lanes of each mixed word.
+
+    Counter-based: equal keys give equal lanes on every device, so a backward pass draws a mask again instead of
+    keeping it, and a captured GPU graph needs no generator. `n` is at most 2 * NOISE.
+    """
+    words = noise(keys.device)[: (n + 1) // 2]
+    x = words ^ keys[..., :1]
+    x *= keys[..., 1:] | 1
+    x ^= (x >> 15).bitwise_and_(0x1FFFF)
+    x *= 0x2C1B3C6D
+    return x.view(torch.int16)[..., :n]
 
 
 class DropoutStream:
-    """The one source of dropout masks of a model: a generator per seed, restarted at every epoch.
+    """The one source of dropout masks of a model: a stream per seed, restarted at every epoch and every step.
 
-    A stacked seed draws from its own generator, so it sees the stream it would see alone.
+    A mask depends on its seed, epoch, step and place in the step alone, so a stacked seed draws what it would alone.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = tuple(seeds)
-        self.generators: list[torch.Generator] = []
-        self.restart(0, torch.device("cpu"))
+        self.restart([0] * len(self.seeds), torch.device("cpu"))
 
-    def restart(self, epoch: int, device: torch.device) -> None:
-        """Begin the stream of an epoch: what a resumed run needs instead of a saved generator state."""
-        self.generators = [
-            torch.Generator(device=device).manual_seed(seed_for(seed, "dropout", epoch)) for seed in self.seeds
-        ]
+    def restart(self, epochs: Sequence[int], device: torch.device) -> None:
+        """Begin the streams of an epoch, one for each seed: what a resumed run needs instead of a saved generator."""
+        starts = [seed_for(seed, "dropout", epoch) for seed, epoch in zip(self.seeds, epochs, strict=True)]
+        self.starts = torch.tensor(starts, dtype=torch.int64, device=device)
+        self.begin(0)
+
+    def begin(self, step: int | Tensor) -> None:
+        """Begin the draws of a step; on a GPU its number may be a tensor, so that a captured step draws anew."""
+        number = torch.as_tensor(step, dtype=torch.int64, device=self.starts.device)
+        self.step = _mixed(self.starts ^ _mixed(number + 1))  # (S,)
+        self.drawn = self.made = 0
+
+    def take(self, count: int) -> Tensor:
+        """Return the keys of the next `count` draws, (S, count, 2) int32."""
+        if self.drawn + count > self.made:
+            places = torch.arange(self.drawn, self.drawn + max(count, KEYS), device=self.step.device)
+            self.table = _mixed(self.step.unsqueeze(1) ^ _mixed(places + 1)).view(torch.int32)
+            self.table = self.table.view(len(self.seeds), -1, 2)
+            self.first, self.made = self.drawn, self.drawn + max(count, KEYS)
+        at = self.drawn - self.first
+        self.drawn += count
+        return self.table[:, at : at + count]
+
+    def lanes(self, shape: Sequence[int]) -> Tensor:
+        """Return uniform int16 of shape (S, *shape)."""
+        n = prod(shape)
+        keys = self.take(max(1, -(-n // (2 * NOISE))))
+        pieces = [draw_lanes(keys[:, i], min(2 * NOISE, n - 2 * NOISE * i)) for i in range(keys.shape[1])]
+        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)).view(-1, *shape)
 
     def keep(self, shape: Sequence[int], rates: Tensor | float, like: Tensor) -> Tensor:
         """Return a scaled keep-mask of shape (S, *shape): 0 with probability `rates`, else 1 / (1 - rate).
 
         `rates` is a number or a tensor that broadcasts against (S, *shape); a rate is met to 1/65536.
         """
-        lanes = torch.stack([draw_lanes(shape, g, like.device) for g in self.generators])
+        lanes = self.lanes(shape)
         if isinstance(rates, Tensor):
             threshold = (rates * 65536).round().to(torch.int32) - 32768
             return (lanes >= threshold).to(like.dtype) / (1 - rates)
-        return (lanes >= round(rates * 65536) - 32768).to(like.dtype).mul_(1 / (1 - rates))
+        kept = torch.ge(lanes, lane_threshold(rates), out=like.new_empty(lanes.shape))
+        return kept.mul_(1 / (1 - rates))
+
+
+def lane_threshold(rate: float) -> int:
+    """Return the least lane that is kept under a dropout rate."""
+    return round(rate * 65536) - 32768
 
 
 class Dropout(nn.Module):

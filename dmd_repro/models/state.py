@@ -16,9 +16,9 @@ from dmd_repro.models.layers import named_slices
 BERT_PREFIX = "text_model.model."  # behind the system's own prefix: dmd/text_model.model.embeddings...
 
 
-def read_weights(module: nn.Module, system: str) -> dict[str, NDArray[Any]]:
-    """Return the weights of the first stacked seed by name; of a BERT only what training moved."""
-    found = {name: p.detach()[0, e].cpu().numpy().copy() for name, p, e in named_slices(module)}
+def read_weights(module: nn.Module, system: str, place: int = 0) -> dict[str, NDArray[Any]]:
+    """Return the weights of the stacked seed at a place by name; of a BERT only what training moved."""
+    found = {name: p.detach()[place, e].cpu().numpy().copy() for name, p, e in named_slices(module)}
     for part in module.modules():
         if isinstance(part, BertText):
             found |= {f"{system}/{BERT_PREFIX}{name}": value for name, value in part.changed().items()}

@@ -1,11 +1,12 @@
-"""Train one run: resolve its spec, loop epoch by epoch into a record, resume from the last finished epoch."""
+"""Train a run, or a stack of seeds: resolve specs, loop epoch by epoch into records, resume from the last epoch."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,17 @@ from dmd_repro import provenance
 from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.models.base import TrainConfig
-from dmd_repro.records import DataStamp, Predictions, Records, RunRecord
+from dmd_repro.models.bert import Bert
+from dmd_repro.records import DataStamp, Predictions, Records, RunRecord, RunWriter
 from dmd_repro.registry import load_model, split_options
+from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import AblationMask, RunSpec, Scalar
-from dmd_repro.training.loop import EVALUATED, Loop, gather
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.seat import Seat
 from dmd_repro.training.text import prepare, with_bert
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
+ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Execution:
     device: str = "cpu"
     threads: int = 1
     deterministic: bool = True
+    stack: int = 1  # the most seeds that train as one model; 0: what the device has room for
     bert: str = ""  # where the BERT lies that a spec names by its weights: a folder or a hub name
     cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
 
@@ -51,6 +57,8 @@ class Execution:
             ) from None  # fmt: skip
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.deterministic, warn_only=device.type != "cpu")
+        # the mode would also fill every new tensor with NaN, which costs time and no operation here needs
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return device
 
 
@@ -58,9 +66,10 @@ class Execution:
 class EpochReport:
     """What a progress display is told after each epoch."""
 
+    seed: int
     epoch: int
     max_epochs: int
-    seconds: float
+    seconds: float  # the run's share, in a stack
     valid_loss: float
     best_epoch: int
     best_valid_loss: float
@@ -154,32 +163,100 @@ def fit(
     The epoch is selected on the validation split alone; test is evaluated at each epoch and read by nothing here.
     Raises SpecError for a device that is not there, RunError where the record cannot be written.
     """
+    return fit_stack([spec], features, records, execution=execution, on_epoch=on_epoch)[0]
+
+
+def fit_stack(
+    specs: Sequence[RunSpec],
+    features: Features,
+    records: Records,
+    *,
+    execution: Execution,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> list[RunRecord]:
+    """Train seeds of one configuration as one model, each to its own end, and return their records in order.
+
+    Each seed's record is written, resumed and finished on its own, and is the one it would have alone. A stack larger
+    than memory is halved and goes on from what is saved. Raises as `fit`; SpecError where the model cannot be stacked.
+    """
     device = execution.prepare()
+    if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
+        raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
     stamp = DataStamp.of(features)
-    facts = {**provenance.collect(), "execution": {**execution.facts(), "stack": 1, "torch": torch.__version__}}
-    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
-    with records.begin(spec, stamp, facts) as writer:
-        loop = Loop(spec, features, device, bert)
-        if (found := writer.resume()) is not None:
-            loop.restore(*found)
-        at = loop.at
-        while not at.stopped:
-            line = loop.epoch()
-            writer.save_epoch(*loop.save(), line)
-            if on_epoch:
-                on_epoch(
-                    EpochReport(
-                        at.epoch, loop.config.max_epochs, line["seconds"], line["valid_loss"] or math.nan,
-                        at.best_epoch, at.best_loss, at.stopped,
-                    )
-                )  # fmt: skip
-        return writer.finish(
-            predictions={s: _predictions(features.splits[s], at.best, s) for s in EVALUATED},
-            epochs={s: np.stack(at.curves[s]) for s in EVALUATED},
-            checkpoint={k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")},
-            provenance={"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.best_epoch,
-                        "hit_max_epochs": at.epoch - at.best_epoch < loop.config.early_stop},
-        )  # fmt: skip
+    members = {"stack": len(specs), "members": [spec.seed for spec in specs]}
+    facts = {**provenance.collect(), "execution": {**execution.facts(), **members, "torch": torch.__version__}}
+    features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
+    done: dict[int, RunRecord] = {}
+    with ExitStack() as files:
+        writers = {spec.seed: files.enter_context(records.begin(spec, stamp, facts)) for spec in specs}
+        size = min(len(specs), execution.stack or room(specs[0], features, device, bert))
+        waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
+        while waiting:
+            together = waiting.pop(0)
+            try:
+                done |= _train(together, features, writers, device, bert, on_epoch or (lambda report: None))
+            except (MemoryError, RuntimeError) as error:
+                if len(together) == 1 or not out_of_memory(error):
+                    raise
+                half = len(together) // 2
+                waiting = [together[:half], together[half:], *waiting]
+            waiting = [left for group in waiting if (left := [s for s in group if s.seed not in done])]
+    return [done[spec.seed] for spec in specs]
+
+
+def _train(
+    specs: Sequence[RunSpec],
+    features: Features,
+    writers: Mapping[int, RunWriter],
+    device: torch.device,
+    bert: Bert | None,
+    on_epoch: Callable[[EpochReport], None],
+) -> dict[int, RunRecord]:
+    """Train a stack until its last seed has stopped; return the finished records by seed."""
+    loop, done = Loop(specs, features, device, bert), {}
+    for seat in loop.seats:
+        if (found := writers[seat.spec.seed].resume()) is not None:
+            seat.restore(*found)
+    while True:
+        for seat in loop.seats:
+            if seat.at.stopped and seat.spec.seed not in done:
+                done[seat.spec.seed] = _finish(seat, features, writers[seat.spec.seed])
+        over = [seat.place for seat in loop.seats if seat.at.stopped]
+        if len(over) == len(loop.seats):
+            return done
+        # Killed between two saves, some seeds are an epoch ahead: they sit the next one out in their places, so that
+        # every epoch of every seed is computed in the same company, bit for bit, as without the interruption.
+        level = min(seat.at.epoch for seat in loop.seats if not seat.at.stopped)
+        ahead = {seat.place: seat.save() for seat in loop.seats if seat.at.epoch > level and not seat.at.stopped}
+        uneven = any(seat.at.epoch > level for seat in loop.seats)
+        # a captured step is not captured again for each that leaves
+        if over and not uneven and (loop.captured is None or 2 * len(over) >= len(loop.seats)):
+            loop = loop.without(over)
+        for seat, line in zip(loop.seats, loop.epoch(), strict=True):
+            if seat.place in ahead:
+                seat.restore(*ahead[seat.place])
+            elif line is not None:
+                writers[seat.spec.seed].save_epoch(*seat.save(), line)
+                on_epoch(_report(seat, line))
+
+
+def _report(seat: Seat, line: Mapping[str, Any]) -> EpochReport:
+    at, loss = seat.at, line["valid_loss"]
+    return EpochReport(
+        seat.spec.seed, at.epoch, seat.config.max_epochs, line["seconds"], math.nan if loss is None else loss,
+        at.best_epoch, at.best_loss, at.stopped,
+    )  # fmt: skip
+
+
+def _finish(seat: Seat, features: Features, writer: RunWriter) -> RunRecord:
+    at = seat.at
+    return writer.finish(
+        predictions={s: _predictions(features.splits[s], at.best, s) for s in EVALUATED},
+        epochs={s: np.stack(at.curves[s]) for s in EVALUATED},
+        checkpoint={k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")},
+        provenance={"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.best_epoch,
+                    "hit_max_epochs": at.epoch - at.best_epoch < seat.config.early_stop},
+    )  # fmt: skip
 
 
 def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str) -> Predictions:
@@ -187,19 +264,54 @@ def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str)
     return Predictions(split.ids, np.asarray(split.labels), said.pop("y_pred"), said)
 
 
+def why_not_stacked(spec: RunSpec) -> str:
+    """Return the reason why seeds of a configuration cannot share a stack; "" where they can."""
+    if not load_model(spec.model).STACKABLE:
+        return f"{spec.model} has no stack axis"
+    if spec.config.get("bert") and spec.config.get("bert_finetune", True):
+        return "a BERT that is trained with the model exists once for each seed"
+    return ""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is the device's or the allocator's want of memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None) -> int:
+    """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
+
+    One seed keeps the cores of a CPU busy, so a stack gains nothing there (BENCHMARKS.md); runs side by side do.
+    """
+    if device.type != "cuda":
+        return 1
+    torch.cuda.reset_peak_memory_stats(device)
+    loop = Loop([spec], features, device, bert, capture=False)
+    loop.train_batches(np.arange(min(loop.config.batch_size, features.sizes["train"]), dtype=np.int64)[None])
+    each = torch.cuda.max_memory_allocated(device)
+    del loop
+    torch.cuda.empty_cache()
+    return max(1, int(ROOM * torch.cuda.mem_get_info(device)[0] / each))
+
+
 def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -> float:
-    """Time a few real batches and return the estimated seconds of one epoch; the run itself is not touched."""
+    """Time a few real batches and return the estimated seconds of one epoch; the run itself is not touched.
+
+    With `--stack K` those of one seed in a stack of K.
+    """
     device = execution.prepare()
     features, bert = prepare(spec, features, execution.bert, execution.cache, device)
-    loop = Loop(spec, features, device, bert)
+    stack = 1 if why_not_stacked(spec) else execution.stack or 1
+    loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert, capture=False)
     size, sizes = loop.config.batch_size, features.sizes
-    order = np.arange(min(2 * size, sizes["train"]), dtype=np.int64)
-    loop.train_batches(order[:size])  # the first batch pays for caches and code that is loaded late
+    order = np.repeat(np.arange(min(2 * size, sizes["train"]), dtype=np.int64)[None], stack, axis=0)
+    loop.train_batches(order[:, :size])  # the first batch pays for caches and code that is loaded late
     started = time.perf_counter()
     loop.train_batches(order)
-    train = (time.perf_counter() - started) / len(order) * sizes["train"]
+    train = (time.perf_counter() - started) / order.shape[1] * sizes["train"]
     started = time.perf_counter()
     loop.module.eval()
     with torch.inference_mode():
-        loop.model.forward(gather(features.splits["train"], order[None], device))
-    return train + (time.perf_counter() - started) / len(order) * (sizes["valid"] + sizes["test"])
+        loop.model.forward(loop.feed.batch("train", order))
+    evaluation = (time.perf_counter() - started) / order.shape[1] * (sizes["valid"] + sizes["test"])
+    return (train + evaluation) / stack

@@ -14,6 +14,7 @@ from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.models.dmd_config import PRESETS
 from dmd_repro.models.layers import named_slices
 from dmd_repro.spec import AblationMask, RunSpec
+from dmd_repro.training import feed as feed_module
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.loop import Loop
 from tests.parity.dmd import build, loss_values, silence_dropout
@@ -49,14 +50,15 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
     z = arrays("A_trajectory")
     config = replace(PRESETS["mosi"], batch_size=6)
     spec = RunSpec("dmd", 1, "mosi", "official", AblationMask(), config.to_dict())
-    loop = Loop(spec, _pool(), torch.device("cpu"))
+    loop = Loop([spec], _pool(), torch.device("cpu"))
     load(loop.module, state(arrays("A_mosi_aligned"), variant))
     model = silence_dropout(loop.model)  # type: ignore[arg-type]
     if double:
         model.double()
+        loop.take_seats()  # the optimizer's views are of the parameters as they are now
     names = [str(n) for n in z["loss_names"] if UNUSED not in str(n)]
     lines, norms, snapshots = [], [], []
-    real_total, real_clip, real_gather = loop_module.losses.total, loop_module.clip_grad_value_, loop_module.gather
+    real_total, real_clip, real_gather = loop_module.losses.total, loop_module.clip_grad_value_, feed_module.gather
     real_forward, seen = model.forward, {}
 
     def forward(batch: object, **options: bool) -> object:
@@ -84,7 +86,7 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
         return type(batch)({m: x.double() for m, x in batch.inputs.items()}, batch.labels.double())
 
     snapshot()
-    loop.optimizer.register_step_post_hook(snapshot)
+    loop.seats[0].optimizer.register_step_post_hook(snapshot)
     a_batch = build("A_mosi_aligned", "")[1]
     if double:
         a_batch = type(a_batch)({m: x.double() for m, x in a_batch.inputs.items()}, a_batch.labels.double())
@@ -92,14 +94,14 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
     with (
         mock.patch.object(loop_module.losses, "total", total),
         mock.patch.object(loop_module, "clip_grad_value_", clip),
-        mock.patch.object(loop_module, "gather", gather),
+        mock.patch.object(feed_module, "gather", gather),
         mock.patch.object(model, "forward", forward),
     ):
         for epoch in ("25", "50"):
-            loop.train_batches(z["batch_index"].ravel())
+            loop.train_batches(z["batch_index"].reshape(1, -1))
             found[f"eval_A_after{epoch}"] = model.eval()(a_batch).prediction[0].detach().numpy()
             if epoch == "25":
-                found["eval_pool_after25"] = loop_module.evaluate(
+                found["eval_pool_after25"] = feed_module.evaluate(
                     model, loop.features.splits["test"], torch.device("cpu")
                 )["y_pred"][:, None]
     columns = np.full((50, len(z["loss_names"])), np.nan)

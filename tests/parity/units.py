@@ -9,7 +9,7 @@ import torch
 
 from dmd_repro import losses
 from dmd_repro.models.attention import blocked_attention
-from dmd_repro.models.encoder import EncoderBank, position_table
+from dmd_repro.models.encoder import EncoderBank, Place, position_table
 from dmd_repro.models.graph import EDGES, VERTICES, GraphUnit
 from dmd_repro.models.layers import DropoutStream, named_slices
 from tests.parity.loading import Computed, arrays, load
@@ -155,7 +155,7 @@ def _attention(z: dict[str, np.ndarray]) -> Computed:
     load(block.in_proj, names)
     load(block.out_proj, names)
     q, k = (torch.from_numpy(z[f"mha/{x}"]).transpose(0, 1)[None] for x in "qk")
-    out = block.out_proj(block._attend(q, (k, k), [0], None))
+    out = block.out_proj(block._attend(q, (k, k), [0], abs(k.shape[2] - q.shape[2]), None))
     return {"mha/out": (out[0].transpose(0, 1).detach(), *UNIT)}
 
 
@@ -163,8 +163,8 @@ def _hidden_keys(queries: int, keys: int) -> np.ndarray:
     """Ask attention itself which keys a query does not see: values that are one-hot per key show the weights."""
     values = torch.eye(keys)[None]
     flat = torch.zeros(1, queries, keys), torch.zeros(1, keys, keys)
-    weights = blocked_attention(*flat, values, causal=True, generators=[torch.Generator()])
-    return weights[0].numpy() == 0
+    weights = blocked_attention(*flat, values, offset=abs(keys - queries), stream=DropoutStream([1]))
+    return weights[0].T.numpy() == 0
 
 
 def _positions(z: dict[str, np.ndarray]) -> Computed:
@@ -175,7 +175,8 @@ def _positions(z: dict[str, np.ndarray]) -> Computed:
         found[key] = (torch.cat([torch.zeros_like(table[:1]), table]), 0.0, 1e-7)
     first = torch.from_numpy(z["pos/channel0"])  # (B, T): channel 0 of the input
     bank = _encoder(10, 2, 1)
-    embedded = bank._embed(torch.cat([first[..., None], torch.zeros(*first.shape, 9)], -1)[None])[0]
+    x = torch.cat([first[..., None], torch.zeros(*first.shape, 9)], -1)[None]
+    embedded = bank._embed(x, Place(0, x.shape[2]))[0]
     embedded[..., 0] -= 10**0.5 * first
     table = torch.cat([torch.zeros(1, 10), position_table(first.shape[1], 10, torch.float32, cpu)])
     nearest = (embedded[..., None, :] - table).square().sum(-1).argmin(-1)

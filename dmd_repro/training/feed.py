@@ -1,0 +1,115 @@
+"""Batches for a stack of seeds, and the predictions of whole splits.
+
+Under a model that hides padding, steps that are padding in every clip of a batch are cut off before they cost anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmd_repro.data.batches import batch_slices
+from dmd_repro.data.features import FeatureSet
+from dmd_repro.models.base import Batch, EmotionModel, as_module
+from dmd_repro.shapes import MODALITIES
+
+EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
+Order = NDArray[np.int64]
+
+
+def gather(split: FeatureSet, order: Order, device: torch.device, window: Mapping[str, slice] | None = None) -> Batch:
+    """Read the clips `order` (S, B) of a split into one batch on the device; of each modality the steps in `window`."""
+    inputs, first = {}, {}
+    for m in MODALITIES:
+        cut = (window or {}).get(m, slice(None))
+        inputs[m] = torch.from_numpy(np.asarray(split.array(m)[:, cut][order])).to(device)
+        first[m] = cut.start or 0
+    lengths = {m: torch.from_numpy(np.asarray(split.lengths[m][order])).to(device) for m in MODALITIES}
+    return Batch(inputs, torch.from_numpy(np.asarray(split.labels[order])).to(device), lengths, first)
+
+
+def valid_spans(x: NDArray[np.generic]) -> NDArray[np.int64]:
+    """(B, T, D) -> (B, 2): where each clip begins, and past its last step that is not zero throughout.
+
+    A clip of zeros alone keeps its last step, as `models.padding.valid_steps` does.
+    """
+    spans = np.empty((len(x), 2), dtype=np.int64)
+    for piece in batch_slices(len(x), 256):  # memory-mapped: not all at once
+        some = (np.asarray(x[piece]) != 0).any(2)
+        some[~some.any(1), -1] = True
+        spans[piece, 0] = some.argmax(1)
+        spans[piece, 1] = some.shape[1] - some[:, ::-1].argmax(1)
+    return spans
+
+
+class Feed:
+    """The splits of a feature set as one model reads them, on its device."""
+
+    def __init__(self, splits: Mapping[str, FeatureSet], model: EmotionModel, device: torch.device) -> None:
+        self.splits, self.model, self.device = splits, model, device
+        self.resident: dict[str, Batch] = {}
+        if device.type != "cpu":  # all clips lie on the card: a batch is an index there, not a copy to it
+            for name, split in splits.items():
+                self.resident[name] = gather(split, np.arange(len(split), dtype=np.int64), device)
+        self.spans: dict[str, dict[str, NDArray[np.int64]]] = {}
+        any_split = next(iter(splits.values()))
+        whole = {m: (0, any_split.array(m).shape[1]) for m in MODALITIES}
+        if model.window(whole) is not None:
+            self.spans = {n: {m: valid_spans(s.array(m)) for m in MODALITIES} for n, s in splits.items()}
+
+    @property
+    def trims(self) -> bool:
+        """Whether batches are cut to their longest clip, so that their shapes differ."""
+        return bool(self.spans)
+
+    def batch(self, split: str, order: Order) -> Batch:
+        """Return the clips `order` (S, B) of a split."""
+        window = self._window(split, order)
+        if split in self.resident:
+            return self.pick(split, torch.from_numpy(order).to(self.device), window)
+        return gather(self.splits[split], order, self.device, window)
+
+    def pick(self, split: str, order: Tensor, window: Mapping[str, slice] | None = None) -> Batch:
+        """Return the clips `order` (S, B), an index on the device, of a split that lies there."""
+        whole, cuts = self.resident[split], window or {}
+        inputs = {m: x[:, cuts.get(m, slice(None))][order] for m, x in whole.inputs.items()}
+        first = {m: cuts[m].start or 0 if m in cuts else 0 for m in MODALITIES}
+        return Batch(inputs, whole.labels[order], {m: x[order] for m, x in whole.lengths.items()}, first)
+
+    def _window(self, split: str, order: Order) -> Mapping[str, slice] | None:
+        if not self.spans:
+            return None
+        spans = {m: x[order.ravel()] for m, x in self.spans[split].items()}
+        return self.model.window({m: (int(x[:, 0].min()), int(x[:, 1].max())) for m, x in spans.items()})
+
+    def whole(self, split: str) -> Iterator[Order]:
+        """Yield every clip of a split once, in batches (B,): of clips of like length where that saves work."""
+        order = np.arange(len(self.splits[split]), dtype=np.int64)
+        if self.spans:
+            lengths = np.stack([x[:, 1] - x[:, 0] for x in self.spans[split].values()])
+            order = order[np.argsort(lengths.sum(0), kind="stable")]
+        for piece in batch_slices(len(order), EVALUATION_BATCH):
+            yield order[piece]
+
+
+def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str, NDArray[np.float32]]:
+    """Return {"y_pred": (S, B), head name: (S, B)} for every clip of a split, in the split's own order."""
+    module = as_module(model).eval()
+    collected: dict[str, list[Tensor]] = {}
+    orders = list(feed.whole(split))
+    with torch.inference_mode():
+        for order in orders:
+            out = module(feed.batch(split, np.repeat(order[None], stack, axis=0)))
+            for name, value in {"y_pred": out.prediction, **out.heads}.items():
+                collected.setdefault(name, []).append(value[:, :, 0])
+    back = np.argsort(np.concatenate(orders), kind="stable")
+    return {name: torch.cat(values, dim=1).float().cpu().numpy()[:, back] for name, values in collected.items()}
+
+
+def evaluate(model: EmotionModel, split: FeatureSet, device: torch.device) -> dict[str, NDArray[np.float32]]:
+    """Return {"y_pred": (B,), head name: (B,)} for every clip of a split, by a model of one seed."""
+    return {name: x[0] for name, x in predict(model, Feed({"": split}, model, device), "", 1).items()}

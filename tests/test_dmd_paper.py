@@ -132,7 +132,9 @@ def test_eq_10_is_attention_without_a_mask() -> None:
         shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         literal[i] = shares @ V[~hidden]
     keys, out = stacked(k)[None], block.out_proj
-    ours = out(block._attend(stacked(q)[None], (keys, keys), [0], None, torch.from_numpy(hidden)[None, None]))
+    ours = out(
+        block._attend(stacked(q)[None], (keys, keys), block.maps([0]), [0], None, torch.from_numpy(hidden)[None, None])
+    )
     ours = ours[0, 0].detach().numpy()
     literal = literal @ out.weight[0, 0].detach().numpy().T + out.bias[0, 0].detach().numpy()
     assert np.allclose(ours, literal, atol=1e-9)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dmd_repro.models.layers import NOISE, DropoutStream, draw_lanes, lane_threshold
 
-BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of one block of scores: a core's cache; few launches on a GPU
+BLOCK_BYTES = {"cpu": 3 << 19, "cuda": 1 << 23}  # of one block of scores: a core's cache; few launches on a GPU
 KEPT_BYTES = 1 << 25  # scores of one call and seed: up to here the weights are kept for the backward pass
 LONG = 128  # queries; longer sequences are cut into blocks of rows too, so that hidden keys are skipped
 HIDDEN = -1e9  # added to the score of a key that is padding: finite, so that no row becomes NaN
@@ -45,7 +45,9 @@ def plan_blocks(
     """
     rows = -(-queries // 4) if offset is not None and queries >= LONG else queries
     rows = max(1, min(rows, 2 * NOISE // keys))  # a block is one draw
-    step, share = max(1, budget // (4 * rows * keys)), n // (seeds * encoders)
+    share = n // (seeds * encoders)
+    step = max(1, budget // (4 * rows * keys))
+    step = -(-share // -(-share // step))  # blocks of like size
 
     def of_group(g: int) -> Iterator[Block]:
         draw = (g % encoders) * (-(-share // step)) * (-(-queries // rows))
@@ -136,8 +138,11 @@ class _Blocked(torch.autograd.Function):
                 slope = slope / (1 - call.rates[block.encoder])
             dv[block.batch, :, : block.keys] += torch.bmm(slope, used)
             back = torch.bmm(slope.transpose(1, 2), v[keys].transpose(1, 2))
-            back *= used  # d softmax = used * slope - weights * sum(used * slope), whether anything was dropped or not
-            back.addcmul_(weights, back.sum(-1, keepdim=True), value=-1)
+            if used is weights:  # differences first, as the authors' code: gradients of 1e10 leave nothing to lose
+                back = torch._softmax_backward_data(back, weights, -1, weights.dtype)
+            else:
+                back *= used
+                back.addcmul_(weights, back.sum(-1, keepdim=True), value=-1)
             dq[block.batch, :, block.queries] = torch.bmm(k[keys].transpose(1, 2), back.transpose(1, 2))
             dk[block.batch, :, : block.keys] += torch.bmm(q[rows].transpose(1, 2), back)
         return dq.transpose(1, 2), dk.transpose(1, 2), dv.transpose(1, 2), None, None

@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from dmd_repro.models.attention import HIDDEN, blocked_attention
-from dmd_repro.models.layers import Dropout, DropoutStream, LayerNorm, Linear, affine
+from dmd_repro.models.layers import (
+    Dropout,
+    DropoutStream,
+    LayerNorm,
+    Linear,
+    affine,
+    feed_forward,
+    folded,
+    normalise,
+)
 
 
 @lru_cache(maxsize=64)
@@ -55,6 +64,8 @@ class Place(NamedTuple):
 class Block(nn.Module):
     """One layer of E encoders: attention and feed-forward, each behind a LayerNorm and added to its input."""
 
+    row_scale: Tensor
+
     def __init__(
         self,
         names: Sequence[str],
@@ -82,6 +93,9 @@ class Block(nn.Module):
         self.norm_feed = LayerNorm([f"{n}.layer_norms.1" for n in names], width, stack=stack)
         self.relu_dropout = Dropout(relu_dropout, stream)
         self.res_dropout = Dropout(res_dropout, stream)
+        scale = torch.ones(3 * width, dtype=torch.float64)  # exact in whatever precision the model computes
+        scale[:width] = (width // heads) ** -0.5  # of q, after its bias
+        self.register_buffer("row_scale", scale, persistent=False)
 
     def forward(
         self,
@@ -93,38 +107,41 @@ class Block(nn.Module):
         hidden: Tensor | None = None,
         at: Tensor | None = None,
     ) -> Tensor:
-        """x (G, B, Tq, d), source None (self-attention) or (key input, value input), each (G, B, Tk, d).
+        """x (G, B, Tq, d), source None (self-attention) or (key input, value input), normalised, each (G, B, Tk, d).
 
         Query i sees keys up to i + `offset`; None: all. `hidden` (G, B, Tk) marks keys that are padding. `at` (G, B)
         asks for one step of each clip: (G, B, 1, d).
         """
-        normed = self.norm_attention(x, members)
-        if source is None:
-            pair = (normed, normed)
-        else:  # the first LayerNorm is shared by query, key and value
-            key = self.norm_attention(source[0], members)
-            pair = (key, key if source[1] is source[0] else self.norm_attention(source[1], members))
+        normed = normalise(x)
+        pair, maps = source or (normed, normed), self.maps(members)
         if at is None:
-            attended = self._attend(normed, pair, members, offset, hidden)
+            attended = self._attend(normed, pair, maps, members, offset, hidden)
         else:
             bias = self._row_bias(pair[0], offset, hidden, at)
             x = take_step(x, at)
-            attended = self._attend_step(take_step(normed, at), pair, members, bias)
-        x = x + self.res_dropout(self.out_proj(attended, members))
-        middle = torch.relu_(self.fc1(self.norm_feed(x, members), members))
-        return x + self.res_dropout(self.fc2(self.relu_dropout(middle), members))
+            attended = self._attend_step(take_step(normed, at), pair, maps, members, bias)
+        out = self.out_proj.group("weight", members), self.out_proj.group("bias", members)
+        first = folded(self.norm_feed, self.fc1, members)
+        second = self.fc2.group("weight", members), self.fc2.group("bias", members)
+        if self.relu_dropout.active or self.res_dropout.active:
+            x = x + self.res_dropout(affine(attended, *out))
+            middle = self.relu_dropout(torch.relu(affine(normalise(x), *first)))
+            return x + self.res_dropout(affine(middle, *second))
+        x = affine(attended, *out, add=x)
+        return feed_forward(normalise(x), *first, *second, add=x)
 
     def _attend(
         self,
         query: Tensor,
         source: tuple[Tensor, Tensor],
+        maps: tuple[Tensor, Tensor],
         members: Sequence[int],
         offset: int | None,
         hidden: Tensor | None,
     ) -> Tensor:
         """Attention of every query, before the output map: (G, B, Tq, d)."""
         g, b, tq, d = query.shape
-        q, k, v = self._split(query, source, members)
+        q, k, v = self._split(query, source, maps)
         if hidden is not None:
             hidden = (hidden * HIDDEN).to(query.dtype).flatten(0, 1).repeat_interleave(self.heads, dim=0)
         rates = [self.rates[e] if self.training else 0.0 for e in members]
@@ -132,11 +149,16 @@ class Block(nn.Module):
         return out.view(g, b, d, tq).transpose(2, 3)
 
     def _attend_step(
-        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int], bias: Tensor
+        self,
+        query: Tensor,
+        source: tuple[Tensor, Tensor],
+        maps: tuple[Tensor, Tensor],
+        members: Sequence[int],
+        bias: Tensor,
     ) -> Tensor:
         """Attention of one query a clip, before the output map: (G, B, 1, d); `bias` (G, B, 1, 1, Tk)."""
         g, b, _, d = query.shape
-        q, k, v = self._split(query, source, members)
+        q, k, v = self._split(query, source, maps)
         scores = torch.bmm(q, k.transpose(1, 2)).view(g, b, self.heads, 1, -1) + bias
         weights = torch.softmax(scores, dim=-1)
         rates = [self.rates[e] for e in members]
@@ -157,34 +179,32 @@ class Block(nn.Module):
             blocked = blocked.masked_fill(steps > at.unsqueeze(2) + offset, -torch.inf)
         return blocked.unsqueeze(2).unsqueeze(2)
 
+    def maps(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return weight (G, 3d, d) and bias (G, 3d) from normalised inputs to q (scaled), k and v."""
+        weight, bias = folded(self.norm_attention, self.in_proj, members)
+        scale = self.row_scale.to(weight.dtype)
+        return weight * scale.unsqueeze(1), bias * scale
+
     def _split(
-        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int]
+        self, query: Tensor, source: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q (scaled after its bias), k, v, each (G * B * H, T, d / H)."""
+        """Return q (scaled), k, v, each (G * B * H, T, d / H), in as few products as the inputs that coincide allow."""
 
         def heads(x: Tensor) -> Tensor:
             g, b, t, d = x.shape
             return x.view(g, b, t, self.heads, d // self.heads).transpose(2, 3).reshape(-1, t, d // self.heads)
 
-        q, k, v = self._project(query, source, members)
-        return heads(q * (self.width // self.heads) ** -0.5), heads(k), heads(v)
-
-    def _project(
-        self, query: Tensor, source: tuple[Tensor, Tensor], members: Sequence[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k, v, in as few products as the inputs that coincide allow."""
-        key, value = source
+        (key, value), (weight, bias), d = source, maps, self.width
         if query is key and key is value:
-            q, k, v = self.in_proj(query, members).chunk(3, dim=-1)
-            return q, k, v
-        weight, bias = self.in_proj.group("weight", members), self.in_proj.group("bias", members)
-        d = self.width
+            q, k, v = affine(query, weight, bias).chunk(3, dim=-1)
+            return heads(q), heads(k), heads(v)
         q = affine(query, weight[:, :d], bias[:, :d])
         if key is value:
             k, v = affine(key, weight[:, d:], bias[:, d:]).chunk(2, dim=-1)
-            return q, k, v
-        k = affine(key, weight[:, d : 2 * d], bias[:, d : 2 * d])
-        return q, k, affine(value, weight[:, 2 * d :], bias[:, 2 * d :])
+        else:
+            k = affine(key, weight[:, d : 2 * d], bias[:, d : 2 * d])
+            v = affine(value, weight[:, 2 * d :], bias[:, 2 * d :])
+        return heads(q), heads(k), heads(v)
 
 
 class EncoderBank(nn.Module):
@@ -278,8 +298,10 @@ class EncoderBank(nn.Module):
         pair = None
         if source is not None:
             embedded = self._embed(source, key_place)
-            key = self.embed_dropout(embedded)  # drawn separately for key and value: in training the two differ
-            pair = (key, self.embed_dropout(embedded) if self.embed_dropout.active else key)
+            # Drawn separately for key and value: in training the two differ. All layers read the same ones, and the
+            # first LayerNorm, shared by query, key and value, has its scale and shift in the maps behind it.
+            key = normalise(self.embed_dropout(embedded))
+            pair = (key, normalise(self.embed_dropout(embedded)) if self.embed_dropout.active else key)
         for i, block in enumerate(self.blocks):
             x = block(x, pair, members, offset=offset, hidden=hidden, at=at if i == len(self.blocks) - 1 else None)
         return self.norm(x, members)

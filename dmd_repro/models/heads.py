@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from dmd_repro.models.layers import Dropout, DropoutStream, Linear
@@ -25,6 +24,6 @@ class ResidualHead(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(G, B, width) -> logit (G, B, 1), hidden after ReLU (G, B, hidden), residual sum (G, B, width)."""
-        hidden = torch.relu(self.first(x))
+        hidden = self.first(x, relu=True)
         summed = self.second(self.dropout(hidden)) + x
         return self.last(summed), hidden, summed

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,18 +112,65 @@ class Linear(Layer):
         if bias:
             self.add("bias", (n_out,), Constant(0.0) if xavier else Uniform(bound))
 
-    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
-        """Apply map g to x[g]."""
+    def forward(self, x: Tensor, members: Sequence[int] | None = None, *, relu: bool = False) -> Tensor:
+        """Apply map g to x[g], and a ReLU where asked."""
         weight = self.group("weight", members).flatten(2)
-        return affine(x, weight, self.group("bias", members) if self.has_bias else None)
+        return affine(x, weight, self.group("bias", members) if self.has_bias else None, relu=relu)
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(G, ..., i), (G, o, i), (G, o) -> (G, ..., o) as one batched product."""
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False, add: Tensor | None = None) -> Tensor:
+    """(G, ..., i), (G, o, i), (G, o) -> (G, ..., o) as one batched product, a ReLU or `add` (G, ..., o) with it."""
     flat = x.reshape(x.shape[0], -1, x.shape[-1])  # (G, N, i)
     turned = weight.transpose(1, 2)
-    out = torch.bmm(flat, turned) if bias is None else torch.baddbmm(bias.unsqueeze(1), flat, turned)
-    return out.view(*x.shape[:-1], weight.shape[1])
+    if bias is None:
+        out = torch.bmm(flat, turned)
+    elif add is None:
+        out = torch.baddbmm(bias.unsqueeze(1), flat, turned)
+    else:
+        out = torch.baddbmm(add.reshape(add.shape[0], -1, add.shape[-1]), flat, turned).add_(bias.unsqueeze(1))
+    return (torch.relu_(out) if relu else out).view(*x.shape[:-1], weight.shape[1])
+
+
+class _FeedForward(torch.autograd.Function):
+    """Linear, ReLU, Linear; the widest tensor's gradient goes through the ReLU in place, which autograd would copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, add: Tensor) -> Tensor:
+        hidden = torch.baddbmm(b1.unsqueeze(1), x, w1.transpose(1, 2)).relu_()
+        ctx.save_for_backward(x, hidden, w1, w2)
+        return torch.baddbmm(add, hidden, w2.transpose(1, 2)).add_(b2.unsqueeze(1))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        (x, hidden, w1, w2), out = ctx.saved_tensors, grads[0]
+        inner = torch.bmm(out, w2)
+        torch.ops.aten.threshold_backward.grad_input(inner, hidden, 0, grad_input=inner)
+        turned = inner.transpose(1, 2)
+        return (
+            torch.bmm(inner, w1), torch.bmm(turned, x), inner.sum(1), torch.bmm(out.transpose(1, 2), hidden),
+            out.sum(1), out,
+        )  # fmt: skip
+
+
+def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *, add: Tensor) -> Tensor:
+    """(G, ..., i) -> (G, ..., o): two linear maps with a ReLU between them, and `add` (G, ..., o)."""
+    flat = [t.reshape(t.shape[0], -1, t.shape[-1]) for t in (x, add)]
+    return _FeedForward.apply(flat[0], w1, b1, w2, b2, flat[1]).view(add.shape)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """(..., d) -> the same shape: a LayerNorm without its scale and shift."""
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def folded(norm: LayerNorm, linear: Linear, members: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the linear map that takes `normalise(x)` to `linear(norm(x))`.
+
+    Scale and shift go into the map, where they cost a product of parameters instead of a pass over every step.
+    """
+    weight = linear.group("weight", members)
+    shift = torch.bmm(weight, norm.group("bias", members).unsqueeze(2)).squeeze(2)
+    return weight * norm.group("weight", members).unsqueeze(1), linear.group("bias", members) + shift
 
 
 class Conv1d(Linear):
@@ -138,13 +186,13 @@ class Conv1d(Linear):
         super().__init__(names, n_in, n_out, stack=stack, bias=False, kernel=kernel)
         self.kernel, self.same = kernel, same
 
-    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, members: Sequence[int] | None = None, *, relu: bool = False) -> Tensor:
         """Apply convolution g to x[g]."""
         if self.kernel > 1:
             if self.same:
                 x = F.pad(x, (0, 0, (self.kernel - 1) // 2, self.kernel // 2))
             x = x.unfold(2, self.kernel, 1).flatten(3)  # (G, B, T', D * kernel), channel-major like the weight
-        return super().forward(x, members)
+        return super().forward(x, members, relu=relu)
 
 
 class LayerNorm(Layer):

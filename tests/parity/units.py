@@ -11,7 +11,7 @@ from dmd_repro import losses
 from dmd_repro.models.attention import blocked_attention
 from dmd_repro.models.encoder import EncoderBank, Place, position_table
 from dmd_repro.models.graph import EDGES, VERTICES, GraphUnit
-from dmd_repro.models.layers import DropoutStream, named_slices
+from dmd_repro.models.layers import DropoutStream, initialise, named_slices
 from tests.parity.loading import Computed, arrays, load
 
 NOT_COMPARED = {
@@ -143,7 +143,8 @@ def _encoders(z: dict[str, np.ndarray]) -> Computed:
         if source is not None:
             found[f"{at}/grad_k"] = (source.grad, *_slope(z[f"{at}/grad_k"]))
         for name, p, e in named_slices(bank):
-            found[f"{at}/grad/{name.removeprefix('e.')}"] = (p.grad[0, e], *SLOPE)  # type: ignore[index]
+            key = f"{at}/grad/{name.removeprefix('e.')}"
+            found[key] = (p.grad[0, e], *_slope(z[key]))  # type: ignore[index]
     return found
 
 
@@ -152,10 +153,11 @@ def _attention(z: dict[str, np.ndarray]) -> Computed:
     names = {
         f"e.layers.0.self_attn.{k.removeprefix('mha/state/')}": v for k, v in z.items() if k.startswith("mha/state/")
     }
+    initialise(block, (0,))
     load(block.in_proj, names)
     load(block.out_proj, names)
     q, k = (torch.from_numpy(z[f"mha/{x}"]).transpose(0, 1)[None] for x in "qk")
-    out = block.out_proj(block._attend(q, (k, k), [0], abs(k.shape[2] - q.shape[2]), None))
+    out = block.out_proj(block._attend(q, (k, k), block.maps([0]), [0], abs(k.shape[2] - q.shape[2]), None))
     return {"mha/out": (out[0].transpose(0, 1).detach(), *UNIT)}
 
 

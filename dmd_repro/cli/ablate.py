@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
-from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, totals, train_missing
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Threads, fingerprint, parse_settings
+from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
@@ -41,6 +41,7 @@ def ablate(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one on a GPU.")
     ] = None,
+    stack: Stacked = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     store: DataDir = None,
@@ -74,7 +75,10 @@ def ablate(
         mixed=mix,
     )
     source = bert_source(bert)
-    execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
+    execution = Execution(
+        device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
+        cache=str(encoded_dir(store)),
+    )  # fmt: skip
     execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)

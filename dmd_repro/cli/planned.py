@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -35,6 +35,7 @@ def train_missing(
     """
     from dmd_repro.cli.progress import Work, duration, say
     from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.grid.stacks import group
     from dmd_repro.grid.workers import run_jobs
     from dmd_repro.plans import save_plan
 
@@ -46,9 +47,12 @@ def train_missing(
         typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
 
     each = seconds_per_epoch(missing, records, store, execution, timing)
-    workers = min(jobs or (_cores(execution.threads) if execution.device == "cpu" else 1), max(1, len(missing)))
+    stacks = group(missing, records, execution.stack)
+    workers = min(jobs or (_cores(execution.threads) if execution.device == "cpu" else 1), max(1, len(stacks)))
     most = most_seconds([each[job.configuration_id] * job.max_epochs for job in missing], workers)
     say(console, summary(planned, earlier, workers, duration(most)))
+    for line in stack_lines(stacks, execution.stack):
+        say(console, line)
     if dry_run:
         if json_:
             plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
@@ -62,6 +66,26 @@ def train_missing(
         done = sum(records.status(job.run_id) == "done" for job in planned.jobs)
         typer.echo(f"\n{done} of {len(planned.jobs)} runs are done, the others keep their finished epochs.", err=True)
         raise
+
+
+def seeds_of_one_model(text: str, device: str) -> int:
+    """Read `--stack`: the most seeds of one model, 0 for what a GPU holds; on a CPU "auto" is 1."""
+    from dmd_repro.grid.stacks import parse_stack
+
+    asked = parse_stack(text)
+    return asked or (0 if device.startswith("cuda") else 1)
+
+
+def stack_lines(stacks: Sequence[Sequence[Job]], most: int) -> list[str]:
+    """Return how the seeds go together, and the models that cannot, with the reason."""
+    from dmd_repro.training import why_not_stacked
+
+    if most == 1 or not stacks:
+        return []
+    sizes = [len(stack) for stack in stacks if len(stack) > 1]
+    lines = [f"{sum(sizes)} runs go as {len(sizes)} stacks of at most {max(sizes)} seeds"] if sizes else []
+    reasons = {reason for stack in stacks if (reason := why_not_stacked(stack[0].spec))}
+    return [*lines, *(f"one by one: {reason}" for reason in sorted(reasons))]
 
 
 def refuse_failures(failed: list[str], trained: int) -> None:

@@ -19,6 +19,12 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset; repeatable.")
 ]
+Stacked = Annotated[
+    str,
+    typer.Option(
+        "--stack", metavar="auto|K", help="Seeds of a row that train as one model. auto: what a GPU holds, 1 on a CPU."
+    ),
+]
 MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short for --set max_epochs=N.")]
 
 

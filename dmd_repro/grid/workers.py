@@ -1,11 +1,12 @@
 """Carrying out planned runs, one after the other in this process or side by side in others, with equal results.
 
-Each run has its own record and lock, so any process may die at any time: what it finished stays, the rest is taken up
-by the next command.
+Seeds of one configuration can go as a stack (`grid/stacks.py`): one model, a record each. Each run has its own record
+and lock, so any process may die at any time: what it finished stays, the rest is taken up by the next command.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,15 +21,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dmd_repro.data.features import Features
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, RunError
 from dmd_repro.grid import Job
+from dmd_repro.grid.stacks import Stack, group
 from dmd_repro.records import Records, RunBusy
 
 if TYPE_CHECKING:
     from dmd_repro.training import EpochReport, Execution
 
+log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5  # how soon a worker notices that its parent is gone, and how often a busy run is looked at again
 
 
@@ -56,23 +60,73 @@ def run_jobs(
     With several workers each is a process of its own; they end when this one does. Raises RunError where the disk
     refuses, which would stop every run alike; finished epochs are kept.
     """
-    if min(workers, len(jobs)) > 1:
-        return _in_processes(jobs, records, store, execution, workers, on_event)
+    stacks = group(jobs, records, execution.stack)
+    if min(workers, len(stacks)) > 1:
+        return _in_processes(stacks, records, store, execution, workers, on_event)
     failed = []
-    for job in jobs:
-        on_event(Event("started", job))
+    for stack in stacks:
+        for job in stack:
+            on_event(Event("started", job))
 
-        def said(report: EpochReport, job: Job = job) -> None:
-            on_event(Event("epoch", job, report))
+        def tell(kind: Literal["epoch", "waiting"], seed: int, report: EpochReport | None, s: Stack = stack) -> None:
+            on_event(Event(kind, _member(s, seed), report))
 
-        def busy(job: Job = job) -> None:
-            on_event(Event("waiting", job))
-
-        text = attempt(job, records, store, execution, said, busy)
-        if text is not None:
-            failed.append(job.run_id)
-        on_event(_ended(job, text))
+        texts = attempt_stack(stack, records, store, execution, tell)
+        failed += [job.run_id for job in stack if texts[job.run_id] is not None]
+        for job in stack:
+            on_event(_ended(job, texts[job.run_id]))
     return failed
+
+
+def _member(stack: Stack, seed: int) -> Job:
+    return next(job for job in stack if job.spec.seed == seed)
+
+
+def attempt_stack(
+    stack: Stack,
+    records: Records,
+    store: Store,
+    execution: Execution,
+    tell: Callable[[Literal["epoch", "waiting"], int, EpochReport | None], None],
+) -> dict[str, str | None]:
+    """Train the seeds of a stack; return, by run id, None or the traceback under which it was recorded as FAILED.
+
+    What breaks a stack may be one seed's fault, or another process may be at one of them: then each is tried alone.
+    """
+    from dmd_repro.training import fit_stack
+
+    missing = [job for job in stack if records.get(job.run_id) is None]
+    if len(missing) > 1:
+        try:
+            fit_stack(
+                [job.spec for job in missing], _features(missing[0], store), records, execution=execution,
+                on_epoch=lambda report: tell("epoch", report.seed, report),
+            )  # fmt: skip
+            return dict.fromkeys((job.run_id for job in stack), None)
+        except RunBusy:
+            pass
+        except RunError:
+            raise
+        except Exception as error:
+            log.warning("a stack of %d seeds broke (%s): each is tried alone", len(missing), error)
+    return {
+        job.run_id: attempt(
+            job, records, store, execution,
+            lambda report, seed=job.spec.seed: tell("epoch", seed, report),  # type: ignore[misc]
+            lambda seed=job.spec.seed: tell("waiting", seed, None),  # type: ignore[misc]
+        )
+        for job in stack
+    }  # fmt: skip
+
+
+def _features(job: Job, store: Store) -> Features:
+    features = load_features(job.data, store, text=job.text)
+    if features.digest != job.stamp.digest:
+        raise DataError.at(
+            f"feature set '{job.data}'", expected="the content it was planned on", got="another digest",
+            do="Plan the table again",
+        )  # fmt: skip
+    return features
 
 
 def _ended(job: Job, text: str | None) -> Event:
@@ -95,12 +149,7 @@ def attempt(
 
     while records.get(job.run_id) is None:
         try:
-            features = load_features(job.data, store, text=job.text)
-            if features.digest != job.stamp.digest:
-                raise DataError.at(
-                    f"feature set '{job.data}'", expected="the content it was planned on", got="another digest",
-                    do="Plan the table again",
-                )  # fmt: skip
+            features = _features(job, store)
             fit(job.spec, features, records, execution=execution, on_epoch=on_epoch)
             return None
         except RunBusy:
@@ -120,7 +169,7 @@ def attempt(
 
 
 def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution) -> None:
-    """Serve jobs from the pipe until it closes."""
+    """Serve stacks from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
     parent = os.getppid()
 
@@ -140,18 +189,18 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution) -> N
 
     while True:
         try:
-            job = pipe.recv()
+            stack = pipe.recv()
         except (EOFError, OSError):
             return
         try:
-            text = attempt(job, records, store, execution, lambda r: tell("epoch", r), lambda: tell("waiting"))
-            tell("ended", text)
+            texts = attempt_stack(stack, records, store, execution, lambda kind, seed, r: tell(kind, (seed, r)))
+            tell("ended", texts)
         except RunError as error:
             tell("refused", str(error))
 
 
 def _in_processes(
-    jobs: Sequence[Job],
+    stacks: Sequence[Stack],
     records: Records,
     store: Store,
     execution: Execution,
@@ -159,8 +208,8 @@ def _in_processes(
     on_event: Callable[[Event], None],
 ) -> list[str]:
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's thread pools in an unknown state
-    waiting, failed = deque(jobs), []
-    active: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job]] = {}
+    waiting, failed = deque(stacks), []
+    active: dict[Connection, tuple[multiprocessing.process.BaseProcess, Stack]] = {}
 
     def start() -> None:
         ours, theirs = context.Pipe()
@@ -174,26 +223,31 @@ def _in_processes(
             pipe.close()
             process.join(timeout=10)
             return
-        job = waiting.popleft()
-        active[pipe] = process, job
-        on_event(Event("started", job))
+        stack = waiting.popleft()
+        active[pipe] = process, stack
+        for job in stack:
+            on_event(Event("started", job))
         with suppress(OSError):  # the process is dead already: its end of the pipe tells, below
-            pipe.send(job)
+            pipe.send(stack)
 
     try:
-        for _ in range(min(workers, len(jobs))):
+        for _ in range(min(workers, len(stacks))):
             start()
         while active:
             for pipe in wait(list(active)):
                 assert isinstance(pipe, Connection)
-                process, job = active[pipe]
+                process, stack = active[pipe]
                 try:
                     kind, payload = pipe.recv()
                 except (EOFError, OSError):
                     del active[pipe]
                     process.join(timeout=10)
-                    failed.append(job.run_id)
-                    on_event(Event("failed", job, message=_death(process.exitcode)))
+                    for job in stack:  # of a stack, some seeds may have been finished before
+                        if records.get(job.run_id) is not None:
+                            on_event(Event("finished", job))
+                            continue
+                        failed.append(job.run_id)
+                        on_event(Event("failed", job, message=_death(process.exitcode)))
                     if waiting:
                         start()
                     continue
@@ -201,12 +255,13 @@ def _in_processes(
                     raise RunError(payload)
                 if kind == "ended":
                     del active[pipe]
-                    if payload is not None:
-                        failed.append(job.run_id)
-                    on_event(_ended(job, payload))
+                    failed += [job.run_id for job in stack if payload[job.run_id] is not None]
+                    for job in stack:
+                        on_event(_ended(job, payload[job.run_id]))
                     give(pipe, process)
                 else:
-                    on_event(Event(kind, job, payload))
+                    seed, report = payload
+                    on_event(Event(kind, _member(stack, seed), report))
     finally:
         for process, _ in active.values():
             process.terminate()

@@ -78,6 +78,10 @@ class Records:
         with sentences(self.root, "a folder that can be written", RunError, "--runs-dir"):
             return RunWriter(self.root, spec, data, provenance, is_whole=lambda name: self.get(name) is not None)
 
+    def begun(self, run_id: str) -> dict[str, Any]:
+        """Return the provenance of a run in progress or interrupted; raises RunError if it does not read."""
+        return RunRecord.load(self.root / f"{run_id}.tmp").provenance
+
     def failure(self, run_id: str) -> str | None:
         """Return the traceback of the last attempt if that one FAILED."""
         path = self.root / f"{run_id}.failed" / "FAILED"

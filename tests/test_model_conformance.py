@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmd_repro import losses
 from dmd_repro.data.features import Features
@@ -86,6 +87,35 @@ def test_a_stacked_seed_is_the_seed_alone(name: str, toy: Features) -> None:
         assert torch.allclose(single.prediction[0], out.prediction[i], atol=1e-6)
         for term, value in alone.loss_terms(single, batch).items():
             assert torch.allclose(value[0], terms[term][i], rtol=1e-5, atol=1e-7), term
+
+
+class Copies(TorchDispatchMode):
+    """Notes what brings a value of the host into a step, or takes one out of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket.__name__ in {"_local_scalar_dense", "lift_fresh", "nonzero", "item", "is_nonzero"}:
+            self.seen.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("name", "mask"), CASES, ids=[f"{n}{'' if not m.off else m.label}" for n, m in CASES])
+def test_a_step_never_waits_for_the_host(name: str, mask: AblationMask, toy: Features) -> None:
+    """Protects: forward, losses and backward read and make no value of the host, so a GPU can capture them."""
+    model = build(name, mask, toy, seeds=(1, 2)).train()
+    batch = gather(toy.splits["train"], np.stack([np.arange(6), np.arange(6)]), CPU)
+
+    def step() -> None:
+        out = model(batch)
+        losses.total(model.loss_terms(out, batch), model.loss_weights()).sum().backward()
+
+    step()  # tables are made at the first one
+    with Copies() as copies:
+        step()
+    assert copies.seen == []
 
 
 def test_a_part_the_model_lacks_is_named(toy: Features) -> None:

@@ -42,6 +42,12 @@ def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.dev
     return table.to(device=device, dtype=dtype)
 
 
+@lru_cache(maxsize=64)
+def rate_table(rates: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the dropout rate of each encoder, (1, e, 1, 1, 1, 1), made once on the device."""
+    return torch.tensor(rates, dtype=dtype, device=device).view(1, -1, 1, 1, 1, 1)
+
+
 def take_step(x: Tensor, at: Tensor) -> Tensor:
     """(G, B, T, d), steps (G, B) -> (G, B, 1, d): one step of each clip."""
     return x.gather(2, at[..., None, None].expand(-1, -1, 1, x.shape[3]))
@@ -163,7 +169,7 @@ class Block(nn.Module):
         weights = torch.softmax(scores, dim=-1)
         rates = [self.rates[e] for e in members]
         if self.training and any(rates):
-            each = torch.tensor(rates, device=query.device, dtype=query.dtype).view(1, -1, 1, 1, 1, 1)
+            each = rate_table(tuple(rates), query.dtype, query.device)
             shape = (len(rates), b, self.heads, 1, scores.shape[-1])
             weights = weights * self.stream.keep(shape, each, weights).view(weights.shape)
         out = torch.bmm(weights.flatten(0, 2), v)

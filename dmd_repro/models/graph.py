@@ -11,11 +11,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dmd_repro.models.layers import Linear
+from dmd_repro.models.layers import Linear, positions
 
 # The authors stack language, visual, acoustic in their units (not l, a, v as elsewhere); this fixes the edges' order.
 VERTICES = ("l", "v", "a")
 EDGES = tuple((student, teacher) for student in VERTICES for teacher in VERTICES if student != teacher)
+ENDS = tuple(tuple(VERTICES.index(edge[end]) for edge in EDGES) for end in (0, 1))  # student, teacher of each edge
 EDGE_NAMES = tuple(f"{teacher}->{student}" for student, teacher in EDGES)
 
 # Teacher -> student pairs the authors favour: a 1 here, divided by the temperature, then softmax over the six edges.
@@ -78,9 +79,9 @@ class GraphUnit(nn.Module):
         weight, bias = self.w_edge.group("weight", None), self.w_edge.group("bias", None)
         halves = weight.view(z.shape[0], 2, 1, -1, 1)  # (S, 2, 1, 2g, 1)
         as_student, as_teacher = (torch.matmul(z, halves[:, i]).squeeze(-1) for i in (0, 1))  # (S, 3, B)
-        student = [VERTICES.index(j) for j, _ in EDGES]
-        teacher = [VERTICES.index(i) for _, i in EDGES]
-        scores = as_student[:, student] + as_teacher[:, teacher] + bias.view(-1, 1, 1)  # (S, 6, B)
+        student, teacher = (positions(ends, z.device) for ends in ENDS)
+        scores = as_student.index_select(1, student) + as_teacher.index_select(1, teacher)  # (S, 6, B)
+        scores = scores + bias.view(-1, 1, 1)
         scaled = scores * self.softmax_scale
         if self.softmax_over == "per_target":  # EDGES lists the two teachers of a student one after the other
             s, _, b = scaled.shape

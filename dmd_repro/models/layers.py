@@ -34,6 +34,12 @@ class Constant:
     value: float
 
 
+@lru_cache(maxsize=256)
+def positions(places: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return an index on the device, made once: a list would be copied there at every step; no capture allows that."""
+    return torch.tensor(places, device=device)
+
+
 class Layer(nn.Module):
     """Base of the layers that own parameters: E names, and for each parameter its initialisation."""
 
@@ -53,7 +59,7 @@ class Layer(nn.Module):
         """Return a parameter as (G, *shape), all maps or the chosen members of the E axis."""
         p: Tensor = getattr(self, local)
         if members is not None and len(members) != p.shape[1]:
-            p = p[:, list(members)]
+            p = p.index_select(1, positions(tuple(members), p.device))
         return p.flatten(0, 1)
 
 

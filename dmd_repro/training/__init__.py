@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -47,6 +48,8 @@ class Execution:
 
     def prepare(self) -> torch.device:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""
+        if self.deterministic:  # read when the GPU's matrix library begins
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         try:
             device = torch.device(self.device)
             torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back

@@ -284,7 +284,7 @@ def out_of_memory(error: BaseException) -> bool:
 def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None) -> int:
     """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
 
-    One seed keeps the cores of a CPU busy, so a stack gains nothing there (BENCHMARKS.md); runs side by side do.
+    At MOSI's sizes one seed keeps the cores of a CPU busy, so a stack gains nothing there (BENCHMARKS.md).
     """
     if device.type != "cuda":
         return 1

@@ -47,7 +47,7 @@ def batch_of(seed: int = 0) -> Batch:
 def facts(off: tuple[str, ...]) -> tuple[str, str, str, str]:
     """Return what a mask is made of: the parts on, its parameters, its loss terms by kind, GFLOP of a step."""
     model = model_of(off).train()
-    model.stream.restart(1, torch.device("cpu"))
+    model.stream.restart([1], torch.device("cpu"))
     batch = batch_of()
     with FlopCounterMode(display=False) as counter:
         terms = model.loss_terms(model(batch), batch)
@@ -64,7 +64,7 @@ def milliseconds(masks: list[tuple[str, ...]], steps: int) -> list[float]:
     found: list[list[float]] = [[] for _ in masks]
     for _ in range(steps + 1):  # the first round warms up
         for model, times in zip(models, found, strict=True):
-            model.stream.restart(1, torch.device("cpu"))
+            model.stream.restart([1], torch.device("cpu"))
             started = time.process_time()
             model.zero_grad()
             losses.total(model.loss_terms(model(batch), batch), model.loss_weights()).sum().backward()

@@ -142,12 +142,12 @@ def show(found: Sequence[Result]) -> None:
     )
     typer.echo(f"{first.threads} thread(s), {first.batch_size} clips a batch, a step of the optimizer every "
                f"{first.accumulate} batches; {first.parameters:,} parameters a seed")  # fmt: skip
-    table("", *_times(found), whole=_times(found)[0])
-    table("what a step is spent on", *_phases(found), whole=_phases(found)[0])
+    table("time of a step; MB held by model and data, and by a step above it", *_times(found), whole=(CASE,))
+    table("what a step is spent on, and the ms of an optimizer step", *_phases(found), whole=(CASE,))
     table("what a step does, and the time each ceiling of this machine would allow it", *_bounds(found), whole=(CASE,))
     if any(r.plain for r in found):
         head, compared = _compared(found)
-        table("against the plain implementation (one seed), step by step in turn", head, compared, whole=head)
+        table("against the plain implementation (one seed), step by step in turn", head, compared, whole=(CASE,))
     for r in found:
         if r.profile:
             rows = [(o.name, str(o.calls), f"{o.self_ms:.2f}", f"{o.share:.1%}") for o in r.profile]
@@ -161,7 +161,7 @@ def _case(r: Result) -> str:
 
 
 def _times(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    head = (CASE, "ms a step", "quartiles", "steps", "ms a seed", "clips/s", "held MB", "+ peak MB")
+    head = (CASE, "ms", "quartiles", "steps", "ms/seed", "clips/s", "held", "+ peak")
     rows: list[Sequence[str]] = [
         (
             _case(r), f"{r.step_ms.median:.1f}", f"{r.step_ms.low:.1f} to {r.step_ms.high:.1f}", str(r.step_ms.n),
@@ -176,7 +176,7 @@ def _times(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]
 def _phases(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]:
     names = list(found[0].phases)
     rows = [(_case(r), *(f"{r.phases[name]:.0%}" for name in names), f"{r.optimizer_ms:.1f}") for r in found]
-    return (CASE, *names, "ms an optimizer step"), list(rows)
+    return (CASE, *names, "ms"), list(rows)
 
 
 def _bounds(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]:
@@ -193,7 +193,7 @@ def _bounds(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]
 
 
 def _compared(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    head = (CASE, "plain ms", "ours ms a seed", "ratio", "range", "blocks", "plain MB", "ratio")
+    head = (CASE, "plain ms", "ours/seed", "ratio", "range", "blocks", "plain MB", "ratio")
     rows: list[Sequence[str]] = []
     for r in found:
         if r.plain is not None:

@@ -83,7 +83,7 @@ def stack_lines(stacks: Sequence[Sequence[Job]], most: int) -> list[str]:
     if most == 1 or not stacks:
         return []
     sizes = [len(stack) for stack in stacks if len(stack) > 1]
-    lines = [f"{sum(sizes)} runs go as {len(sizes)} stacks of at most {max(sizes)} seeds"] if sizes else []
+    lines = [f"{sum(sizes)} runs go as models of up to {max(sizes)} seeds: {len(sizes)} in all"] if sizes else []
     reasons = {reason for stack in stacks if (reason := why_not_stacked(stack[0].spec))}
     return [*lines, *(f"one by one: {reason}" for reason in sorted(reasons))]
 

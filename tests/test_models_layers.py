@@ -12,7 +12,7 @@ from scipy import stats
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS
 from dmd_repro.models.encoder import EncoderBank
-from dmd_repro.models.layers import NOISE, Dropout, DropoutStream, draw_lanes, initialise, named_slices
+from dmd_repro.models.layers import NOISE, Dropout, DropoutStream, draw_lanes, initialise, named_slices, positions
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,13 @@ def test_a_bank_runs_unequal_lengths_as_each_encoder_alone() -> None:
         initialise(alone, (0,))
         assert torch.allclose(alone([queries[e]], [sources[e]])[0], together[e], atol=1e-6)
         assert torch.allclose(together[e][:, :, -1], last[e], atol=1e-6), "the last step alone is the last of all steps"
+
+
+def test_what_an_evaluation_made_first_serves_training() -> None:
+    """Protects: tables kept for all models; made in an evaluation, they broke the first training behind it."""
+    positions.cache_clear()
+    with torch.inference_mode():
+        places = positions((1, 0), torch.device("cpu"))
+    weight = torch.ones(2, 2, requires_grad=True)
+    weight.index_select(1, places).sum().backward()
+    assert weight.grad is not None

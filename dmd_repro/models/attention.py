@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dmd_repro.models.layers import NOISE, DropoutStream, draw_lanes, lane_threshold
+from dmd_repro.models.layers import NOISE, DropoutStream, draw_lanes, lane_threshold, made_once
 
 BLOCK_BYTES = {"cpu": 3 << 19, "cuda": 1 << 23}  # of one block of scores: a core's cache; few launches on a GPU
 KEPT_BYTES = 1 << 25  # scores of one call and seed: up to here the weights are kept for the backward pass
@@ -63,7 +63,7 @@ def plan_blocks(
     return tuple(block for g in range(seeds * encoders) for block in of_group(g))
 
 
-@lru_cache(maxsize=256)
+@made_once(256)
 def unseen(first: int, past: int, keys: int, offset: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
     """Return (queries, keys), -inf where query i of [first, past) sees no key j > i + offset, else 0; None: no -inf.
 

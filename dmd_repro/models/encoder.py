@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -23,11 +22,12 @@ from dmd_repro.models.layers import (
     affine,
     feed_forward,
     folded,
+    made_once,
     normalise,
 )
 
 
-@lru_cache(maxsize=64)
+@made_once(64)
 def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return (steps, width): row t holds position t + 1, sines in the first half and cosines in the second.
 
@@ -42,7 +42,7 @@ def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.dev
     return table.to(device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=64)
+@made_once(64)
 def rate_table(rates: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the dropout rate of each encoder, (1, e, 1, 1, 1, 1), made once on the device."""
     return torch.tensor(rates, dtype=dtype, device=device).view(1, -1, 1, 1, 1, 1)

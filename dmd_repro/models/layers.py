@@ -6,11 +6,11 @@ initialised from that name and that seed alone, so neither a mask, nor a neighbo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmd_repro.seeds import seed_for
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,19 @@ class Constant:
     value: float
 
 
-@lru_cache(maxsize=256)
+def made_once(size: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep what a function of plain values returns. Whoever asks first, its tensors serve training too.
+
+    Made under `torch.inference_mode`, as an evaluation would, they could not be saved for a backward pass.
+    """
+
+    def keep(function: Callable[P, T]) -> Callable[P, T]:
+        return lru_cache(maxsize=size)(torch.inference_mode(mode=False)(function))  # type: ignore[return-value]
+
+    return keep
+
+
+@made_once(256)
 def positions(places: tuple[int, ...], device: torch.device) -> Tensor:
     """Return an index on the device, made once: a list would be copied there at every step; no capture allows that."""
     return torch.tensor(places, device=device)
@@ -221,7 +236,7 @@ NOISE = 1 << 20  # 32-bit words every mask is cut from, mixed with the keys of i
 KEYS = 512  # keys of draws that are made at a time
 
 
-@lru_cache(maxsize=8)
+@made_once(8)
 def noise(device: torch.device) -> Tensor:
     """Return (NOISE,) int32, random and the same on every machine: what the keys of a draw are mixed into."""
     drawn = np.random.Generator(np.random.PCG64(NOISE)).integers(-(2**31), 2**31, NOISE, dtype=np.int32)

@@ -12,6 +12,7 @@ FOLDERS = {  # in the order the data takes, with what each folder is for
     "": "what everything else uses: no layer below it",
     "data": "a stranger's file -> a validated, memory-mapped FeatureSet",
     "models": "a batch -> predictions, heads, edges; loss terms",
+    "models/kernels": "what a GPU computes by kernels of our own (Triton)",
     "training": "a spec and features -> a record",
     "bench": "a case -> time, memory, what bounds it",
     "grid": "a table -> the runs it needs, made side by side",
@@ -44,7 +45,7 @@ def tree() -> str:
     ]
     for folder, purpose in FOLDERS.items():
         place = ROOT / "dmd_repro" / folder
-        lines.append(f"dmd_repro/{folder}{'/' if folder else ''}".ljust(24) + purpose)
+        lines.append(f"dmd_repro/{folder}{'/' if folder else ''}".ljust(23) + f" {purpose}")
         for path in sorted(place.glob("*.py")):
             if not (path.name == "__init__.py" and not folder):
                 lines.append(f"  {path.name:<20}  {first_line(path)}")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import lzma
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bad_server import BODY, WAITED, BadServer, serving
 
 from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
 from dmd_repro.data.synthetic import generate
+
+if not torch.cuda.is_available():  # read when Triton is first imported, whoever does that
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmd_repro.models import attention
-from dmd_repro.models.attention import HIDDEN, blocked_attention, plan_blocks
-from dmd_repro.models.layers import DropoutStream
+from dmd_repro.models.attention import HIDDEN, blocked_attention, plan_blocks, plan_cut
+from dmd_repro.models.dropout import DropoutStream
 
 
 def tensors(n: int, queries: int, keys: int, width: int = 3) -> tuple[torch.Tensor, ...]:
@@ -51,12 +51,10 @@ def test_blocks_change_nothing(
         hidden = torch.zeros(4, keys, dtype=torch.float64)
         hidden[1, : keys // 2] = HIDDEN
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK_BYTES", {"cpu": budget})
+        patch.setattr(attention, "BLOCK_BYTES", budget)
         patch.setattr(attention, "KEPT_BYTES", kept)
         patch.setattr(attention, "LONG", long)
-        plan_blocks.cache_clear()
         ours = blocked_attention(q, k, v, offset=offset, stream=DropoutStream([1]), hidden=hidden)
-    plan_blocks.cache_clear()
     slope = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).view(ours.shape)
     found = torch.autograd.grad(ours, (q, k, v), slope)
     literal = written_out(q, k, v, offset, hidden)
@@ -102,6 +100,6 @@ def test_a_stacked_seed_draws_what_it_draws_alone() -> None:
 
 def test_hidden_scores_are_not_computed() -> None:
     """Protects: under a causal mask a long sequence computes about five eighths of its scores, not all."""
-    blocks = plan_blocks(2, 400, 400, 1, 1, 0, 1 << 20)
+    blocks = plan_blocks(plan_cut(2, 400, 400, 0), 400, 400, 1, 1, 0)
     computed = sum((b.batch.stop - b.batch.start) * (b.queries.stop - b.queries.start) * b.keys for b in blocks)
     assert computed == pytest.approx(2 * 400 * 400 * 5 / 8, rel=0.01)

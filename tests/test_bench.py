@@ -17,7 +17,7 @@ from dmd_repro import losses
 from dmd_repro.bench import prepare as bench_prepare
 from dmd_repro.bench.against import load_plain, plain_name, plain_weights
 from dmd_repro.bench.measure import even
-from dmd_repro.bench.roofline import count
+from dmd_repro.bench.roofline import count, roofline
 from dmd_repro.bench.types import (
     PHASES,
     Ceilings,
@@ -34,6 +34,7 @@ from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
 from dmd_repro.models.base import Batch
 from dmd_repro.models.dmd import DMD
+from dmd_repro.models.kernels.watch import WATCHERS, causal_pairs, did
 from dmd_repro.models.layers import named_slices
 from dmd_repro.training import resolve_spec
 from dmd_repro.training.loop import Loop
@@ -160,7 +161,14 @@ def test_the_report_is_whole(dmd: Here, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(json.dumps(result.to_json())) == case
     show([result])
     shown = capsys.readouterr().out
-    for words in ("20/20/20 x2", *PHASES, roof["binding"], "against the plain", case["profile"][0]["name"], "captured"):
+    for words in (
+        "20/20/20 x2",
+        *PHASES,
+        roof["binding"],
+        "against the plain",
+        case["profile"][0]["name"][:12],
+        "captured",
+    ):
         assert words in shown
 
 
@@ -177,8 +185,30 @@ def test_products_forward_and_backward_are_counted() -> None:
     counted = count(lambda: (x @ w).view(5, 7).sum().backward(), lambda: None, 10)
     assert counted.flops == 2 * (2 * 7 * 3 * 5)  # the product, and the gradient of w
     assert counted.ops > 2
+    a, b = torch.ones(2, 4, 3), torch.ones(2, 3, 5)
+    added = count(lambda: (torch.zeros(2, 4, 5).baddbmm_(a, b), torch.mm(x, x.t(), out=torch.empty(7, 7))), int, 1)
+    assert added.flops == 2 * (2 * 4 * 3 * 5) + 2 * 7 * 3 * 7, "in place, or into a place, it is a product too"
     moved = count(lambda: x.t().expand(3, 7) + 0, lambda: None, 1)
     assert (moved.bytes, moved.ops) == (2 * 7 * 3 * 4, 1)
+
+
+def test_kernels_of_our_own_are_counted() -> None:
+    """Protects: what no dispatch shows still counts, while a count goes on and not after it; pairs are those seen."""
+    x = torch.ones(3, 5)
+    counted = count(lambda: did(70.0, x, None, x), lambda: did(1.0), 1)
+    assert (counted.flops, counted.bytes, counted.ops) == (71.0, 2 * 60, 2)
+    assert not WATCHERS
+    for queries, keys, offset in ((4, 4, 0), (3, 7, 4), (7, 3, 4), (5, 9, 1), (1, 4, None)):
+        seen = [j for i in range(queries) for j in range(keys) if offset is None or j <= i + offset]
+        assert causal_pairs(queries, keys, offset) == len(seen)
+
+
+def test_calls_do_not_bind_a_captured_step() -> None:
+    """Protects: a replayed step is not said to beat its ceiling, thousands of calls that it does not make."""
+    counted, ceilings = Counted(flops=2e9, bytes=1e9, ops=1000), Ceilings(1e12, 1e12, 1e-5)
+    assert roofline(counted, ceilings, 4.0).binding == "ops"
+    captured = roofline(counted, ceilings, 4.0, captured=True)
+    assert (captured.binding, captured.fraction) == ("flops", pytest.approx(0.5))
 
 
 def test_plot_reads_what_bench_writes() -> None:

@@ -21,7 +21,7 @@ from dmd_repro.models import bert as bert_module
 from dmd_repro.models.bert import load_bert
 from dmd_repro.models.bert_text import BertText, WithBert
 from dmd_repro.models.dmd import DMD
-from dmd_repro.models.layers import DropoutStream
+from dmd_repro.models.dropout import DropoutStream
 from dmd_repro.models.state import read_weights, write_weights
 from dmd_repro.published import load_table
 from dmd_repro.records import Records

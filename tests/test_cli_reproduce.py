@@ -137,3 +137,25 @@ def test_a_runs_folder_that_cannot_be_written_stops_before_training(dmd: Here) -
     assert said.code == 2
     assert "--runs-dir" in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        QUICK,
+        ("train", "dmd", "--data", "synthetic"),
+        ("ablate", "--data", "synthetic", "--drop", "ca"),
+        ("bench", "--data", "synthetic"),
+    ],
+    ids=lambda a: a[0],
+)
+@pytest.mark.parametrize(("asked", "told"), [("tf32", "Add --device cuda"), ("tf31", "Did you mean 'tf32'?")])
+def test_products_a_device_lacks_are_refused_in_a_sentence(
+    dmd: Here, arguments: tuple[str, ...], asked: str, told: str
+) -> None:
+    """A lower precision is never silently another one, and what cannot be run leaves nothing behind."""
+    said = dmd(*arguments, "--set", f"precision={asked}")
+    assert said.code == 2
+    assert told in said.err
+    assert "Traceback" not in said.err
+    assert not (dmd.folder / "runs").exists()

@@ -11,12 +11,14 @@ import torch
 from dmd_repro import losses
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
+from dmd_repro.models.attention import HIDDEN
 from dmd_repro.models.base import Batch
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS, DMDConfig, dmd_preset
+from dmd_repro.models.dropout import DropoutStream
 from dmd_repro.models.encoder import EncoderBank
 from dmd_repro.models.graph import EDGES, GraphUnit
-from dmd_repro.models.layers import DropoutStream, initialise
+from dmd_repro.models.layers import Members, initialise
 from dmd_repro.models.padding import valid_steps
 from dmd_repro.protocols import SWITCHES
 from dmd_repro.shapes import MODALITIES
@@ -131,9 +133,11 @@ def test_eq_10_is_attention_without_a_mask() -> None:
         scores = np.array([Q[i] @ K[j] / 2.0 for j in range(5) if not hidden[j]])
         shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         literal[i] = shares @ V[~hidden]
-    keys, out = stacked(k)[None], block.out_proj
+    keys, out, one = stacked(k)[None], block.out_proj, Members((0,), {})
     ours = out(
-        block._attend(stacked(q)[None], (keys, keys), block.maps([0]), [0], None, torch.from_numpy(hidden)[None, None])
+        block._attend(
+            stacked(q)[None], (keys, keys), block.maps(one), one, None, torch.from_numpy(hidden * HIDDEN)[None, None]
+        )
     )
     ours = ours[0, 0].detach().numpy()
     literal = literal @ out.weight[0, 0].detach().numpy().T + out.bias[0, 0].detach().numpy()

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy_store import put
@@ -15,13 +16,16 @@ from toy_store import put
 from dmd_repro import grid, training
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DataError, RunError, SpecError
-from dmd_repro.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows
+from dmd_repro.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows, workers
 from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
+from dmd_repro.grid.stacks import group
 from dmd_repro.grid.workers import Event, run_jobs
 from dmd_repro.plans import save_plan
 from dmd_repro.published import load_table
 from dmd_repro.records import Records
 from dmd_repro.training import Execution
+from dmd_repro.training import execution as training_execution
+from dmd_repro.training.loop import Loop
 
 ALIGNED, STARRED, UNALIGNED = "mosi-aligned-glove-dmd", "mosi-aligned-bert-dmd", "mosi-unaligned-glove-dmd"
 QUICK = {"max_epochs": 2, "d": 4, "heads": 2, "layers": 1}
@@ -262,3 +266,60 @@ def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) ->
     again = quick(records, seeds=(1, 2, 3)).missing
     assert [job.run_id for job in again] == failed
     assert run_jobs(again, records, store, execution=Execution()) == []
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+def test_a_device_that_is_lost_costs_its_runs_only(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: int
+) -> None:
+    """A GPU's error stays with its process: its runs are FAILED with the reason, the next ones get a new process."""
+    first, second = (
+        plan(records, rows=(ALIGNED,), seeds=seeds, overrides={**QUICK, "d": d})
+        for seeds, d in (((1, 2), 4), ((3,), 8))
+    )
+    broken = {job.spec.config["d"] for job in first.jobs}
+    real, gone = Loop.epoch, []
+
+    def epoch(self: Loop) -> list:
+        if self.config.d in broken:  # type: ignore[attr-defined]
+            gone.append("CUDA error: unspecified launch failure")
+            raise RuntimeError(gone[-1])
+        return real(self)
+
+    monkeypatch.setattr(Loop, "epoch", epoch)
+    monkeypatch.setattr(training_execution, "lost", lambda execution: gone[-1] if gone else "")
+    fork = multiprocessing.get_context("fork")  # so that the workers are as patched
+
+    class Worker(fork.Process):  # type: ignore[name-defined,misc]
+        def join(self, timeout: float | None = None) -> None:
+            super().join(0.5)  # forked, it holds the other end of its own pipe, and would wait for that to close
+            self.kill()
+
+    context = SimpleNamespace(Pipe=fork.Pipe, Process=Worker)
+    monkeypatch.setattr(workers.multiprocessing, "get_context", lambda kind: context)
+    jobs, messages = [*first.jobs, *second.jobs], []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "failed":
+            messages.append(event.message)
+
+    stacks = group(jobs, records, stack)
+    failed = workers._in_processes(stacks, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
+    assert sorted(failed) == sorted(job.run_id for job in first.jobs)
+    assert messages == ["RuntimeError: CUDA error: unspecified launch failure"] * 2
+    assert records.status(second.jobs[0].run_id) == "done"
+    assert len(gone) == 0, "the processes that met the error took it with them"
+    assert all("launch failure" in (records.failure(run) or "") for run in failed)
+
+
+def test_workers_share_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device cuda` is every card of the machine, one worker after the other; a named card is one."""
+    taken: list[int] = []
+    monkeypatch.setattr(training_execution.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training_execution.torch.cuda, "set_device", taken.append)
+    assert (training_execution.cards("cuda"), training_execution.cards("cuda:1"), training_execution.cards("cpu")) == (
+        2, 1, 1,
+    )  # fmt: skip
+    for number in range(3):
+        training_execution.take_card(number)
+    assert taken == [0, 1, 0]

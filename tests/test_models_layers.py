@@ -9,10 +9,12 @@ import pytest
 import torch
 from scipy import stats
 
+from dmd_repro.models import layers
 from dmd_repro.models.dmd import DMD
 from dmd_repro.models.dmd_config import PRESETS
-from dmd_repro.models.encoder import EncoderBank
-from dmd_repro.models.layers import NOISE, Dropout, DropoutStream, draw_lanes, initialise, named_slices, positions
+from dmd_repro.models.dropout import NOISE, Dropout, DropoutStream, draw_lanes
+from dmd_repro.models.encoder import EncoderBank, position_table
+from dmd_repro.models.layers import affine, initialise, named_slices, outer
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +96,6 @@ def test_a_draw_longer_than_the_noise_repeats_nothing() -> None:
     assert (lanes[: 2 * NOISE] == lanes[2 * NOISE : 4 * NOISE]).double().mean() < 1e-3
 
 
-def test_dropout_rates_of_a_bank_stay_apart() -> None:
-    """Protects: in one draw for six encoders, each keeps its own rate, and rate 0 drops nothing."""
-    rates = torch.tensor([0.0, 0.2, 0.4]).view(1, 3, 1)
-    keep = DropoutStream([1]).keep((3, 100_000), rates, torch.ones(1))[0]
-    shares = (keep == 0).double().mean(1)
-    assert shares[0] == 0
-    assert torch.allclose(shares, torch.tensor([0.0, 0.2, 0.4], dtype=torch.float64), atol=0.008)
-
-
 def test_dropout_restarts_with_the_epoch_and_leaves_the_global_generator_alone() -> None:
     """Protects: a resumed run draws what an uninterrupted one draws; nobody else's random numbers move."""
     stream = DropoutStream([9])
@@ -139,9 +132,38 @@ def test_a_bank_runs_unequal_lengths_as_each_encoder_alone() -> None:
 
 def test_what_an_evaluation_made_first_serves_training() -> None:
     """Protects: tables kept for all models; made in an evaluation, they broke the first training behind it."""
-    positions.cache_clear()
+    position_table.cache_clear()
     with torch.inference_mode():
-        places = positions((1, 0), torch.device("cpu"))
-    weight = torch.ones(2, 2, requires_grad=True)
-    weight.index_select(1, places).sum().backward()
+        table = position_table(3, 4, torch.float32, torch.device("cpu"))
+    weight = torch.ones(3, 4, requires_grad=True)
+    (weight * table).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("maps", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_affine_and_its_gradients(maps: int, threads: int) -> None:
+    """Protects: the linear maps and all their gradients, however the products are shared out among threads."""
+    g = torch.Generator().manual_seed(maps)
+    x, weight, bias, add = (
+        torch.randn(*shape, generator=g, dtype=torch.float64, requires_grad=True)
+        for shape in ((maps, 2, 4, 3), (maps, 5, 3), (maps, 5), (maps, 2, 4, 5))
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert torch.autograd.gradcheck(lambda *t: affine(*t, relu=True), (x, weight, bias))
+        assert torch.autograd.gradcheck(lambda *t: affine(*t[:3], add=t[3]), (x, weight, bias, add))
+        assert torch.autograd.gradcheck(lambda *t: affine(*t, None), (x, weight))
+        literal = torch.einsum("gbti,goi->gbto", x, weight) + bias[:, None, None]
+        torch.testing.assert_close(affine(x, weight, bias), literal)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_sum_of_thousands_is_cut_on_a_gpu_and_stays_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: the gradient of a weight where a card adds it up in pieces."""
+    grad, x = torch.randn(2, 2048, 3, dtype=torch.float64), torch.randn(2, 2048, 4, dtype=torch.float64)
+    whole = outer(grad, x)
+    monkeypatch.setattr(layers, "on_gpu", lambda x: True)
+    torch.testing.assert_close(outer(grad, x), whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from dmd_repro import training
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
-from dmd_repro.records import Records
+from dmd_repro.records import Records, RunWriter
 from dmd_repro.registry import MODELS, load_model
 from dmd_repro.spec import RunSpec
 from dmd_repro.training import EpochReport, Execution, fit, fit_stack, resolve_spec
@@ -67,14 +68,26 @@ def test_a_stack_ends_as_its_seeds_alone(model: str, dropout: bool, toy: Feature
         assert alone.provenance["execution"]["stack"] == 1
 
 
-def test_a_stack_that_was_killed_goes_on(toy: Features, tmp_path: Path) -> None:
+def test_a_stack_that_was_killed_goes_on(toy: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects: interrupted between two seeds' saves and in the middle of a training, every seed ends bit for bit."""
     specs = specs_of(toy)
     whole = {r.spec.seed: r for r in fit_stack(specs, toy, Records(tmp_path / "a"), execution=Execution(stack=3))}
-    cut = Records(tmp_path / "b")
-    for reports in (2, 4):  # after the second seed's first epoch: the third has none yet
+    cut, save, saves = Records(tmp_path / "b"), RunWriter.save_epoch, []
+
+    def dies(self: RunWriter, arrays: Any, state: Any, line: Any) -> None:
+        saves.append((self.spec.seed, line["epoch"]))
+        if (self.spec.seed, line["epoch"]) in ((SEEDS[2], 1), (SEEDS[0], 2)):
+            raise KeyboardInterrupt
+        save(self, arrays, state, line)
+
+    for seed, epoch in ((SEEDS[2], 1), (SEEDS[0], 2)):  # the third seed has no epoch yet; then the first lags behind
+        monkeypatch.setattr(RunWriter, "save_epoch", dies)
         with pytest.raises(KeyboardInterrupt):
-            fit_stack(specs, toy, cut, execution=Execution(stack=3), on_epoch=stop_at(reports))
+            fit_stack(specs, toy, cut, execution=Execution(stack=3))
+        assert (seed, epoch) in saves
+        monkeypatch.setattr(RunWriter, "save_epoch", save)
+        with pytest.raises(KeyboardInterrupt):
+            fit_stack(specs, toy, cut, execution=Execution(stack=3), on_epoch=stop_at(1))
     for record in fit_stack(specs, toy, cut, execution=Execution(stack=3)):
         for name in ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors"):
             ours, theirs = (record.path / name).read_bytes(), (whole[record.spec.seed].path / name).read_bytes()

@@ -129,7 +129,7 @@ class Bench:
         raw, phases = time_steps(self.loop, self.batches.take(steps), self.clock)
         step = Spread.of(self.even(raw, update))
         in_turn = self.in_turn(step.median, say) if case.against else None
-        captured = self.loop.captured
+        captured = self.loop.captured.get(self.batches.size)
         graph, why = False, "only a GPU's steps are captured"
         if captured is not None:
             graph, why = captured.graph is not None, captured.reason
@@ -152,7 +152,7 @@ class Bench:
             seed_steps_per_s=1e3 * case.stack / step.median, memory=memory,
             phases=phase_shares(phases, update, accumulate, steps), captured=graph,
             why_not_captured="" if graph else why,
-            roofline=roofline(counted, measure_ceilings(self.device), step.median),
+            roofline=roofline(counted, measure_ceilings(self.device), step.median, captured=graph),
             profile=self.profile() if case.profile else (),
         )  # fmt: skip
         return result, in_turn

@@ -25,6 +25,7 @@ from dmd_repro.registry import full_name
 from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import RunSpec
 from dmd_repro.training import Execution, resolve_spec, why_not_stacked
+from dmd_repro.training.execution import check_precision
 from dmd_repro.training.loop import build
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"  # beside the package in a checkout
@@ -79,6 +80,7 @@ def prepare(case: Case, store: Store) -> Prepared:
     device = Execution(device=case.device, threads=case.threads).prepare()
     features = features_of(case, store)
     spec = specs_of(replace(case, stack=1), features)[0]
+    check_precision(spec, case.device)
     if case.stack > 1 and (reason := why_not_stacked(spec)):
         raise SpecError.at(f"--stack {case.stack}", expected="one seed at a time", got=reason, do="Write --stack 1")
     if spec.config.get("bert"):
@@ -105,7 +107,7 @@ def refuse_against(spec: RunSpec, features: Features) -> None:
     odd += [f"the protocol {spec.protocol}"] if spec.protocol != "official" else []
     if not odd:
         names = {s.name for s in SWITCHES if s.group != "training" and s.name != "padding"}
-        settled = names.intersection(spec.config) | {"modalities", "clip_norm"}
+        settled = names.intersection(spec.config) | {"modalities", "clip_norm", "precision"}
         odd = [f"{n}={spec.config[n]}" for n in sorted(settled) if spec.config[n] != getattr(usual, n)]
         if spec.config["d"] in features.dims.values():
             odd.append(f"features that are {spec.config['d']} wide already (--set d)")

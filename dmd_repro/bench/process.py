@@ -19,7 +19,7 @@ from dmd_repro.bench.prepare import prepare
 from dmd_repro.bench.types import Case, Memory, Plain, Prepared, Result, Spread
 from dmd_repro.data.store import Store
 from dmd_repro.errors import DmdError, SpecError
-from dmd_repro.training import out_of_memory
+from dmd_repro.training.execution import out_of_memory
 
 Say = Callable[[str], None]
 

@@ -4,15 +4,15 @@ Counted are the floating point operations of matrix products and convolutions, t
 and results, and the operations themselves. Ignored, so that the picture stays one of orders of magnitude: arithmetic
 outside products (softmax, dropout, norms: it costs bytes here, not operations); caches, so that an operand counts in
 full however often it is read from a cache (small tensors can beat the ceiling of bytes); that narrow products cannot
-reach the speed of a large square one; that ceilings add up where nothing overlaps; and a captured GPU step, which is
-one launch where `ops` counts thousands. So a low fraction says that there may be room, not how to get it.
+reach the speed of a large square one; and that ceilings add up where nothing overlaps. So a low fraction says that
+there may be room, not how to get it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmd_repro.bench.types import Ceilings, Counted, Roofline
+from dmd_repro.models.kernels.watch import WATCHERS
 
 MATMUL = {"cpu": 1024, "cuda": 8192}  # rows and columns of a large product
 COPY = {"cpu": 1 << 27, "cuda": 1 << 30}  # bytes of a large copy: beyond any cache
@@ -37,6 +38,21 @@ class Touched(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.bytes = self.ops = 0
+        self.flops = 0.0  # of kernels of our own, which no dispatch shows
+
+    def __enter__(self) -> Self:
+        WATCHERS.append(self._kernel)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        WATCHERS.remove(self._kernel)
+
+    def _kernel(self, flops: float, touched: tuple[Tensor | None, ...]) -> None:
+        self.flops += flops
+        self.ops += 1
+        self.bytes += sum(_moved(x) for x in touched if x is not None)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation and count it, unless it moves nothing (a view, an allocation)."""
@@ -52,6 +68,11 @@ class Touched(TorchDispatchMode):
         return out
 
 
+def _added(into: torch.Size, a: torch.Size, b: torch.Size, **rest: Any) -> int:
+    """Return the operations of products that are added in place, which torch's counter leaves out."""
+    return 2 * a[0] * a[1] * a[2] * b[2]
+
+
 def _moved(x: Tensor) -> int:
     """Return the bytes of a tensor, an axis along which it only repeats counted once."""
     n = x.element_size()
@@ -64,9 +85,12 @@ def count(batch: Callable[[], Any], update: Callable[[], Any], accumulate: int) 
     """Count what a batch does and the share of an optimizer step that falls to it."""
     found = []
     for work in (batch, update):
-        with FlopCounterMode(display=False) as flops, Touched() as touched:
+        with (
+            FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: _added}) as flops,
+            Touched() as touched,
+        ):
             work()
-        found.append((flops.get_total_flops(), touched.bytes, touched.ops))
+        found.append((flops.get_total_flops() + touched.flops, touched.bytes, touched.ops))
     return Counted(*(b + u / accumulate for b, u in zip(*found, strict=True)))
 
 
@@ -101,12 +125,15 @@ def _best(device: torch.device, work: Callable[[], Any]) -> float:
     return min(found[1:])
 
 
-def roofline(counted: Counted, ceilings: Ceilings, step_ms: float) -> Roofline:
-    """Put what a step does under the ceilings; the highest of the three times binds."""
+def roofline(counted: Counted, ceilings: Ceilings, step_ms: float, *, captured: bool = False) -> Roofline:
+    """Put what a step does under the ceilings; the highest of the three times binds.
+
+    Calls bind no captured step: a replay is one of them.
+    """
     ms = {
         "flops": 1e3 * counted.flops / ceilings.flops_per_s,
         "bytes": 1e3 * counted.bytes / ceilings.bytes_per_s,
         "ops": 1e3 * counted.ops * ceilings.s_per_op,
     }
-    binding = max(ms, key=lambda name: ms[name])
+    binding = max(("flops", "bytes") if captured else ms, key=lambda name: ms[name])
     return Roofline(counted, ceilings, ms, binding, ms[binding] / step_ms)

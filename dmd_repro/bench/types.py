@@ -85,7 +85,7 @@ class Roofline:
     counted: Counted
     ceilings: Ceilings
     ms: Mapping[str, float]  # "flops", "bytes", "ops"
-    binding: str
+    binding: str  # of a captured step never "ops", which a replay makes at once
     fraction: float  # ms[binding] / the measured time of a step
 
 

@@ -38,8 +38,11 @@ def train_missing(
     from dmd_repro.grid.stacks import group
     from dmd_repro.grid.workers import run_jobs
     from dmd_repro.plans import save_plan
+    from dmd_repro.training.execution import cards, check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)
+    for job in missing:
+        check_precision(job.spec, execution.device)
     if not dry_run:
         save_plan(records.root, planned.plan)
 
@@ -48,7 +51,8 @@ def train_missing(
 
     each = seconds_per_epoch(missing, records, store, execution, timing)
     stacks = group(missing, records, execution.stack)
-    workers = min(jobs or (_cores(execution.threads) if execution.device == "cpu" else 1), max(1, len(stacks)))
+    side = _cores(execution.threads) if execution.device == "cpu" else cards(execution.device)
+    workers = min(jobs or side, max(1, len(stacks)))
     most = most_seconds([each[job.configuration_id] * job.max_epochs for job in missing], workers)
     say(console, summary(planned, earlier, workers, duration(most)))
     for line in stack_lines(stacks, execution.stack):

@@ -33,7 +33,7 @@ def reproduce(
     device: Device = "cpu",
     threads: Threads = 1,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one on a GPU.")
+        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
     ] = None,
     stack: Stacked = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmd_repro.data.resolve import load_features
@@ -31,6 +33,8 @@ def seconds_per_epoch(
     for row in done[done.device == execution.device].to_dict("records"):
         known.setdefault(row["configuration"], []).append(row["seconds"] / row["epochs"])
     found: dict[str, float] = {}
+    jobs = list(jobs)
+    seeds = Counter(job.configuration_id for job in jobs)
     for job in jobs:
         key = job.configuration_id
         if key in found:
@@ -42,7 +46,8 @@ def seconds_per_epoch(
 
         on_timing(job)
         features = load_features(job.data, store, text=job.text)
-        found[key] = training.seconds_per_epoch(job.spec, features, execution)
+        together = min(seeds[key], execution.stack or seeds[key])
+        found[key] = training.seconds_per_epoch(job.spec, features, replace(execution, stack=together))
     return found
 
 

@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,11 +57,12 @@ def run_jobs(
 ) -> list[str]:
     """Train the jobs and return the ids of those that FAILED (recorded with their traceback; the others go on).
 
-    With several workers each is a process of its own; they end when this one does. Raises RunError where the disk
-    refuses, which would stop every run alike; finished epochs are kept.
+    With several workers each is a process of its own, and so it is on a GPU, where an error stays with its process;
+    they end when this one does. Raises RunError where the disk refuses, which would stop every run alike; finished
+    epochs are kept.
     """
     stacks = group(jobs, records, execution.stack)
-    if min(workers, len(stacks)) > 1:
+    if stacks and (min(workers, len(stacks)) > 1 or execution.device != "cpu"):
         return _in_processes(stacks, records, store, execution, workers, on_event)
     failed = []
     for stack in stacks:
@@ -91,9 +92,11 @@ def attempt_stack(
 ) -> dict[str, str | None]:
     """Train the seeds of a stack; return, by run id, None or the traceback under which it was recorded as FAILED.
 
-    What breaks a stack may be one seed's fault, or another process may be at one of them: then each is tried alone.
+    What breaks a stack may be one seed's fault, or another process may be at one of them: then each is tried alone,
+    unless the device is gone.
     """
     from dmd_repro.training import fit_stack
+    from dmd_repro.training.execution import lost
 
     missing = [job for job in stack if records.get(job.run_id) is None]
     if len(missing) > 1:
@@ -108,6 +111,8 @@ def attempt_stack(
         except RunError:
             raise
         except Exception as error:
+            if lost(execution):
+                return {job.run_id: records.failure(job.run_id) for job in stack}
             log.warning("a stack of %d seeds broke (%s): each is tried alone", len(missing), error)
     return {
         job.run_id: attempt(
@@ -168,9 +173,11 @@ def attempt(
     return None
 
 
-def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution) -> None:
-    """Serve stacks from the pipe until it closes."""
+def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, number: int) -> None:
+    """Serve stacks from the pipe until it closes, or the device can compute no more; on the card of this number."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
+    from dmd_repro.training.execution import lost, take_card
+
     parent = os.getppid()
 
     def watch() -> None:
@@ -180,6 +187,8 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution) -> N
 
     threading.Thread(target=watch, daemon=True).start()
     records, store = Records(runs), Store(data)
+    if execution.device == "cuda":
+        take_card(number)
 
     def tell(kind: str, payload: Any = None) -> None:
         try:
@@ -194,6 +203,9 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution) -> N
             return
         try:
             texts = attempt_stack(stack, records, store, execution, lambda kind, seed, r: tell(kind, (seed, r)))
+            if any(texts.values()) and lost(execution):
+                tell("lost", texts)
+                return
             tell("ended", texts)
         except RunError as error:
             tell("refused", str(error))
@@ -207,15 +219,22 @@ def _in_processes(
     workers: int,
     on_event: Callable[[Event], None],
 ) -> list[str]:
+    from dmd_repro.training.execution import cards
+
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's thread pools in an unknown state
     waiting, failed = deque(stacks), []
     active: dict[Connection, tuple[multiprocessing.process.BaseProcess, Stack]] = {}
+    numbers: dict[Connection, int] = {}  # of the workers: which card each takes
+    side = min(workers, len(stacks))
+    execution = replace(execution, sharers=-(-side // cards(execution.device)))
 
-    def start() -> None:
+    def start(number: int) -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_worker, args=(theirs, records.root, store.root, execution), daemon=True)
+        arguments = (theirs, records.root, store.root, execution, number)
+        process = context.Process(target=_worker, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
+        numbers[ours] = number
         give(ours, process)
 
     def give(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None:
@@ -231,8 +250,8 @@ def _in_processes(
             pipe.send(stack)
 
     try:
-        for _ in range(min(workers, len(stacks))):
-            start()
+        for number in range(side):
+            start(number)
         while active:
             for pipe in wait(list(active)):
                 assert isinstance(pipe, Connection)
@@ -249,16 +268,22 @@ def _in_processes(
                         failed.append(job.run_id)
                         on_event(Event("failed", job, message=_death(process.exitcode)))
                     if waiting:
-                        start()
+                        start(numbers[pipe])
                     continue
                 if kind == "refused":
                     raise RunError(payload)
-                if kind == "ended":
+                if kind in ("ended", "lost"):
                     del active[pipe]
                     failed += [job.run_id for job in stack if payload[job.run_id] is not None]
                     for job in stack:
                         on_event(_ended(job, payload[job.run_id]))
-                    give(pipe, process)
+                    if kind == "ended":
+                        give(pipe, process)
+                        continue
+                    pipe.close()
+                    process.join(timeout=10)
+                    if waiting:  # a new process may find the device well
+                        start(numbers[pipe])
                 else:
                     seed, report = payload
                     on_event(Event(kind, _member(stack, seed), report))

@@ -68,6 +68,7 @@ class TrainConfig:
     max_epochs: int = 200
     selection_mean: str = "batches"  # the validation loss is a mean of batch means, or a mean over clips ("clips")
     selection_digits: int = 4  # the validation loss is rounded to this many digits before it is compared
+    precision: str = "float32"  # of matrix products: float32, or tf32 (a GPU's, 10 bits of mantissa)
     bert: str = ""  # the BERT that reads token ids, by the digest of its weights; "": the text is not token ids
     bert_finetune: bool = True  # trained with the model, as the authors do; false: frozen, each clip encoded once
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.models.base import Batch, ModelOutput, as_module
 from dmd_repro.models.bert import Bert
-from dmd_repro.models.layers import Dropout, DropoutStream
+from dmd_repro.models.dropout import Dropout, DropoutStream
 
 
 class BertText(nn.Module):

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from dmd_repro.models.base import Batch, InputNeeds, ModelOutput
 from dmd_repro.models.dmd_config import DMDConfig, dmd_preset
 from dmd_repro.models.dmd_terms import dmd_terms
+from dmd_repro.models.dropout import Dropout, DropoutStream
 from dmd_repro.models.encoder import EncoderBank, Place
 from dmd_repro.models.graph import VERTICES, GraphUnit
 from dmd_repro.models.heads import ResidualHead
-from dmd_repro.models.layers import Conv1d, Dropout, DropoutStream, Linear, initialise
+from dmd_repro.models.layers import Conv1d, Linear, initialise
 from dmd_repro.models.padding import after_convolution, mean_over_steps, valid_steps
 from dmd_repro.protocols import PROTOCOLS
 from dmd_repro.shapes import MODALITIES

@@ -13,18 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dmd_repro.models.attention import HIDDEN, blocked_attention
-from dmd_repro.models.layers import (
-    Dropout,
-    DropoutStream,
-    LayerNorm,
-    Linear,
-    affine,
-    feed_forward,
-    folded,
-    made_once,
-    normalise,
-)
+from dmd_repro.models.attention import HIDDEN, attention
+from dmd_repro.models.dropout import Dropout, DropoutStream
+from dmd_repro.models.layers import LayerNorm, Linear, Members, affine, feed_forward, folded, normalise
+from dmd_repro.models.once import made_once
 
 
 @made_once(64)
@@ -42,14 +34,10 @@ def position_table(steps: int, width: int, dtype: torch.dtype, device: torch.dev
     return table.to(device=device, dtype=dtype)
 
 
-@made_once(64)
-def rate_table(rates: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the dropout rate of each encoder, (1, e, 1, 1, 1, 1), made once on the device."""
-    return torch.tensor(rates, dtype=dtype, device=device).view(1, -1, 1, 1, 1, 1)
-
-
-def take_step(x: Tensor, at: Tensor) -> Tensor:
-    """(G, B, T, d), steps (G, B) -> (G, B, 1, d): one step of each clip."""
+def take_step(x: Tensor, at: Tensor | None) -> Tensor:
+    """(G, B, T, d), steps (G, B) -> (G, B, 1, d): one step of each clip; None: the last."""
+    if at is None:
+        return x[:, :, -1:]
     return x.gather(2, at[..., None, None].expand(-1, -1, 1, x.shape[3]))
 
 
@@ -107,25 +95,25 @@ class Block(nn.Module):
         self,
         x: Tensor,
         source: tuple[Tensor, Tensor] | None,
-        members: Sequence[int],
+        members: Members,
         *,
         offset: int | None,
         hidden: Tensor | None = None,
+        one: bool = False,
         at: Tensor | None = None,
     ) -> Tensor:
         """x (G, B, Tq, d), source None (self-attention) or (key input, value input), normalised, each (G, B, Tk, d).
 
-        Query i sees keys up to i + `offset`; None: all. `hidden` (G, B, Tk) marks keys that are padding. `at` (G, B)
-        asks for one step of each clip: (G, B, 1, d).
+        Query i sees keys up to i + `offset`; None: all. `hidden` (G, B, Tk) marks keys that are padding. `one` asks for
+        one step of each clip, `at` (G, B) or the last: (G, B, 1, d).
         """
         normed = normalise(x)
         pair, maps = source or (normed, normed), self.maps(members)
-        if at is None:
-            attended = self._attend(normed, pair, maps, members, offset, hidden)
-        else:
-            bias = self._row_bias(pair[0], offset, hidden, at)
-            x = take_step(x, at)
-            attended = self._attend_step(take_step(normed, at), pair, maps, members, bias)
+        bias = None if hidden is None else (hidden * HIDDEN).to(x.dtype)
+        if one:
+            bias, offset = _of_one(pair[0], offset, bias, at, x.shape[2]), None
+            x, normed = take_step(x, at), take_step(normed, at)
+        attended = self._attend(normed, pair, maps, members, offset, bias)
         out = self.out_proj.group("weight", members), self.out_proj.group("bias", members)
         first = folded(self.norm_feed, self.fc1, members)
         second = self.fc2.group("weight", members), self.fc2.group("bias", members)
@@ -141,51 +129,16 @@ class Block(nn.Module):
         query: Tensor,
         source: tuple[Tensor, Tensor],
         maps: tuple[Tensor, Tensor],
-        members: Sequence[int],
+        members: Members,
         offset: int | None,
-        hidden: Tensor | None,
+        bias: Tensor | None,
     ) -> Tensor:
-        """Attention of every query, before the output map: (G, B, Tq, d)."""
-        g, b, tq, d = query.shape
+        """Attention before the output map, (G, B, Tq, d); `bias` (G, B, Tk) is added to the scores of each key."""
+        rates = [self.rates[e] if self.training else 0.0 for e in members.places]
         q, k, v = self._split(query, source, maps)
-        if hidden is not None:
-            hidden = (hidden * HIDDEN).to(query.dtype).flatten(0, 1).repeat_interleave(self.heads, dim=0)
-        rates = [self.rates[e] if self.training else 0.0 for e in members]
-        out = blocked_attention(q, k, v, offset=offset, stream=self.stream, rates=rates, hidden=hidden)
-        return out.view(g, b, d, tq).transpose(2, 3)
+        return attention(q, k, v, heads=self.heads, offset=offset, stream=self.stream, rates=rates, hidden=bias)
 
-    def _attend_step(
-        self,
-        query: Tensor,
-        source: tuple[Tensor, Tensor],
-        maps: tuple[Tensor, Tensor],
-        members: Sequence[int],
-        bias: Tensor,
-    ) -> Tensor:
-        """Attention of one query a clip, before the output map: (G, B, 1, d); `bias` (G, B, 1, 1, Tk)."""
-        g, b, _, d = query.shape
-        q, k, v = self._split(query, source, maps)
-        scores = torch.bmm(q, k.transpose(1, 2)).view(g, b, self.heads, 1, -1) + bias
-        weights = torch.softmax(scores, dim=-1)
-        rates = [self.rates[e] for e in members]
-        if self.training and any(rates):
-            each = rate_table(tuple(rates), query.dtype, query.device)
-            shape = (len(rates), b, self.heads, 1, scores.shape[-1])
-            weights = weights * self.stream.keep(shape, each, weights).view(weights.shape)
-        out = torch.bmm(weights.flatten(0, 2), v)
-        return out.view(g, b, 1, d)
-
-    def _row_bias(self, key: Tensor, offset: int | None, hidden: Tensor | None, at: Tensor) -> Tensor:
-        """Return what is added to the scores of the steps asked for, (G, B, 1, 1, Tk)."""
-        steps = torch.arange(key.shape[2], device=key.device)
-        blocked = torch.zeros((*at.shape, key.shape[2]), dtype=key.dtype, device=key.device)
-        if hidden is not None:
-            blocked = blocked.masked_fill(hidden, HIDDEN)
-        if offset is not None:
-            blocked = blocked.masked_fill(steps > at.unsqueeze(2) + offset, -torch.inf)
-        return blocked.unsqueeze(2).unsqueeze(2)
-
-    def maps(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def maps(self, members: Members) -> tuple[Tensor, Tensor]:
         """Return weight (G, 3d, d) and bias (G, 3d) from normalised inputs to q (scaled), k and v."""
         weight, bias = folded(self.norm_attention, self.in_proj, members)
         scale = self.row_scale.to(weight.dtype)
@@ -194,23 +147,28 @@ class Block(nn.Module):
     def _split(
         self, query: Tensor, source: tuple[Tensor, Tensor], maps: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q (scaled), k, v, each (G * B * H, T, d / H), in as few products as the inputs that coincide allow."""
-
-        def heads(x: Tensor) -> Tensor:
-            g, b, t, d = x.shape
-            return x.view(g, b, t, self.heads, d // self.heads).transpose(2, 3).reshape(-1, t, d // self.heads)
-
+        """Return q (scaled), k, v, each (G, B, T, d), in as few products as the inputs that coincide allow."""
         (key, value), (weight, bias), d = source, maps, self.width
         if query is key and key is value:
             q, k, v = affine(query, weight, bias).chunk(3, dim=-1)
-            return heads(q), heads(k), heads(v)
+            return q, k, v
         q = affine(query, weight[:, :d], bias[:, :d])
         if key is value:
             k, v = affine(key, weight[:, d:], bias[:, d:]).chunk(2, dim=-1)
         else:
             k = affine(key, weight[:, d : 2 * d], bias[:, d : 2 * d])
             v = affine(value, weight[:, 2 * d :], bias[:, 2 * d :])
-        return heads(q), heads(k), heads(v)
+        return q, k, v
+
+
+def _of_one(key: Tensor, offset: int | None, bias: Tensor | None, at: Tensor | None, queries: int) -> Tensor | None:
+    """Return what is added to the scores of one query a clip, at (G, B) or the last of `queries`: (G, B, Tk)."""
+    at_most = None if offset is None else (queries - 1 if at is None else at.unsqueeze(2)) + offset
+    if at_most is None or (isinstance(at_most, int) and at_most >= key.shape[2] - 1):
+        return bias
+    past = torch.arange(key.shape[2], device=key.device) > at_most
+    blocked = torch.zeros(key.shape[:3], dtype=key.dtype, device=key.device) if bias is None else bias
+    return blocked.masked_fill(past, -torch.inf)
 
 
 class EncoderBank(nn.Module):
@@ -269,6 +227,8 @@ class EncoderBank(nn.Module):
             together.setdefault(key, []).append(e)
         outputs: list[Tensor | None] = [None] * len(queries)
 
+        pieces: dict[int, tuple[Tensor, ...]] = {}
+
         def gathered(tensors: Sequence[Tensor] | None, members: Sequence[int]) -> Tensor | None:
             """Stack the members' tensors to (G, B, ...)."""
             return None if tensors is None else torch.stack([tensors[e] for e in members], dim=1).flatten(0, 1)
@@ -276,14 +236,13 @@ class EncoderBank(nn.Module):
         for members in together.values():
             x = torch.stack([queries[e] for e in members], dim=1)  # (S, e, B, Tq, d)
             keys_valid = gathered(valid if sources is None else source_valid, members)
-            at = None
-            if last_only:
-                own = gathered(valid, members)
-                shape = (x.shape[0] * len(members), x.shape[2])
-                at = x.new_full(shape, x.shape[3] - 1, dtype=torch.long) if own is None else last_valid(own)
+            own = gathered(valid, members) if last_only else None
+            at = None if own is None else last_valid(own)
             hidden = None if keys_valid is None else ~keys_valid
             where = (at_query[members[0]], at_key[members[0]])
-            out = self._run(x.flatten(0, 1), gathered(sources, members), members, where, hidden, at)
+            out = self._run(
+                x.flatten(0, 1), gathered(sources, members), Members(members, pieces), where, hidden, last_only, at
+            )
             for e, piece in zip(members, out.view(x.shape[0], len(members), *out.shape[1:]).unbind(1), strict=True):
                 outputs[e] = piece[:, :, 0] if last_only else piece
         return [o for o in outputs if o is not None]
@@ -292,9 +251,10 @@ class EncoderBank(nn.Module):
         self,
         x: Tensor,
         source: Tensor | None,
-        members: Sequence[int],
+        members: Members,
         where: tuple[Place, Place],
         hidden: Tensor | None,
+        last_only: bool,
         at: Tensor | None,
     ) -> Tensor:
         query, key_place = where
@@ -309,7 +269,8 @@ class EncoderBank(nn.Module):
             key = normalise(self.embed_dropout(embedded))
             pair = (key, normalise(self.embed_dropout(embedded)) if self.embed_dropout.active else key)
         for i, block in enumerate(self.blocks):
-            x = block(x, pair, members, offset=offset, hidden=hidden, at=at if i == len(self.blocks) - 1 else None)
+            one = last_only and i == len(self.blocks) - 1
+            x = block(x, pair, members, offset=offset, hidden=hidden, one=one, at=at if one else None)
         return self.norm(x, members)
 
     def _embed(self, x: Tensor, place: Place) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dmd_repro.models.layers import Linear, positions
+from dmd_repro.models.layers import Linear
 
 # The authors stack language, visual, acoustic in their units (not l, a, v as elsewhere); this fixes the edges' order.
 VERTICES = ("l", "v", "a")
@@ -79,8 +79,9 @@ class GraphUnit(nn.Module):
         weight, bias = self.w_edge.group("weight", None), self.w_edge.group("bias", None)
         halves = weight.view(z.shape[0], 2, 1, -1, 1)  # (S, 2, 1, 2g, 1)
         as_student, as_teacher = (torch.matmul(z, halves[:, i]).squeeze(-1) for i in (0, 1))  # (S, 3, B)
-        student, teacher = (positions(ends, z.device) for ends in ENDS)
-        scores = as_student.index_select(1, student) + as_teacher.index_select(1, teacher)  # (S, 6, B)
+        ends = ((as_student.unbind(1), ENDS[0]), (as_teacher.unbind(1), ENDS[1]))
+        student, teacher = (torch.stack([x[place] for place in places], dim=1) for x, places in ends)
+        scores = student + teacher  # (S, 6, B)
         scores = scores + bias.view(-1, 1, 1)
         scaled = scores * self.softmax_scale
         if self.softmax_over == "per_target":  # EDGES lists the two teachers of a student one after the other

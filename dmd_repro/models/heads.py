@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dmd_repro.models.layers import Dropout, DropoutStream, Linear
+from dmd_repro.models.dropout import Dropout, DropoutStream
+from dmd_repro.models.layers import Linear
 
 
 class ResidualHead(nn.Module):

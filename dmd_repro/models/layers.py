@@ -6,21 +6,20 @@ initialised from that name and that seed alone, so neither a mask, nor a neighbo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from math import prod, sqrt
-from typing import Any, ParamSpec, TypeVar
+from math import sqrt
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmd_repro.models.kernels import gpu_kernels
 from dmd_repro.seeds import seed_for
 
-P = ParamSpec("P")
-T = TypeVar("T")
+FULL = 0.8  # share of threads that `product` wants busy
+FEW, MANY, PIECES = 64, 2048, 16  # of `outer`: products in a batch, summands of each, pieces they are cut into
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +36,23 @@ class Constant:
     value: float
 
 
-def made_once(size: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Keep what a function of plain values returns. Whoever asks first, its tensors serve training too.
+class Members:
+    """Some of the E maps of a layer. Those of one pass share `pieces`, so that each parameter is taken apart once.
 
-    Made under `torch.inference_mode`, as an evaluation would, they could not be saved for a backward pass.
+    An index would do, but its gradient costs a GPU a sort and a dozen launches for every parameter.
     """
 
-    def keep(function: Callable[P, T]) -> Callable[P, T]:
-        return lru_cache(maxsize=size)(torch.inference_mode(mode=False)(function))  # type: ignore[return-value]
+    def __init__(self, places: Sequence[int], pieces: dict[int, tuple[Tensor, ...]]) -> None:
+        self.places, self.pieces = tuple(places), pieces
 
-    return keep
-
-
-@made_once(256)
-def positions(places: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return an index on the device, made once: a list would be copied there at every step; no capture allows that."""
-    return torch.tensor(places, device=device)
+    def of(self, p: Tensor) -> Tensor:
+        """(S, E, ...) -> (G, ...): the maps at these places, seed by seed."""
+        if len(self.places) == p.shape[1]:
+            return p.flatten(0, 1)
+        pieces = self.pieces.get(id(p)) or self.pieces.setdefault(id(p), p.unbind(1))
+        if len(self.places) == 1:
+            return pieces[self.places[0]]
+        return torch.stack([pieces[e] for e in self.places], dim=1).flatten(0, 1)
 
 
 class Layer(nn.Module):
@@ -70,12 +70,10 @@ class Layer(nn.Module):
         self.register_parameter(local, nn.Parameter(torch.empty(self.stack, len(self.names), *shape)))
         self.inits[local] = init
 
-    def group(self, local: str, members: Sequence[int] | None) -> Tensor:
+    def group(self, local: str, members: Members | None) -> Tensor:
         """Return a parameter as (G, *shape), all maps or the chosen members of the E axis."""
         p: Tensor = getattr(self, local)
-        if members is not None and len(members) != p.shape[1]:
-            p = p.index_select(1, positions(tuple(members), p.device))
-        return p.flatten(0, 1)
+        return p.flatten(0, 1) if members is None else members.of(p)
 
 
 def named_slices(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, int]]:
@@ -133,23 +131,78 @@ class Linear(Layer):
         if bias:
             self.add("bias", (n_out,), Constant(0.0) if xavier else Uniform(bound))
 
-    def forward(self, x: Tensor, members: Sequence[int] | None = None, *, relu: bool = False) -> Tensor:
+    def forward(self, x: Tensor, members: Members | None = None, *, relu: bool = False) -> Tensor:
         """Apply map g to x[g], and a ReLU where asked."""
         weight = self.group("weight", members).flatten(2)
         return affine(x, weight, self.group("bias", members) if self.has_bias else None, relu=relu)
 
 
+def on_gpu(x: Tensor) -> bool:
+    """Tell whether products of a tensor are a GPU's."""
+    return x.is_cuda
+
+
+def product(a: Tensor, b: Tensor, add: Tensor | None = None) -> Tensor:
+    """(G, n, k), (G, k, m) -> (G, n, m), plus `add` (G, n or 1, m); no gradient of its own.
+
+    A CPU shares the G products out among its threads: three for two leave one idle for a quarter of the time. Such few
+    go one by one, all threads at each.
+    """
+    g, threads = a.shape[0], torch.get_num_threads()
+    if on_gpu(a) or g == 1 or g >= FULL * threads * -(-g // threads):
+        return torch.bmm(a, b) if add is None else torch.baddbmm(add, a, b)
+    out = a.new_empty(g, a.shape[1], b.shape[2])
+    for i in range(g):
+        torch.mm(a[i], b[i], out=out[i]) if add is None else torch.addmm(add[i], a[i], b[i], out=out[i])
+    return out
+
+
+class _Affine(torch.autograd.Function):
+    """A linear map, a ReLU or a sum with it; only the gradients that are wanted are computed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool
+    ) -> Tensor:  # fmt: skip
+        turned = weight.transpose(1, 2)
+        if bias is None or add is None:
+            out = product(x, turned, None if bias is None else bias.unsqueeze(1))
+        else:
+            out = product(x, turned, add).add_(bias.unsqueeze(1))
+        if relu:
+            out.relu_()
+        ctx.save_for_backward(x, weight, out if relu else None)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight, reached), grad, wanted = ctx.saved_tensors, grads[0], ctx.needs_input_grad
+        if reached is not None:
+            grad = torch.ops.aten.threshold_backward(grad, reached, 0)
+        return (
+            product(grad, weight) if wanted[0] else None, outer(grad, x) if wanted[1] else None,
+            grad.sum(1) if wanted[2] else None, grad if wanted[3] else None, None,
+        )  # fmt: skip
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False, add: Tensor | None = None) -> Tensor:
     """(G, ..., i), (G, o, i), (G, o) -> (G, ..., o) as one batched product, a ReLU or `add` (G, ..., o) with it."""
     flat = x.reshape(x.shape[0], -1, x.shape[-1])  # (G, N, i)
-    turned = weight.transpose(1, 2)
-    if bias is None:
-        out = torch.bmm(flat, turned)
-    elif add is None:
-        out = torch.baddbmm(bias.unsqueeze(1), flat, turned)
-    else:
-        out = torch.baddbmm(add.reshape(add.shape[0], -1, add.shape[-1]), flat, turned).add_(bias.unsqueeze(1))
-    return (torch.relu_(out) if relu else out).view(*x.shape[:-1], weight.shape[1])
+    added = None if add is None else add.reshape(add.shape[0], -1, add.shape[-1])
+    out: Tensor = _Affine.apply(flat, weight, bias, added, relu)
+    return out.view(*x.shape[:-1], weight.shape[1])
+
+
+def outer(grad: Tensor, x: Tensor) -> Tensor:
+    """(G, N, o), (G, N, i) -> (G, o, i): the sum over N of outer products, the gradient of a weight.
+
+    A sum of thousands for few small results keeps few of a GPU's processors busy: it is cut into 16 there.
+    """
+    g, n, _ = grad.shape
+    if on_gpu(grad) and g < FEW and n >= MANY and n % PIECES == 0:
+        cut = [t.reshape(g * PIECES, n // PIECES, -1) for t in (grad, x)]
+        return torch.bmm(cut[0].transpose(1, 2), cut[1]).view(g, PIECES, grad.shape[2], -1).sum(1)
+    return product(grad.transpose(1, 2), x)
 
 
 class _FeedForward(torch.autograd.Function):
@@ -157,19 +210,17 @@ class _FeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, add: Tensor) -> Tensor:
-        hidden = torch.baddbmm(b1.unsqueeze(1), x, w1.transpose(1, 2)).relu_()
+        hidden = product(x, w1.transpose(1, 2), b1.unsqueeze(1)).relu_()
         ctx.save_for_backward(x, hidden, w1, w2)
-        return torch.baddbmm(add, hidden, w2.transpose(1, 2)).add_(b2.unsqueeze(1))
+        return product(hidden, w2.transpose(1, 2), add).add_(b2.unsqueeze(1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         (x, hidden, w1, w2), out = ctx.saved_tensors, grads[0]
-        inner = torch.bmm(out, w2)
+        inner = product(out, w2)
         torch.ops.aten.threshold_backward.grad_input(inner, hidden, 0, grad_input=inner)
-        turned = inner.transpose(1, 2)
         return (
-            torch.bmm(inner, w1), torch.bmm(turned, x), inner.sum(1), torch.bmm(out.transpose(1, 2), hidden),
-            out.sum(1), out,
+            product(inner, w1), outer(inner, x), inner.sum(1), outer(out, hidden), out.sum(1), out
         )  # fmt: skip
 
 
@@ -181,10 +232,13 @@ def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *, a
 
 def normalise(x: Tensor) -> Tensor:
     """(..., d) -> the same shape: a LayerNorm without its scale and shift."""
+    kernels = gpu_kernels(x.device)
+    if kernels is not None and x.dtype != torch.float64:
+        return kernels.normalise(x)
     return F.layer_norm(x, x.shape[-1:])
 
 
-def folded(norm: LayerNorm, linear: Linear, members: Sequence[int] | None) -> tuple[Tensor, Tensor]:
+def folded(norm: LayerNorm, linear: Linear, members: Members | None) -> tuple[Tensor, Tensor]:
     """Return weight and bias of the linear map that takes `normalise(x)` to `linear(norm(x))`.
 
     Scale and shift go into the map, where they cost a product of parameters instead of a pass over every step.
@@ -207,7 +261,7 @@ class Conv1d(Linear):
         super().__init__(names, n_in, n_out, stack=stack, bias=False, kernel=kernel)
         self.kernel, self.same = kernel, same
 
-    def forward(self, x: Tensor, members: Sequence[int] | None = None, *, relu: bool = False) -> Tensor:
+    def forward(self, x: Tensor, members: Members | None = None, *, relu: bool = False) -> Tensor:
         """Apply convolution g to x[g]."""
         if self.kernel > 1:
             if self.same:
@@ -225,120 +279,8 @@ class LayerNorm(Layer):
         self.add("weight", (width,), Constant(1.0))
         self.add("bias", (width,), Constant(0.0))
 
-    def forward(self, x: Tensor, members: Sequence[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, members: Members | None = None) -> Tensor:
         """(G, ..., width) -> the same shape."""
         shape = (x.shape[0], *([1] * (x.dim() - 2)), self.width)
         weight, bias = self.group("weight", members).view(shape), self.group("bias", members).view(shape)
-        return torch.addcmul(bias, F.layer_norm(x, (self.width,)), weight)
-
-
-NOISE = 1 << 20  # 32-bit words every mask is cut from, mixed with the keys of its draw
-KEYS = 512  # keys of draws that are made at a time
-
-
-@made_once(8)
-def noise(device: torch.device) -> Tensor:
-    """Return (NOISE,) int32, random and the same on every machine: what the keys of a draw are mixed into."""
-    drawn = np.random.Generator(np.random.PCG64(NOISE)).integers(-(2**31), 2**31, NOISE, dtype=np.int32)
-    return torch.from_numpy(drawn).to(device)
-
-
-def _mixed(x: Tensor) -> Tensor:
-    """Scramble int64 (the finalizer of splitmix64, its shifts filled with the sign): neighbours become unrelated."""
-    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
-        x = (x ^ (x >> shift)) * factor
-    return x ^ (x >> 31)
-
-
-def draw_lanes(keys: Tensor, n: int) -> Tensor:
-    """Return n uniform int16 for the keys of one draw, (..., 2) int32 -> (..., n): two lanes of each mixed word.
-
-    Counter-based: equal keys give equal lanes on every device, so a backward pass draws a mask again instead of
-    keeping it, and a captured GPU graph needs no generator. `n` is at most 2 * NOISE.
-    """
-    words = noise(keys.device)[: (n + 1) // 2]
-    x = words ^ keys[..., :1]
-    x *= keys[..., 1:] | 1
-    x ^= (x >> 15).bitwise_and_(0x1FFFF)
-    x *= 0x2C1B3C6D
-    return x.view(torch.int16)[..., :n]
-
-
-class DropoutStream:
-    """The one source of dropout masks of a model: a stream per seed, restarted at every epoch and every step.
-
-    A mask depends on its seed, epoch, step and place in the step alone, so a stacked seed draws what it would alone.
-    """
-
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.seeds = tuple(seeds)
-        self.restart([0] * len(self.seeds), torch.device("cpu"))
-
-    def restart(self, epochs: Sequence[int], device: torch.device) -> None:
-        """Begin the streams of an epoch, one for each seed: what a resumed run needs instead of a saved generator."""
-        starts = [seed_for(seed, "dropout", epoch) for seed, epoch in zip(self.seeds, epochs, strict=True)]
-        self.starts = torch.tensor(starts, dtype=torch.int64, device=device)
-        self.begin(0)
-
-    def begin(self, step: int | Tensor) -> None:
-        """Begin the draws of a step; on a GPU its number may be a tensor, so that a captured step draws anew."""
-        number = torch.as_tensor(step, dtype=torch.int64, device=self.starts.device)
-        self.step = _mixed(self.starts ^ _mixed(number + 1))  # (S,)
-        self.drawn = self.made = 0
-
-    def take(self, count: int) -> Tensor:
-        """Return the keys of the next `count` draws, (S, count, 2) int32."""
-        if self.drawn + count > self.made:
-            places = torch.arange(self.drawn, self.drawn + max(count, KEYS), device=self.step.device)
-            self.table = _mixed(self.step.unsqueeze(1) ^ _mixed(places + 1)).view(torch.int32)
-            self.table = self.table.view(len(self.seeds), -1, 2)
-            self.first, self.made = self.drawn, self.drawn + max(count, KEYS)
-        at = self.drawn - self.first
-        self.drawn += count
-        return self.table[:, at : at + count]
-
-    def lanes(self, shape: Sequence[int]) -> Tensor:
-        """Return uniform int16 of shape (S, *shape)."""
-        n = prod(shape)
-        keys = self.take(max(1, -(-n // (2 * NOISE))))
-        pieces = [draw_lanes(keys[:, i], min(2 * NOISE, n - 2 * NOISE * i)) for i in range(keys.shape[1])]
-        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)).view(-1, *shape)
-
-    def keep(self, shape: Sequence[int], rates: Tensor | float, like: Tensor) -> Tensor:
-        """Return a scaled keep-mask of shape (S, *shape): 0 with probability `rates`, else 1 / (1 - rate).
-
-        `rates` is a number or a tensor that broadcasts against (S, *shape); a rate is met to 1/65536.
-        """
-        lanes = self.lanes(shape)
-        if isinstance(rates, Tensor):
-            threshold = (rates * 65536).round().to(torch.int32) - 32768
-            return (lanes >= threshold).to(like.dtype) / (1 - rates)
-        kept = torch.ge(lanes, lane_threshold(rates), out=like.new_empty(lanes.shape))
-        return kept.mul_(1 / (1 - rates))
-
-
-def lane_threshold(rate: float) -> int:
-    """Return the least lane that is kept under a dropout rate."""
-    return round(rate * 65536) - 32768
-
-
-class Dropout(nn.Module):
-    """Element-wise dropout at one rate on (S, ...) or (S * E, ...), drawing from the model's stream."""
-
-    def __init__(self, rate: float, stream: DropoutStream) -> None:
-        super().__init__()
-        self.rate = rate
-        self.stream = stream
-
-    @property
-    def active(self) -> bool:
-        """Whether a forward pass draws at all."""
-        return self.training and self.rate > 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with elements dropped and the rest scaled; x itself in evaluation or at rate 0."""
-        if not self.active:
-            return x
-        stack = len(self.stream.seeds)
-        shape = (x.shape[0] // stack, *x.shape[1:])
-        return x * self.stream.keep(shape, self.rate, x).view(x.shape)
+        return torch.addcmul(bias, normalise(x), weight)

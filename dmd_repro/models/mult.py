@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from dmd_repro import losses
 from dmd_repro.models.base import Batch, InputNeeds, ModelOutput
 from dmd_repro.models.dmd import CROSSINGS
+from dmd_repro.models.dropout import Dropout, DropoutStream
 from dmd_repro.models.encoder import EncoderBank
 from dmd_repro.models.graph import EDGES, GraphUnit
 from dmd_repro.models.heads import ResidualHead
-from dmd_repro.models.layers import Conv1d, Dropout, DropoutStream, initialise
+from dmd_repro.models.layers import Conv1d, initialise
 from dmd_repro.models.mult_config import MulTConfig, mult_preset
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dmd_repro.errors import DataError
 from dmd_repro.models.bert_text import BertText
@@ -16,9 +17,23 @@ from dmd_repro.models.layers import named_slices
 BERT_PREFIX = "text_model.model."  # behind the system's own prefix: dmd/text_model.model.embeddings...
 
 
+def host_copies(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return copies as arrays; from a GPU in one transfer for each type, since hundreds of small ones take long."""
+    kinds: dict[torch.dtype, dict[str, Tensor]] = {}
+    for name, x in tensors.items():
+        kinds.setdefault(x.dtype, {})[name] = x.detach()
+    found: dict[str, NDArray[Any]] = {}
+    for kind in kinds.values():
+        whole = torch.cat([x.reshape(-1) for x in kind.values()]).cpu().numpy()
+        ends = np.cumsum([x.numel() for x in kind.values()])[:-1]
+        for (name, x), piece in zip(kind.items(), np.split(whole, ends), strict=True):
+            found[name] = piece.reshape(tuple(x.shape))
+    return {name: found[name] for name in tensors}
+
+
 def read_weights(module: nn.Module, system: str, place: int = 0) -> dict[str, NDArray[Any]]:
     """Return the weights of the stacked seed at a place by name; of a BERT only what training moved."""
-    found = {name: p.detach()[place, e].cpu().numpy().copy() for name, p, e in named_slices(module)}
+    found = host_copies({name: p[place, e] for name, p, e in named_slices(module)})
     for part in module.modules():
         if isinstance(part, BertText):
             found |= {f"{system}/{BERT_PREFIX}{name}": value for name, value in part.changed().items()}

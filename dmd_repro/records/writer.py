@@ -96,7 +96,8 @@ class RunWriter:
         self._history = ""  # what the lines of history so far hash to, each with the one before
         self._closed = False  # finished or failed: nothing more may be written
         (locks := root / ".locks").mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(locks / f"{self.run_id}.lock", fallback_to_soft=False)
+        # not of a thread: the epochs of a stack's seeds are saved side by side
+        self._lock = filelock.FileLock(locks / f"{self.run_id}.lock", fallback_to_soft=False, thread_local=False)
 
     def _storage(self) -> Any:
         return sentences(self.path, "a folder that can be written", RunError, "--runs-dir")

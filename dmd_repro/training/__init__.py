@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,46 +23,14 @@ from dmd_repro.records import DataStamp, Predictions, Records, RunRecord, RunWri
 from dmd_repro.registry import load_model, split_options
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import AblationMask, RunSpec, Scalar
-from dmd_repro.training.loop import Loop
+from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
+from dmd_repro.training.loop import PRECISIONS, Loop
 from dmd_repro.training.seat import Seat
 from dmd_repro.training.text import prepare, with_bert
 
 TRAINING_VERSION = 2
+SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and moments meanwhile
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How a run is computed, as opposed to what: numerical noise, so kept out of the run's identity."""
-
-    device: str = "cpu"
-    threads: int = 1
-    deterministic: bool = True
-    stack: int = 1  # the most seeds that train as one model; 0: what the device has room for
-    bert: str = ""  # where the BERT lies that a spec names by its weights: a folder or a hub name
-    cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
-
-    def facts(self) -> dict[str, Any]:
-        """Return what of it can move a bit of a result."""
-        return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
-
-    def prepare(self) -> torch.device:
-        """Set threads and determinism and return the device; raises SpecError if it is not there."""
-        if self.deterministic:  # read when the GPU's matrix library begins
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        try:
-            device = torch.device(self.device)
-            torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
-        except (RuntimeError, AssertionError) as error:
-            raise SpecError.at(
-                f"--device {self.device}", expected="a device of this machine", got=str(error).partition("\n")[0],
-                do="Use --device cpu, or install a torch build for your GPU",
-            ) from None  # fmt: skip
-        torch.set_num_threads(self.threads)
-        torch.use_deterministic_algorithms(self.deterministic, warn_only=device.type != "cpu")
-        # the mode would also fill every new tensor with NaN, which costs time and no operation here needs
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +106,11 @@ def resolve_spec(
 
 def _check_loop(config: TrainConfig, clips: int) -> None:
     config.check_ranges()
-    if config.selection_mean not in ("batches", "clips"):
-        raise SpecError.at(
-            "--set selection_mean", expected="batches or clips", got=repr(config.selection_mean),
-            do=nearest(config.selection_mean, ["batches", "clips"]),
-        )  # fmt: skip
+    for name, known in (("selection_mean", ["batches", "clips"]), ("precision", list(PRECISIONS))):
+        if (value := getattr(config, name)) not in known:
+            raise SpecError.at(
+                f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known)
+            )  # fmt: skip
     batches = math.ceil(clips / config.batch_size)
     if batches < config.accumulate:
         raise SpecError.at(
@@ -183,17 +151,20 @@ def fit_stack(
     than memory is halved and goes on from what is saved. Raises as `fit`; SpecError where the model cannot be stacked.
     """
     device = execution.prepare()
+    check_precision(specs[0], execution.device)
     if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
-    stamp = DataStamp.of(features)
-    members = {"stack": len(specs), "members": [spec.seed for spec in specs]}
-    facts = {**provenance.collect(), "execution": {**execution.facts(), **members, "torch": torch.__version__}}
+    stamp, collected = DataStamp.of(features), provenance.collect()
     features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
+    size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))
+    waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
     done: dict[int, RunRecord] = {}
     with ExitStack() as files:
-        writers = {spec.seed: files.enter_context(records.begin(spec, stamp, facts)) for spec in specs}
-        size = min(len(specs), execution.stack or room(specs[0], features, device, bert))
-        waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
+        writers: dict[int, RunWriter] = {}
+        for group in waiting:
+            members = {"stack": len(group), "members": [spec.seed for spec in group]}
+            facts = {**collected, "execution": {**execution.facts(), **members, "torch": torch.__version__}}
+            writers |= {spec.seed: files.enter_context(records.begin(spec, stamp, facts)) for spec in group}
         while waiting:
             together = waiting.pop(0)
             try:
@@ -203,6 +174,7 @@ def fit_stack(
                     raise
                 half = len(together) // 2
                 waiting = [together[:half], together[half:], *waiting]
+            release(device)
             waiting = [left for group in waiting if (left := [s for s in group if s.seed not in done])]
     return [done[spec.seed] for spec in specs]
 
@@ -233,14 +205,23 @@ def _train(
         ahead = {seat.place: seat.save() for seat in loop.seats if seat.at.epoch > level and not seat.at.stopped}
         uneven = any(seat.at.epoch > level for seat in loop.seats)
         # a captured step is not captured again for each that leaves
-        if over and not uneven and (loop.captured is None or 2 * len(over) >= len(loop.seats)):
+        if over and not uneven and (not loop.capturing or 2 * len(over) >= len(loop.seats)):
             loop = loop.without(over)
-        for seat, line in zip(loop.seats, loop.epoch(), strict=True):
-            if seat.place in ahead:
-                seat.restore(*ahead[seat.place])
-            elif line is not None:
-                writers[seat.spec.seed].save_epoch(*seat.save(), line)
+            release(device)
+        lines = dict(zip(loop.seats, loop.epoch(), strict=True))
+        for place, before in ahead.items():
+            loop.seats[place].restore(*before)
+        trained = {s: line for s, line in lines.items() if line is not None and s.place not in ahead}
+        # a seed takes a second to train on a GPU, and a good part of one to hash and write
+        with ThreadPoolExecutor(max_workers=min(len(trained), SAVED_AT_ONCE)) as pool:
+            saved = {seat: pool.submit(_save, seat, line, writers) for seat, line in trained.items()}
+            for seat, line in trained.items():
+                saved[seat].result()
                 on_epoch(_report(seat, line))
+
+
+def _save(seat: Seat, line: Mapping[str, Any], writers: Mapping[int, RunWriter]) -> None:
+    writers[seat.spec.seed].save_epoch(*seat.save(), line)
 
 
 def _report(seat: Seat, line: Mapping[str, Any]) -> EpochReport:
@@ -276,15 +257,11 @@ def why_not_stacked(spec: RunSpec) -> str:
     return ""
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is the device's or the allocator's want of memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None) -> int:
+def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None, sharers: int = 1) -> int:
     """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
 
-    At MOSI's sizes one seed keeps the cores of a CPU busy, so a stack gains nothing there (BENCHMARKS.md).
+    `sharers` are the processes that fill the same card. At MOSI's sizes one seed keeps the cores of a CPU busy, so a
+    stack gains nothing there (BENCHMARKS.md).
     """
     if device.type != "cuda":
         return 1
@@ -293,8 +270,8 @@ def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | N
     loop.train_batches(np.arange(min(loop.config.batch_size, features.sizes["train"]), dtype=np.int64)[None])
     each = torch.cuda.max_memory_allocated(device)
     del loop
-    torch.cuda.empty_cache()
-    return max(1, int(ROOM * torch.cuda.mem_get_info(device)[0] / each))
+    release(device)
+    return max(1, int(ROOM * torch.cuda.mem_get_info(device)[0] / (each * sharers)))
 
 
 def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -> float:
@@ -303,18 +280,35 @@ def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -
     With `--stack K` those of one seed in a stack of K.
     """
     device = execution.prepare()
+    check_precision(spec, execution.device)
+    found = _seconds_per_epoch(spec, features, execution, device)
+    release(device)  # the memory is for those who will train
+    return found
+
+
+def _seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution, device: torch.device) -> float:
     features, bert = prepare(spec, features, execution.bert, execution.cache, device)
     stack = 1 if why_not_stacked(spec) else execution.stack or 1
-    loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert, capture=False)
+    loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert)
     size, sizes = loop.config.batch_size, features.sizes
     order = np.repeat(np.arange(min(2 * size, sizes["train"]), dtype=np.int64)[None], stack, axis=0)
+    piece = next(loop.feed.whole("valid", stack))
+    if device.type == "cpu":  # where a batch of evaluation costs by the clip
+        piece = piece[: 2 * size]
+
+    def evaluate() -> None:
+        loop.module.eval()
+        with torch.inference_mode():
+            loop.model.forward(loop.feed.batch("valid", np.repeat(piece[None], stack, axis=0))).prediction.sum().item()
+
+    def timed(work: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
     loop.train_batches(order[:, :size])  # the first batch pays for caches and code that is loaded late
-    started = time.perf_counter()
-    loop.train_batches(order)
-    train = (time.perf_counter() - started) / order.shape[1] * sizes["train"]
-    started = time.perf_counter()
-    loop.module.eval()
-    with torch.inference_mode():
-        loop.model.forward(loop.feed.batch("train", order))
-    evaluation = (time.perf_counter() - started) / order.shape[1] * (sizes["valid"] + sizes["test"])
+    train = timed(lambda: loop.train_batches(order)) / order.shape[1] * sizes["train"]
+    if device.type != "cpu":
+        evaluate()
+    evaluation = timed(evaluate) / len(piece) * (sizes["valid"] + sizes["test"])
     return (train + evaluation) / stack

@@ -1,14 +1,17 @@
 """On a GPU: the step of a stack, recorded once as a CUDA graph and replayed, thousands of launches in one call.
 
-What differs from step to step is read from memory: the clips' indices, the step's number (dropout), the learning rate.
+What differs from step to step is read from memory on the device: the clips' indices, the step's number (dropout), the
+learning rates. A replay takes nothing from the host, which can so run ahead.
 """
 
 from __future__ import annotations
 
 import gc
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from dmd_repro.training.feed import Order
 
@@ -18,56 +21,93 @@ if TYPE_CHECKING:
 WARM_UP = 3  # steps outside the graph, so that libraries and allocator have settled
 
 
-class CapturedStep:
-    """One batch of one shape: forward, losses and backward. Any other batch is left to the caller."""
+class Captured(ABC):
+    """Something that is done again and again on the same memory."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.graph: torch.cuda.CUDAGraph | None = None
         self.reason = ""  # why nothing is captured
 
-    def run(self, order: Order, step: int) -> bool:
-        """Replay the step for the clips `order` (S, B); False where it has to be computed the ordinary way."""
-        loop = self.loop
-        if self.reason or order.shape[1] != loop.config.batch_size:
-            return False
-        if loop.feed.trims:
-            self.reason = "batches are cut to their longest clip, so their shapes differ"
-            return False
-        if self.graph is None:
+    def ready(self) -> bool:
+        """Tell whether there is a graph to replay, recording it first; where that is refused, keep the reason."""
+        if self.graph is None and not self.reason:
             try:
-                self._capture(order)
+                self.graph = self.record()
             except RuntimeError as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 self.reason = str(error).partition("\n")[0]
-                return False
+        return self.graph is not None
+
+    @abstractmethod
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Record it, and leave everything as it was."""
+
+
+class CapturedStep(Captured):
+    """The batches of one size of an epoch, one after the other: forward, losses and backward."""
+
+    orders: Tensor  # (S, room, size): the clips of the batches that are next
+
+    def __init__(self, loop: Loop, size: int) -> None:
+        super().__init__(loop)
+        self.size = size  # clips of a batch
+        self.starts = torch.zeros(len(loop.specs), dtype=torch.int64, device=loop.device)  # of the dropout streams
+        # of the batch that is next: its number in the epoch, and its place in `orders`
+        self.at, self.slot = (torch.zeros((), dtype=torch.int64, device=loop.device) for _ in range(2))
+        self.next = 0  # the number that `at` holds
+
+    def begin(self, orders: Order, first: int) -> None:
+        """Take the clips (S, batches * size) of the batches numbered from `first` on, which `run` is then asked for."""
+        if self.loop.feed.trims:
+            self.reason = "batches are cut to their longest clip, so their shapes differ"
+        if self.reason:
+            return
+        self.coming, self.first = orders.reshape(len(orders), -1, self.size), first
+        if self.graph is None:
+            room = max(self.coming.shape[1], len(self.loop.features.splits["train"]) // self.size)
+            self.orders = torch.zeros(len(orders), room, self.size, dtype=torch.int64, device=self.loop.device)
+        if self.loop.stream is not None:
+            self.starts.copy_(self.loop.stream.starts)
+        self._fill(first)
+
+    def _fill(self, i: int) -> None:
+        """Put the clips from batch `i` on, as many as there is room for, on the device."""
+        pieces = self.coming[:, i - self.first : i - self.first + self.orders.shape[1]]
+        self.orders[:, : pieces.shape[1]].copy_(torch.from_numpy(pieces))
+        self.held = i, i + pieces.shape[1]
+        self.slot.zero_()
+        self.at.fill_(i)
+        self.next = i
+
+    def run(self, i: int) -> bool:
+        """Replay batch `i`; False where it has to be computed the ordinary way."""
+        if not self.ready():
+            return False
         assert self.graph is not None
-        self.order.copy_(torch.from_numpy(order), non_blocking=True)
-        self.step.fill_(step)
-        if loop.stream is not None:
-            self.starts.copy_(loop.stream.starts)
-        for name, value in self.tally.items():
-            if name not in loop.tally:
-                loop.tally[name] = value.zero_()
+        if self.next != i or not self.held[0] <= i < self.held[1]:
+            self._fill(i)
         self.graph.replay()
+        self.next = i + 1
         return True
 
     def _once(self) -> None:
         loop = self.loop
         if loop.stream is not None:
-            loop.stream.begin(self.step)
-        loop.backward(loop.feed.pick("train", self.order), lambda phase: None)
+            loop.stream.begin(self.at)
+        # a tensor as an index would be asked for its value
+        order = self.orders.index_select(1, self.slot.view(1))[:, 0]
+        loop.backward(loop.feed.pick("train", order), lambda phase: None)
+        self.at.add_(1)
+        self.slot.add_(1)
 
-    def _capture(self, order: Order) -> None:
-        """Record the step; whatever comes of it, gradients, tally and stream are as they were."""
-        loop, device = self.loop, self.loop.device
-        self.order = torch.from_numpy(order).to(device)
-        self.step = torch.zeros((), dtype=torch.int64, device=device)
-        held, stream = [None if p.grad is None else p.grad.clone() for p in loop.parameters], loop.stream
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Record the step; whatever comes of it, gradients, tally, stream and place are as they were."""
+        loop, device, stream = self.loop, self.loop.device, self.loop.stream
+        grads = [None if p.grad is None else p.grad.clone() for p in loop.parameters]
+        tally = {name: value.clone() for name, value in loop.tally.items()}
         own = None if stream is None else stream.starts
-        self.starts = torch.zeros(0, device=device) if own is None else own.clone()
-        tally, loop.tally = loop.tally, {}
         try:
             if stream is not None:
                 stream.starts = self.starts
@@ -75,17 +115,47 @@ class CapturedStep:
             aside.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(aside):
                 for _ in range(WARM_UP):
+                    self.slot.zero_()
                     self._once()
             torch.cuda.current_stream(device).wait_stream(aside)
+            self.slot.zero_()
             gc.collect()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._once()
-            self.graph, self.tally = graph, loop.tally
-        finally:
-            loop.tally = tally
+        finally:  # the trial steps leave nothing behind
             if stream is not None and own is not None:
                 stream.starts = own
-            for p, before in zip(loop.parameters, held, strict=True):  # the trial steps leave nothing behind
+            for p, before in zip(loop.parameters, grads, strict=True):
                 if p.grad is not None:
                     p.grad.zero_() if before is None else p.grad.copy_(before)
+            for name, value in loop.tally.items():
+                value.copy_(tally[name]) if name in tally else value.zero_()
+            self.at.fill_(self.next)
+            self.slot.fill_(self.next - self.held[0])
+        return graph
+
+
+class CapturedUpdate(Captured):
+    """The optimizer's step of every seed."""
+
+    begun = False
+
+    def run(self) -> bool:
+        """Replay it; False where it has to be computed the ordinary way, as the first is, which makes the moments."""
+        if not self.begun:
+            self.begun = True
+            return False
+        if not self.ready():
+            return False
+        assert self.graph is not None
+        self.graph.replay()
+        return True
+
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Record it; nothing is computed by that."""
+        gc.collect()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.loop.step_seeds()
+        return graph

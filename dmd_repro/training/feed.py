@@ -18,6 +18,7 @@ from dmd_repro.models.base import Batch, EmotionModel, as_module
 from dmd_repro.shapes import MODALITIES
 
 EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
+EVALUATION_STEPS = 1 << 18  # time steps of all seeds on a GPU, where a batch of few is a thousand launches for nothing
 Order = NDArray[np.int64]
 
 
@@ -86,13 +87,16 @@ class Feed:
         spans = {m: x[order.ravel()] for m, x in self.spans[split].items()}
         return self.model.window({m: (int(x[:, 0].min()), int(x[:, 1].max())) for m, x in spans.items()})
 
-    def whole(self, split: str) -> Iterator[Order]:
+    def whole(self, split: str, stack: int = 1) -> Iterator[Order]:
         """Yield every clip of a split once, in batches (B,): of clips of like length where that saves work."""
         order = np.arange(len(self.splits[split]), dtype=np.int64)
         if self.spans:
             lengths = np.stack([x[:, 1] - x[:, 0] for x in self.spans[split].values()])
             order = order[np.argsort(lengths.sum(0), kind="stable")]
-        for piece in batch_slices(len(order), EVALUATION_BATCH):
+        size, longest = EVALUATION_BATCH, max(self.splits[split].array(m).shape[1] for m in MODALITIES)
+        if self.resident:
+            size = max(size, EVALUATION_STEPS // (longest * stack))
+        for piece in batch_slices(len(order), size):
             yield order[piece]
 
 
@@ -100,14 +104,15 @@ def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str
     """Return {"y_pred": (S, B), head name: (S, B)} for every clip of a split, in the split's own order."""
     module = as_module(model).eval()
     collected: dict[str, list[Tensor]] = {}
-    orders = list(feed.whole(split))
+    orders = list(feed.whole(split, stack))
     with torch.inference_mode():
         for order in orders:
             out = module(feed.batch(split, np.repeat(order[None], stack, axis=0)))
             for name, value in {"y_pred": out.prediction, **out.heads}.items():
                 collected.setdefault(name, []).append(value[:, :, 0])
     back = np.argsort(np.concatenate(orders), kind="stable")
-    return {name: torch.cat(values, dim=1).float().cpu().numpy()[:, back] for name, values in collected.items()}
+    said = torch.stack([torch.cat(values, dim=1) for values in collected.values()]).float().cpu().numpy()[..., back]
+    return dict(zip(collected, said, strict=True))
 
 
 def evaluate(model: EmotionModel, split: FeatureSet, device: torch.device) -> dict[str, NDArray[np.float32]]:

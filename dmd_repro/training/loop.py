@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,15 +27,16 @@ from dmd_repro.metrics import METRICS
 from dmd_repro.models.base import Batch, EmotionModel, TrainConfig, as_module
 from dmd_repro.models.bert import Bert
 from dmd_repro.models.bert_text import WithBert
-from dmd_repro.models.layers import DropoutStream
+from dmd_repro.models.dropout import DropoutStream
 from dmd_repro.models.state import read_weights
 from dmd_repro.registry import load_model
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
-from dmd_repro.training.capture import CapturedStep
+from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict
 from dmd_repro.training.seat import Seat
 
+PRECISIONS = {"float32": "highest", "tf32": "high"}  # a setting, and torch's word for it
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
 Means = tuple[dict[str, float], dict[str, list[float]]]  # of an epoch: each loss term, and each edge
 
@@ -58,6 +60,17 @@ def build(
             f"model '{spec.model}'", expected="one that fits in memory", got="one that does not", do="Lower --set d"
         ) from None
     return (model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value]
+
+
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Compute matrix products in a precision; what was set before comes back, since the setting is the process's."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(PRECISIONS[precision])
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def selection_loss(error: NDArray[np.float32], order: NDArray[np.int64], config: TrainConfig) -> float:
@@ -105,15 +118,20 @@ class Loop:
         self.feed = Feed(features.splits, self.model, device)
         self.weights = self.model.loss_weights()
         self.stream: DropoutStream | None = getattr(self.model, "stream", None)
-        self.captured = CapturedStep(self) if capture and device.type == "cuda" else None
+        self.capturing = capture and device.type == "cuda"
+        clips, size = len(features.splits["train"]), self.config.batch_size
+        sizes = {min(size, clips), clips % size} - {0} if self.capturing else set()
+        self.captured = {n: CapturedStep(self, n) for n in sorted(sizes, reverse=True)}
+        self.captured_update = CapturedUpdate(self) if self.capturing else None
         if self.stream is not None:
             self.stream.restart([0] * len(specs), device)
         self.take_seats()
 
     def take_seats(self) -> None:
         """Give every seed its optimizer on the model's parameters as they are."""
-        captured = self.captured is not None
-        self.seats = [Seat(spec, self.model, self.config, i, captured=captured) for i, spec in enumerate(self.specs)]
+        self.seats = [
+            Seat(spec, self.model, self.config, i, captured=self.capturing) for i, spec in enumerate(self.specs)
+        ]
         self.parameters = [p for g in self.model.param_groups() for p in g["params"]]
         self.terms: list[str] = []
         self.tally: dict[str, Tensor] = {}  # sums over an epoch's batches, on the device
@@ -143,6 +161,11 @@ class Loop:
 
     def update(self) -> None:
         """Let every seed take an optimizer step."""
+        if self.captured_update is None or not self.captured_update.run():
+            self.step_seeds()
+
+    def step_seeds(self) -> None:
+        """Compute the optimizer's step of every seed."""
         if self.config.clip_norm > 0:
             clip_norm_(self.parameters, self.config.clip_norm, len(self.seats))
         for seat in self.seats:
@@ -155,22 +178,34 @@ class Loop:
         Gradients of `accumulate` batches are summed and clamped after every backward; the rest of an epoch that does
         not fill the window never steps (the authors zero it at the next epoch's first batch).
         """
-        c, keep = self.config, self.captured is not None  # a captured step writes where its gradients lay
+        c = self.config
         self.module.train()
-        self.tally = {}
+        if self.capturing:  # a captured step adds where its gradients and sums lay
+            for value in self.tally.values():
+                value.zero_()
+        else:
+            self.tally = {}
         pieces = list(batch_slices(orders.shape[1], c.batch_size))
-        for i, piece in enumerate(pieces):
-            if i % c.accumulate == 0:
-                self.module.zero_grad(set_to_none=not keep)
-            if self.stream is not None:
-                self.stream.begin(i)
-            if self.captured is None or not self.captured.run(orders[:, piece], i):
-                batch = self.feed.batch("train", orders[:, piece])
-                mark("data")
-                self.backward(batch, mark)
-            if (i + 1) % c.accumulate == 0 or (c.trailing_step and i + 1 == len(pieces)):
-                self.update()
-            mark("optimizer")
+        whole = orders.shape[1] // c.batch_size
+        for size, captured in self.captured.items():
+            if size == c.batch_size and whole:
+                captured.begin(orders[:, : whole * size], 0)
+            elif size == orders.shape[1] - whole * c.batch_size:
+                captured.begin(orders[:, whole * c.batch_size :], whole)
+        with arithmetic(c.precision):
+            for i, piece in enumerate(pieces):
+                if i % c.accumulate == 0:
+                    self.module.zero_grad(set_to_none=not self.capturing)
+                captured_step = self.captured.get(piece.stop - piece.start)
+                if captured_step is None or not captured_step.run(i):
+                    if self.stream is not None:
+                        self.stream.begin(i)
+                    batch = self.feed.batch("train", orders[:, piece])
+                    mark("data")
+                    self.backward(batch, mark)
+                if (i + 1) % c.accumulate == 0 or (c.trailing_step and i + 1 == len(pieces)):
+                    self.update()
+                mark("optimizer")
         found = {k: (x.movedim(0, -1) if k == "terms" else x).cpu() / len(pieces) for k, x in self.tally.items()}
         return [  # the epoch's one wait for the device
             (
@@ -189,7 +224,8 @@ class Loop:
         rates = [seat.learning_rate for seat in self.seats]
         orders = [epoch_order(seat.spec.seed, "train", e, size) for seat, e in zip(self.seats, epochs, strict=True)]
         means = self.train_batches(np.stack(orders))
-        found = {s: predict(self.model, self.feed, s, len(self.seats)) for s in EVALUATED}
+        with arithmetic(self.config.precision):
+            found = {s: predict(self.model, self.feed, s, len(self.seats)) for s in EVALUATED}
         seconds = (time.perf_counter() - started) / sum(not seat.at.stopped for seat in self.seats)
         return [
             None
@@ -221,9 +257,7 @@ class Loop:
     def without(self, places: Sequence[int]) -> Loop:
         """Return a smaller stack: the seeds at other places, each where it stands."""
         kept = [seat for seat in self.seats if seat.place not in places]
-        fresh = Loop(
-            [seat.spec for seat in kept], self.features, self.device, self.bert, capture=self.captured is not None
-        )
+        fresh = Loop([seat.spec for seat in kept], self.features, self.device, self.bert, capture=self.capturing)
         for new, old in zip(fresh.seats, kept, strict=True):
             new.restore(*old.save())
         return fresh

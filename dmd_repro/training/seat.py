@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dmd_repro.models.base import EmotionModel, TrainConfig, as_module
 from dmd_repro.models.layers import named_slices
+from dmd_repro.models.state import host_copies
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
 
@@ -49,12 +50,14 @@ class Seat:
             return view
 
         groups = [{**group, "params": [own(p) for p in group["params"]]} for group in model.param_groups()]
-        lr: Any = config.learning_rate
-        if captured:  # read from memory at each replay, so that the plateau can move it
-            lr = torch.tensor(lr, device=self.pairs[0][0].device)
+        self.rates: list[Tensor] = []  # read from memory at each replay, so that the plateau can move them
+        if captured:
+            self.rates = [torch.tensor(config.learning_rate, device=self.pairs[0][0].device) for _ in groups]
         self.optimizer = torch.optim.Adam(
-            groups, lr=lr, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps, capturable=captured
-        )
+            groups, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps,
+            capturable=captured, fused=captured or None,
+        )  # fmt: skip
+        self._keep_rates()
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, mode="min", factor=config.plateau_factor, patience=config.plateau_patience
         )
@@ -64,6 +67,13 @@ class Seat:
     def learning_rate(self) -> float:
         """The learning rate of the first group."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def _keep_rates(self) -> None:
+        """Hold the rates where a captured step reads them, whatever the optimizer or the plateau made of them."""
+        for group, held in zip(self.optimizer.param_groups, self.rates, strict=bool(self.rates)):
+            if group["lr"] is not held:
+                held.fill_(float(group["lr"]))
+                group["lr"] = held
 
     def take_gradients(self) -> None:
         """Point this seed's views at its part of the stacked gradients."""
@@ -82,6 +92,7 @@ class Seat:
         for split in EVALUATED:
             at.curves[split].append(said[split]["y_pred"])
         self.plateau.step(loss)
+        self._keep_rates()
         selected = loss < at.best_loss or not at.best
         if selected:
             at.best_epoch, at.best_loss = at.epoch, loss if math.isfinite(loss) else math.inf
@@ -92,10 +103,10 @@ class Seat:
 
     def save(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return everything the next epoch depends on, as arrays and plain values: copies, training goes on."""
-        arrays = {f"parameter/{self.names[id(p)]}": view.detach().cpu().numpy().copy() for p, view in self.pairs}
-        optimizer = self.optimizer.state_dict()
-        for index, moments in optimizer["state"].items():
-            arrays |= {f"adam/{index}/{k}": torch.as_tensor(v).cpu().numpy().copy() for k, v in moments.items()}
+        held: dict[str, Tensor] = {f"parameter/{self.names[id(p)]}": view for p, view in self.pairs}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            held |= {f"adam/{index}/{k}": torch.as_tensor(v) for k, v in moments.items()}
+        arrays: dict[str, NDArray[Any]] = host_copies(held)
         arrays |= {f"best/{k}": v for k, v in self.at.best.items()}
         arrays |= {f"curve/{s}": np.stack(self.at.curves[s]) for s in EVALUATED}
         plain = {k: getattr(self.at, k) for k in ("epoch", "best_epoch", "best_loss", "seconds", "stopped")}
@@ -108,14 +119,21 @@ class Seat:
         with torch.no_grad():
             for p, view in self.pairs:
                 view.copy_(torch.from_numpy(np.array(arrays[f"parameter/{self.names[id(p)]}"])))
-        optimizer = self.optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
         for key, value in arrays.items():
             if key.startswith("adam/"):
                 _, index, moment = key.split("/")
-                optimizer["state"].setdefault(int(index), {})[moment] = torch.from_numpy(np.array(value))
-        for group, lr in zip(optimizer["param_groups"], state["learning_rates"], strict=True):
-            group["lr"] = torch.full_like(group["lr"], lr) if isinstance(group["lr"], torch.Tensor) else lr
-        self.optimizer.load_state_dict(optimizer)
+                moments.setdefault(int(index), {})[moment] = torch.from_numpy(np.array(value))
+        saved = self.optimizer.state_dict()
+        if set(saved["state"]) == set(moments):  # where they lie, a captured step goes on reading them
+            for index, held in saved["state"].items():
+                for name, kept in moments[index].items():
+                    held[name].copy_(kept)
+        else:
+            self.optimizer.load_state_dict({**saved, "state": moments})
+        for group, lr in zip(self.optimizer.param_groups, state["learning_rates"], strict=True):
+            group["lr"] = lr
+        self._keep_rates()
         self.plateau.load_state_dict(dict(state["plateau"]))
         self.at = Progress(**state["progress"])
         self.at.curves = {s: list(arrays[f"curve/{s}"]) for s in EVALUATED}

@@ -26,7 +26,7 @@ from dmd_repro.errors import DataError, SpecError
 from dmd_repro.models.base import TrainConfig
 from dmd_repro.models.bert import Bert, how_to_get, load_bert
 from dmd_repro.models.bert_text import BertText
-from dmd_repro.models.layers import DropoutStream
+from dmd_repro.models.dropout import DropoutStream
 from dmd_repro.shapes import SPLITS
 from dmd_repro.spec import RunSpec, Scalar
 

@@ -15,7 +15,7 @@ from dmd_repro.models.dmd_config import PRESETS, DMDConfig
 from dmd_repro.models.graph import EDGES, edge_prior
 from dmd_repro.models.layers import named_slices
 from dmd_repro.shapes import MODALITIES
-from tests.parity.loading import INERT, VARIANTS, Computed, arrays, load, state
+from tests.parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 DATASETS = {"A_mosi_aligned": "mosi", "C_mosei_aligned": "mosei"}
 SOURCES = {"l": "text", "a": "audio", "v": "vision"}
@@ -44,7 +44,8 @@ def build(name: str, variant: str) -> tuple[DMD, Batch]:
         steps={m: x.shape[2] for m, x in inputs.items()},
     )
     load(model, state(z, variant))
-    return model, Batch(inputs, torch.from_numpy(z["input/labels"])[None])
+    inputs = {m: x.to(DEVICE) for m, x in inputs.items()}
+    return model.to(DEVICE), Batch(inputs, torch.from_numpy(z["input/labels"])[None].to(DEVICE))
 
 
 def silence_dropout(model: DMD) -> DMD:
@@ -88,10 +89,10 @@ def outputs(out: object) -> dict[str, np.ndarray]:
     channel_major, time_first = (0, 2, 1), (1, 0, 2)
 
     def of(key: str, axes: tuple[int, ...] | None = None) -> np.ndarray:
-        x = f[key][0].detach().numpy()
+        x = f[key][0].detach().cpu().numpy()
         return x if axes is None else x.transpose(axes)
 
-    found = {"output_logit": out.prediction[0].detach().numpy(), "logits_c": heads["c"][0].detach().numpy()}  # type: ignore[attr-defined]
+    found = {"output_logit": out.prediction[0].detach().cpu().numpy(), "logits_c": heads["c"][0].detach().cpu().numpy()}  # type: ignore[attr-defined]
     for m in MODALITIES:
         found |= {
             f"origin_{m}": of(f"x_{m}", channel_major),
@@ -105,7 +106,7 @@ def outputs(out: object) -> dict[str, np.ndarray]:
         }
         for unit in ("homo", "hetero"):
             found[f"repr_{m}_{unit}"] = of(f"repr_{m}_{unit}")
-            found[f"logits_{m}_{unit}"] = heads[f"{m}_{unit}"][0].detach().numpy()
+            found[f"logits_{m}_{unit}"] = heads[f"{m}_{unit}"][0].detach().cpu().numpy()
     return found
 
 
@@ -127,7 +128,7 @@ def config_matches(reference_json: str, ours: DMDConfig) -> bool:
 
 def gradients(model: DMD, names: np.ndarray) -> list[np.ndarray | None]:
     """Return the gradient of each parameter in the reference's order; None where there is none."""
-    found = {n: None if p.grad is None else p.grad[0, e].numpy() for n, p, e in named_slices(model)}
+    found = {n: None if p.grad is None else p.grad[0, e].cpu().numpy() for n, p, e in named_slices(model)}
     return [found[str(n)] for n in names]
 
 
@@ -165,16 +166,16 @@ def _double(name: str, v: str, z: dict[str, np.ndarray]) -> Computed:
     model, batch = build(name, v)
     model = silence_dropout(model.double()).train()
     for unit in ("homo", "hetero"):
-        getattr(model, f"{unit}_unit").prior = torch.from_numpy(z[f"prior64/{unit}"])
+        getattr(model, f"{unit}_unit").prior = torch.from_numpy(z[f"prior64/{unit}"]).to(DEVICE)
     batch = Batch({m: x.double() for m, x in batch.inputs.items()}, batch.labels.double())
     out = model(batch, keep_features=True)
     found: Computed = {f"{v}res64/{k}": (x, *FLOAT64) for k, x in outputs(out).items() if f"{v}res64/{k}" in z}
     values = loss_values(model, out, batch)
-    found |= {f"{v}loss64/{k}": (x.detach().numpy()[0], *FLOAT64) for k, x in values.items()}
+    found |= {f"{v}loss64/{k}": (x.detach().cpu().numpy()[0], *FLOAT64) for k, x in values.items()}
     for unit in ("homo", "hetero"):
         scores = out.features[f"edge_scores_{unit}"]
-        found[f"{v}graph64/edges_{unit}"] = (out.edges[unit][0].detach().numpy(), *FLOAT64)
-        found[f"{v}graph64/edges_origin_{unit}"] = (scores[0].sum(1, keepdim=True).detach().numpy(), *FLOAT64)
+        found[f"{v}graph64/edges_{unit}"] = (out.edges[unit][0].detach().cpu().numpy(), *FLOAT64)
+        found[f"{v}graph64/edges_origin_{unit}"] = (scores[0].sum(1, keepdim=True).detach().cpu().numpy(), *FLOAT64)
     values["combined"].sum().backward()
     grads = [np.nan if g is None else np.linalg.norm(g) for g in gradients(model, z[f"{v}grad/names"])]
     found[f"{v}grad/norm64"] = (np.array(grads), 1e-5, 1e-9)
@@ -201,11 +202,11 @@ def computed(name: str) -> Computed:
         model = silence_dropout(model).train()
         out = model(batch)
         values = loss_values(model, out, batch)
-        found |= {f"{v}loss/{k}": (x.detach().numpy()[0], *LOSS) for k, x in values.items()}
+        found |= {f"{v}loss/{k}": (x.detach().cpu().numpy()[0], *LOSS) for k, x in values.items()}
         for unit in ("homo", "hetero"):
             scores = out.features[f"edge_scores_{unit}"][0].sum(1, keepdim=True)
-            found[f"{v}graph/edges_{unit}"] = (out.edges[unit][0].detach().numpy(), *FORWARD)
-            found[f"{v}graph/edges_origin_{unit}"] = (scores.detach().numpy(), *FORWARD)
+            found[f"{v}graph/edges_{unit}"] = (out.edges[unit][0].detach().cpu().numpy(), *FORWARD)
+            found[f"{v}graph/edges_origin_{unit}"] = (scores.detach().cpu().numpy(), *FORWARD)
         order = ("l", "v", "a")
         found[f"{v}torch19/ort_lva"] = (np.array([values[f"ort_{m}"].item() for m in order]), 1e-6, 1e-7)
         slopes = []
@@ -224,9 +225,9 @@ def computed(name: str) -> Computed:
         norms = [np.nan if g is None else np.linalg.norm(g.clip(-0.6, 0.6).astype(np.float64)) for g in grads]
         found[f"{v}grad_ortfeat/norm_clipped"] = (np.array(norms), *GRADIENT)
         found |= _double(name, v, z)
-    slices = {n: p.detach()[0, e].numpy() for n, p, e in named_slices(build(name, "")[0])}
+    slices = {n: p.detach()[0, e].cpu().numpy() for n, p, e in named_slices(build(name, "")[0])}
     found |= {f"state/{n}": (x, 0, 0) for n, x in slices.items()}
-    slices = {n: p.detach()[0, e].numpy() for n, p, e in named_slices(build(name, "p/")[0])}
+    slices = {n: p.detach()[0, e].cpu().numpy() for n, p, e in named_slices(build(name, "p/")[0])}
     found |= {f"pert/{n}": (x, 0, 0) for n, x in slices.items() if f"pert/{n}" in z}
     names = [*slices, *(k[6:] for k in z if k.startswith("state/") and k.endswith(INERT))]
     found["state_own_names"] = (np.array(sorted(names)), 0, 0)

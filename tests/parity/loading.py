@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dmd_repro.models.layers import named_slices
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
 VARIANTS = ("", "p/")
+DEVICE = torch.device(os.environ.get("DMD_TEST_DEVICE", "cpu"))  # "cuda": the same comparison on a card
 INERT = ("version", "embed_positions._float_tensor")  # buffers of the authors' encoders that nothing reads
 
 # key -> (ours, relative tolerance, absolute tolerance)

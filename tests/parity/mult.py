@@ -15,7 +15,7 @@ from dmd_repro.models.mult import MulT
 from dmd_repro.models.mult_config import PRESETS, MulTConfig
 from dmd_repro.shapes import MODALITIES
 from tests.parity.dmd import SOURCES
-from tests.parity.loading import INERT, VARIANTS, Computed, arrays, load, state
+from tests.parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 PRESET = PRESETS["mosei", "unaligned"]  # the defaults of the authors' main.py, which the reference was made with
 FORWARD, LOSS, FLOAT64 = (0.0, 1e-5), (1e-5, 1e-9), (1e-9, 1e-10)
@@ -41,7 +41,8 @@ def build(name: str, variant: str) -> tuple[MulT, Batch]:
         steps={m: x.shape[2] for m, x in inputs.items()},
     )
     load(model, state(z, variant), "mult/")
-    return model, Batch(inputs, torch.from_numpy(z["input/labels"])[None])
+    inputs = {m: x.to(DEVICE) for m, x in inputs.items()}
+    return model.to(DEVICE), Batch(inputs, torch.from_numpy(z["input/labels"])[None].to(DEVICE))
 
 
 def config_matches(reference_json: str, ours: MulTConfig) -> bool:
@@ -58,11 +59,13 @@ def config_matches(reference_json: str, ours: MulTConfig) -> bool:
 
 def _outputs(out: ModelOutput) -> dict[str, np.ndarray]:
     last = torch.cat([out.features[f"reinforced_{m}"] for m in MODALITIES], dim=-1)
-    return {"pred": out.prediction[0].detach().numpy(), "last_hs": last[0].detach().numpy()}
+    return {"pred": out.prediction[0].detach().cpu().numpy(), "last_hs": last[0].detach().cpu().numpy()}
 
 
 def _gradients(model: MulT, names: np.ndarray) -> list[np.ndarray]:
-    found = {n.removeprefix("mult/"): p.grad[0, e].numpy() for n, p, e in named_slices(model) if p.grad is not None}
+    found = {
+        n.removeprefix("mult/"): p.grad[0, e].cpu().numpy() for n, p, e in named_slices(model) if p.grad is not None
+    }
     return [found[str(n)] for n in names]
 
 
@@ -99,7 +102,9 @@ def computed(name: str) -> Computed:
         loss.backward()
         found[f"{v}grad/norm64"] = (np.array([np.linalg.norm(g) for g in _gradients(model, names)]), *FLOAT64)
 
-        slices = {n.removeprefix("mult/"): p.detach()[0, e].numpy() for n, p, e in named_slices(build(name, v)[0])}
+        slices = {
+            n.removeprefix("mult/"): p.detach()[0, e].cpu().numpy() for n, p, e in named_slices(build(name, v)[0])
+        }
         group = "pert" if v else "state"
         found |= {f"{group}/{n}": (x, 0, 0) for n, x in slices.items() if f"{group}/{n}" in z}
     found |= {key: (z[key], 0, 0) for key in z if key.startswith("state/") and key.endswith(INERT)}

@@ -18,7 +18,7 @@ from dmd_repro.training import feed as feed_module
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.loop import Loop
 from tests.parity.dmd import build, loss_values, silence_dropout
-from tests.parity.loading import VARIANTS, Computed, arrays, load, state
+from tests.parity.loading import DEVICE, VARIANTS, Computed, arrays, load, state
 
 NOT_COMPARED = {
     "pool/*": "given to both implementations",
@@ -50,7 +50,8 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
     z = arrays("A_trajectory")
     config = replace(PRESETS["mosi"], batch_size=6)
     spec = RunSpec("dmd", 1, "mosi", "official", AblationMask(), config.to_dict())
-    loop = Loop([spec], _pool(), torch.device("cpu"))
+    loop = Loop([spec], _pool(), DEVICE, capture=False)
+    loop.feed.resident.clear()  # on a GPU too, every batch is one that `gather` below has made
     load(loop.module, state(arrays("A_mosi_aligned"), variant))
     model = silence_dropout(loop.model)  # type: ignore[arg-type]
     if double:
@@ -99,11 +100,11 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
     ):
         for epoch in ("25", "50"):
             loop.train_batches(z["batch_index"].reshape(1, -1))
-            found[f"eval_A_after{epoch}"] = model.eval()(a_batch).prediction[0].detach().numpy()
+            found[f"eval_A_after{epoch}"] = model.eval()(a_batch).prediction[0].detach().cpu().numpy()
             if epoch == "25":
-                found["eval_pool_after25"] = feed_module.evaluate(
-                    model, loop.features.splits["test"], torch.device("cpu")
-                )["y_pred"][:, None]
+                found["eval_pool_after25"] = feed_module.evaluate(model, loop.features.splits["test"], DEVICE)[
+                    "y_pred"
+                ][:, None]
     columns = np.full((50, len(z["loss_names"])), np.nan)
     columns[:, [i for i, n in enumerate(z["loss_names"]) if UNUSED not in str(n)]] = lines
     found["loss50"], found["loss25"] = columns, columns[:25]

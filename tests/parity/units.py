@@ -9,9 +9,10 @@ import torch
 
 from dmd_repro import losses
 from dmd_repro.models.attention import blocked_attention
+from dmd_repro.models.dropout import DropoutStream
 from dmd_repro.models.encoder import EncoderBank, Place, position_table
 from dmd_repro.models.graph import EDGES, VERTICES, GraphUnit
-from dmd_repro.models.layers import DropoutStream, initialise, named_slices
+from dmd_repro.models.layers import Members, initialise, named_slices
 from tests.parity.loading import Computed, arrays, load
 
 NOT_COMPARED = {
@@ -157,7 +158,8 @@ def _attention(z: dict[str, np.ndarray]) -> Computed:
     load(block.in_proj, names)
     load(block.out_proj, names)
     q, k = (torch.from_numpy(z[f"mha/{x}"]).transpose(0, 1)[None] for x in "qk")
-    out = block.out_proj(block._attend(q, (k, k), block.maps([0]), [0], abs(k.shape[2] - q.shape[2]), None))
+    one = Members((0,), {})
+    out = block.out_proj(block._attend(q, (k, k), block.maps(one), one, abs(k.shape[2] - q.shape[2]), None))
     return {"mha/out": (out[0].transpose(0, 1).detach(), *UNIT)}
 
 

@@ -1,0 +1,97 @@
+"""How a run is computed: device, threads, determinism, and what becomes of a device that fails."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dmd_repro.errors import SpecError
+from dmd_repro.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a run is computed, as opposed to what: numerical noise, so kept out of the run's identity."""
+
+    device: str = "cpu"
+    threads: int = 1
+    deterministic: bool = True
+    stack: int = 1  # the most seeds that train as one model; 0: what the device has room for
+    sharers: int = 1  # processes that train on the same device
+    bert: str = ""  # where the BERT lies that a spec names by its weights: a folder or a hub name
+    cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
+
+    def facts(self) -> dict[str, Any]:
+        """Return what of it can move a bit of a result."""
+        return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
+
+    def prepare(self) -> torch.device:
+        """Set threads and determinism and return the device; raises SpecError if it is not there."""
+        if self.deterministic:  # read when the GPU's matrix library begins
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        try:
+            device = torch.device(self.device)
+            torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
+        except (RuntimeError, AssertionError) as error:
+            raise SpecError.at(
+                f"--device {self.device}", expected="a device of this machine", got=str(error).partition("\n")[0],
+                do="Use --device cpu, or install a torch build for your GPU",
+            ) from None  # fmt: skip
+        if device.type == "cuda" and device.index is not None:  # our kernels and captured steps go to the current card
+            torch.cuda.set_device(device)
+        torch.set_num_threads(self.threads)
+        torch.use_deterministic_algorithms(self.deterministic, warn_only=device.type != "cpu")
+        # the mode would also fill every new tensor with NaN, which costs time and no operation here needs
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        return device
+
+
+def check_precision(spec: RunSpec, device: str) -> None:
+    """Raise SpecError where a run asks for products that its device does not have."""
+    asked = str(spec.config.get("precision", "float32"))
+    if asked != "float32" and not device.startswith("cuda"):
+        raise SpecError.at(
+            f"--set precision={asked}", expected="a GPU, which has such products", got=f"the device {device}",
+            do="Add --device cuda, or drop it",
+        )  # fmt: skip
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is the device's or the allocator's want of memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def release(device: torch.device) -> None:
+    """Give back what nobody holds any more; a loop and its captured steps hold each other, so they have to be found."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def lost(execution: Execution) -> str:
+    """Return why the device of an execution can compute nothing more in this process; "" where it can.
+
+    An error on a GPU stays with the process that met it: whatever runs there next would fail for it too.
+    """
+    if not execution.device.startswith("cuda"):
+        return ""
+    try:
+        torch.cuda.synchronize()
+        torch.zeros(1, device=execution.device).add_(1).item()
+    except RuntimeError as error:
+        return "" if out_of_memory(error) else str(error).partition("\n")[0]
+    return ""
+
+
+def cards(device: str) -> int:
+    """Return how many devices a name stands for: "cuda" for every card of this machine, another name for one."""
+    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+
+
+def take_card(number: int) -> None:
+    """Let "cuda" mean one card in this process: the one of a worker's number, counted round."""
+    torch.cuda.set_device(number % cards("cuda"))

@@ -62,6 +62,7 @@ def loop_of(features: Features, **more: object) -> Loop:
 def captured_loop(features: Features, **more: object) -> Loop:
     """Return the same with its clips resident and its step to be captured."""
     loop = loop_of(features, **more)
+    loop.feed.spans = {}  # as on a GPU, batches keep their shape
     loop.feed.resident = {n: gather(s, np.arange(len(s)), CPU) for n, s in features.splits.items()}
     clips = len(features.splits["train"])
     loop.capturing = True
@@ -70,11 +71,12 @@ def captured_loop(features: Features, **more: object) -> Loop:
     return loop
 
 
-def test_a_replayed_step_is_the_step(toy: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("padding", ["zeros", "masked"])
+def test_a_replayed_step_is_the_step(padding: str, toy: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects: order, masks, gradients over a window, and means of an epoch do not freeze at what was captured."""
     monkeypatch.setattr(CapturedStep, "record", record)
     monkeypatch.setattr(CapturedUpdate, "record", lambda update: Replay(update))
-    plain, replayed = loop_of(toy), captured_loop(toy)
+    plain, replayed = loop_of(toy, padding=padding), captured_loop(toy, padding=padding)
     for _ in range(3):
         for a, b in zip(plain.epoch(), replayed.epoch(), strict=True):
             assert a is not None
@@ -118,10 +120,6 @@ def test_what_cannot_be_captured_says_why(toy: Features, monkeypatch: pytest.Mon
     assert ours[0] is not None
     assert theirs[0] is not None
     assert ours[0]["train"] == pytest.approx(theirs[0]["train"], rel=1e-6)
-
-    trimmed = captured_loop(toy, padding="masked")
-    trimmed.epoch()
-    assert "shapes differ" in trimmed.captured[4].reason
 
     def full(step: CapturedStep) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

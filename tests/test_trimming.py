@@ -88,7 +88,7 @@ def test_padding_is_really_cut() -> None:
     batch = feed.batch("", np.arange(CLIPS, dtype=np.int64)[None])
     assert {m: x.shape[2] for m, x in batch.inputs.items()} == {"l": 3, "a": 5, "v": 6}
     assert batch.first == {"l": 6, "a": 9, "v": 11}
-    assert not Feed({"": short}, model_of("official", padding="zeros"), CPU).trims, "official: padding is data"
+    assert not Feed({"": short}, model_of("official", padding="zeros"), CPU).spans, "official: padding is data"
 
 
 def test_evaluation_by_length_keeps_the_order_of_clips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def last_valid(valid: Tensor) -> Tensor:
     """(..., T) bool -> (...): the last step that is not padding; the last of all where every step is."""
     steps = valid.shape[-1]
     order = torch.arange(1, steps + 1, device=valid.device) * valid
-    return torch.where(valid.any(-1), order.amax(-1), steps) - 1
+    return (order.amax(-1) - 1) % steps
 
 
 class Place(NamedTuple):

@@ -60,8 +60,6 @@ class CapturedStep(Captured):
 
     def begin(self, orders: Order, first: int) -> None:
         """Take the clips (S, batches * size) of the batches numbered from `first` on, which `run` is then asked for."""
-        if self.loop.feed.trims:
-            self.reason = "batches are cut to their longest clip, so their shapes differ"
         if self.reason:
             return
         self.coming, self.first = orders.reshape(len(orders), -1, self.size), first

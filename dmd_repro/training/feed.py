@@ -1,6 +1,7 @@
 """Batches for a stack of seeds, and the predictions of whole splits.
 
-Under a model that hides padding, steps that are padding in every clip of a batch are cut off before they cost anything.
+Under a model that hides padding, steps that are padding in every clip of a batch are cut off before they cost anything
+(on a CPU).
 """
 
 from __future__ import annotations
@@ -59,13 +60,9 @@ class Feed:
         self.spans: dict[str, dict[str, NDArray[np.int64]]] = {}
         any_split = next(iter(splits.values()))
         whole = {m: (0, any_split.array(m).shape[1]) for m in MODALITIES}
-        if model.window(whole) is not None:
+        # a GPU gains more from steps of one shape, which are recorded once, than from fewer steps of time
+        if device.type == "cpu" and model.window(whole) is not None:
             self.spans = {n: {m: valid_spans(s.array(m)) for m in MODALITIES} for n, s in splits.items()}
-
-    @property
-    def trims(self) -> bool:
-        """Whether batches are cut to their longest clip, so that their shapes differ."""
-        return bool(self.spans)
 
     def batch(self, split: str, order: Order) -> Batch:
         """Return the clips `order` (S, B) of a split."""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 from sections import write_section
-from torch.utils.flop_counter import FlopCounterMode
 
 from dmd_repro import losses
+from dmd_repro.bench.roofline import count
 from dmd_repro.compare.masks import all_masks, parts_on
 from dmd_repro.models.base import Batch
 from dmd_repro.models.dmd import DMD
@@ -49,13 +49,17 @@ def facts(off: tuple[str, ...]) -> tuple[str, str, str, str]:
     model = model_of(off).train()
     model.stream.restart([1], torch.device("cpu"))
     batch = batch_of()
-    with FlopCounterMode(display=False) as counter:
-        terms = model.loss_terms(model(batch), batch)
+    terms: dict[str, torch.Tensor] = {}
+
+    def step() -> None:
+        terms.update(model.loss_terms(model(batch), batch))
         losses.total(terms, model.loss_weights()).sum().backward()
+
+    counted = count(step, lambda: None, 1)
     kinds = Counter(name.partition(".")[0] for name in terms)
     words = " + ".join(f"{count} {kind}" for kind, count in kinds.items())
     parameters = sum(p.numel() for p in model.parameters())
-    return parts_on(off), f"{parameters:,}", words, f"{counter.get_total_flops() / 1e9:.4f}"
+    return parts_on(off), f"{parameters:,}", words, f"{counted.flops / 1e9:.4f}"
 
 
 def milliseconds(masks: list[tuple[str, ...]], steps: int) -> list[float]:

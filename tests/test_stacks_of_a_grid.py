@@ -92,7 +92,7 @@ def test_seeds_interrupted_together_go_on_together(records: Records, monkeypatch
 
     monkeypatch.setattr(training.Loop, "epoch", once)
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(planned(records, seeds=(2, 3)).jobs, records, store, execution=Execution(stack=0))
+        run_jobs(planned(records, seeds=(2, 3)).jobs, records, store, execution=Execution(stack=2))
     stacks = group(planned(records, seeds=(1, 2, 3, 4)).missing, records, 0)
     assert [[job.spec.seed for job in stack] for stack in stacks] == [[2, 3], [1, 4], [1, 2, 3, 4]]
 

@@ -37,18 +37,8 @@ class Replay:
 
 def record(step: CapturedStep) -> Replay:
     """Do what `record` does, without a GPU's stream and graph."""
-    loop = step.loop
-    assert loop.stream is not None
-    grads = [None if p.grad is None else p.grad.clone() for p in loop.parameters]
-    tally = {name: value.clone() for name, value in loop.tally.items()}
-    step._once()
-    for p, before in zip(loop.parameters, grads, strict=True):
-        if p.grad is not None:
-            p.grad.zero_() if before is None else p.grad.copy_(before)
-    for name, value in loop.tally.items():
-        value.copy_(tally[name]) if name in tally else value.zero_()
-    step.at.fill_(step.next)
-    step.slot.fill_(step.next - step.held[0])
+    with step.as_before():
+        step._once()
     return Replay(step)
 
 

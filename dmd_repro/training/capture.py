@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -100,15 +102,32 @@ class CapturedStep(Captured):
         self.at.add_(1)
         self.slot.add_(1)
 
-    def record(self) -> torch.cuda.CUDAGraph:
-        """Record the step; whatever comes of it, gradients, tally, stream and place are as they were."""
-        loop, device, stream = self.loop, self.loop.device, self.loop.stream
+    @contextmanager
+    def as_before(self) -> Iterator[None]:
+        """Let steps be tried: afterwards gradients, tally, stream and place are what they were."""
+        loop, stream = self.loop, self.loop.stream
         grads = [None if p.grad is None else p.grad.clone() for p in loop.parameters]
         tally = {name: value.clone() for name, value in loop.tally.items()}
         own = None if stream is None else stream.starts
         try:
             if stream is not None:
                 stream.starts = self.starts
+            yield
+        finally:
+            if stream is not None and own is not None:
+                stream.starts = own
+            for p, before in zip(loop.parameters, grads, strict=True):
+                if p.grad is not None:
+                    p.grad.zero_() if before is None else p.grad.copy_(before)
+            for name, value in loop.tally.items():
+                value.copy_(tally[name]) if name in tally else value.zero_()
+            self.at.fill_(self.next)
+            self.slot.fill_(self.next - self.held[0])
+
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Record the step after a few outside the graph."""
+        device = self.loop.device
+        with self.as_before():
             aside = torch.cuda.Stream(device)
             aside.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(aside):
@@ -121,16 +140,6 @@ class CapturedStep(Captured):
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 self._once()
-        finally:  # the trial steps leave nothing behind
-            if stream is not None and own is not None:
-                stream.starts = own
-            for p, before in zip(loop.parameters, grads, strict=True):
-                if p.grad is not None:
-                    p.grad.zero_() if before is None else p.grad.copy_(before)
-            for name, value in loop.tally.items():
-                value.copy_(tally[name]) if name in tally else value.zero_()
-            self.at.fill_(self.next)
-            self.slot.fill_(self.next - self.held[0])
         return graph
 
 

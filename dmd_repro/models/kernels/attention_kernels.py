@@ -98,6 +98,17 @@ def _seen(first, count, K, offset, CAUSAL: tl.constexpr):
     return width
 
 
+@triton.jit
+def _place(i, local, keys, Q, K, rows, step, offset, CAUSAL: tl.constexpr):
+    """Return, for queries, where their weights begin in their block, how many keys it has, and the keys of its draw."""
+    first = i // rows * rows
+    count = tl.minimum(rows, Q - first)
+    width = _seen(first, count, K, offset, CAUSAL)
+    draw, ok = keys + 2 * (i // rows), i < Q
+    low, high = tl.load(draw, mask=ok, other=0), tl.load(draw + 1, mask=ok, other=0)
+    return ((local % step) * count + i - first) * width, width, low, high
+
+
 @triton.jit(do_not_specialize=NUMBERS)
 def attend(
     q, k, v, bias, out, lse, keys, noise, thresholds, scales,
@@ -127,12 +138,8 @@ def attend(
             s = tl.where(j <= i + offset, s, float("-inf"))
         top = tl.maximum(top, s)
     if DROP:
-        first = i // rows * rows
-        count = tl.minimum(rows, Q - first)
-        width = _seen(first, count, K, offset, CAUSAL)
-        at = ((local % step) * count + i - first) * width
-        draw = keys + (g // E) * draws_s + (g % E) * draws_e + 2 * ((local // step) * pieces + i // rows)
-        low, high = tl.load(draw, mask=inside, other=0), tl.load(draw + 1, mask=inside, other=0)
+        keys += (g // E) * draws_s + (g % E) * draws_e + 2 * (local // step) * pieces
+        at, width, low, high = _place(i, local, keys, Q, K, rows, step, offset, CAUSAL)
         threshold = tl.load(thresholds + g % E)
     total, acc = tl.zeros([T], tl.float32), _zeros(T, W)
     for j in tl.range(0, end, loop_unroll_factor=UNROLL):
@@ -179,12 +186,8 @@ def of_queries(
     level = _dot(slope, _rows(out + own, i, d, inside, W), W)
     tl.store(mean + n.to(tl.int64) * Q + i, level, mask=inside)
     if DROP:
-        first = i // rows * rows
-        count = tl.minimum(rows, Q - first)
-        width = _seen(first, count, K, offset, CAUSAL)
-        at = ((local % step) * count + i - first) * width
-        draw = keys + (g // E) * draws_s + (g % E) * draws_e + 2 * ((local // step) * pieces + i // rows)
-        low, high = tl.load(draw, mask=inside, other=0), tl.load(draw + 1, mask=inside, other=0)
+        keys += (g // E) * draws_s + (g % E) * draws_e + 2 * (local // step) * pieces
+        at, width, low, high = _place(i, local, keys, Q, K, rows, step, offset, CAUSAL)
         threshold, scale = tl.load(thresholds + g % E), tl.load(scales + g % E)
     acc = _zeros(T, W)
     for j in tl.range(0, end, loop_unroll_factor=UNROLL):

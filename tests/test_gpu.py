@@ -32,10 +32,15 @@ def files(record: RunRecord) -> list[bytes]:
     return [(record.path / f"{name}.safetensors").read_bytes() for name in ("predictions", "epochs", "checkpoint")]
 
 
-def test_a_captured_step_is_the_step(synthetic: Features) -> None:
-    """Protects: what a replay computes, over epochs with dropout: weights, means and predictions."""
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"batch_size": 20, "accumulate": 3}, {"padding": "masked"}],  # a smaller last batch, inside a window
+    ids=["plain", "smaller last batch", "masked"],
+)
+def test_a_captured_step_is_the_step(more: dict, synthetic: Features) -> None:
+    """Protects: what a replay computes, over epochs with dropout: means and predictions."""
     device = GPU.prepare()
-    specs = specs_of(synthetic)
+    specs = specs_of(synthetic, **more)
     captured, plain = Loop(specs, synthetic, device), Loop(specs, synthetic, device, capture=False)
     for _ in range(3):
         for a, b in zip(captured.epoch(), plain.epoch(), strict=True):

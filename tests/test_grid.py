@@ -323,3 +323,61 @@ def test_workers_share_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         training_execution.take_card(number)
     assert taken == [0, 1, 0]
+
+
+def test_a_device_lost_before_anything_is_recorded_is_a_failure(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is gone when a stack begins FAILS its runs with the reason; it never looks finished."""
+
+    def gone(*arguments: object, **options: object) -> None:
+        raise RuntimeError("CUDA error: device is gone")
+
+    monkeypatch.setattr(training, "fit_stack", gone)
+    monkeypatch.setattr(training_execution, "lost", lambda execution: "device is gone")
+    jobs, store = quick(records).jobs, Store(tmp_path / "data")
+    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
+    assert all("device is gone" in (texts[job.run_id] or "") for job in jobs)
+    assert [records.status(job.run_id) for job in jobs] == ["failed", "failed"]
+
+
+def test_seeds_after_one_that_lost_the_device_keep_their_epochs(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried alone, a seed that loses the GPU is the only one FAILED: the others are not begun on a dead device."""
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise ValueError("not the device")
+
+    def fails(*arguments: object, **options: object) -> None:
+        dead.append(True)
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    dead: list[bool] = []
+    monkeypatch.setattr(training, "fit_stack", broken)
+    monkeypatch.setattr(training, "fit", fails)
+    monkeypatch.setattr(training_execution, "lost", lambda execution: "gone" if dead else "")
+    jobs, store = quick(records).jobs, Store(tmp_path / "data")
+    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
+    assert all(texts[job.run_id] for job in jobs)
+    assert len(dead) == 1
+    assert [records.status(job.run_id) for job in jobs] == ["failed", "missing"]
+
+
+def test_an_estimate_is_halved_as_the_training_will_be(monkeypatch: pytest.MonkeyPatch, records: Records) -> None:
+    """A stack that does not fit is timed as what will be trained of it; planning ends in no traceback."""
+    asked: list[int] = []
+
+    def timed(spec: object, features: object, execution: object, device: object, stack: int) -> float:
+        asked.append(stack)
+        if stack > 2:
+            raise RuntimeError("CUDA error: out of memory")
+        return 1.5
+
+    monkeypatch.setattr(training, "_seconds_per_epoch", timed)
+    job = quick(records).jobs[0]
+    assert training.seconds_per_epoch(job.spec, None, Execution(stack=5)) == 1.5  # type: ignore[arg-type]
+    assert asked == [5, 2]
+    monkeypatch.setattr(training, "_seconds_per_epoch", lambda *a: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        training.seconds_per_epoch(job.spec, None, Execution())  # type: ignore[arg-type]

@@ -130,7 +130,7 @@ class Bench:
         step = Spread.of(self.even(raw, update))
         in_turn = self.in_turn(step.median, say) if case.against else None
         captured = self.loop.captured.get(self.batches.size)
-        graph, why = False, "only a GPU's steps are captured"
+        graph, why, phased = False, "only a GPU's steps are captured", update
         if captured is not None:
             graph, why = captured.graph is not None, captured.reason
         if self.device.type == "cuda":  # a replay has no phases: they, and what is counted, are those it recorded
@@ -139,6 +139,7 @@ class Bench:
             time_steps(self.loop, self.batches.take(1), self.clock)
             steps = PHASED
             _, phases = time_steps(self.loop, self.batches.take(steps), self.clock, waiting=True)
+            phased = time_update(self.loop, self.clock)
         say("roofline")
         order, spec = self.batches.take(1), self.specs[0]
         counted = count(lambda: self.one(order), self.loop.update, accumulate)
@@ -150,7 +151,7 @@ class Bench:
             accumulate=accumulate, parameters=sum(p.numel() for p in self.loop.parameters) // case.stack,
             step_ms=step, optimizer_ms=update, clips_per_s=1e3 * case.stack * self.batches.size / step.median,
             seed_steps_per_s=1e3 * case.stack / step.median, memory=memory,
-            phases=phase_shares(phases, update, accumulate, steps), captured=graph,
+            phases=phase_shares(phases, phased, accumulate, steps), captured=graph,
             why_not_captured="" if graph else why,
             roofline=roofline(counted, measure_ceilings(self.device), step.median, captured=graph),
             profile=self.profile() if case.profile else (),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store import Store
 from dmd_repro.grid import Job
+from dmd_repro.grid.stacks import MOST
 from dmd_repro.records import Records
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def seconds_per_epoch(
 
         on_timing(job)
         features = load_features(job.data, store, text=job.text)
-        together = min(seeds[key], execution.stack or seeds[key])
+        together = min(seeds[key], execution.stack or MOST)
         found[key] = training.seconds_per_epoch(job.spec, features, replace(execution, stack=together))
     return found
 

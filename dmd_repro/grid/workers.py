@@ -112,16 +112,30 @@ def attempt_stack(
             raise
         except Exception as error:
             if lost(execution):
-                return {job.run_id: records.failure(job.run_id) for job in stack}
+                text = traceback.format_exc()
+                return {job.run_id: _failed(job, records, text) for job in stack}
             log.warning("a stack of %d seeds broke (%s): each is tried alone", len(missing), error)
-    return {
-        job.run_id: attempt(
+    texts: dict[str, str | None] = {}
+    for job in stack:
+        if any(texts.values()) and (reason := lost(execution)):  # what the others have finished is kept
+            texts[job.run_id] = None if records.get(job.run_id) else f"the device is lost: {reason}"
+            continue
+        texts[job.run_id] = attempt(
             job, records, store, execution,
             lambda report, seed=job.spec.seed: tell("epoch", seed, report),  # type: ignore[misc]
             lambda seed=job.spec.seed: tell("waiting", seed, None),  # type: ignore[misc]
-        )
-        for job in stack
-    }  # fmt: skip
+        )  # fmt: skip
+    return texts
+
+
+def _failed(job: Job, records: Records, text: str) -> str | None:
+    """Return the traceback a job FAILED with, None if it is done; recorded here if it broke before its record."""
+    if records.get(job.run_id) is not None:
+        return None
+    if text.strip().rpartition("\n")[2] not in (records.failure(job.run_id) or ""):
+        with records.begin(job.spec, job.stamp, {}) as writer:
+            writer.fail(text)
+    return text
 
 
 def _features(job: Job, store: Store) -> Features:
@@ -163,13 +177,7 @@ def attempt(
         except RunError:
             raise
         except Exception:
-            text = traceback.format_exc()
-            if text.strip().rpartition("\n")[2] not in (
-                records.failure(job.run_id) or ""
-            ):  # it broke before its record
-                with records.begin(job.spec, job.stamp, {}) as writer:
-                    writer.fail(text)
-            return text
+            return _failed(job, records, traceback.format_exc())
     return None
 
 

@@ -1,4 +1,7 @@
-"""Dropout masks as a function of seed, epoch, step and place: the same bits on every device, drawn again at will."""
+"""Dropout masks as a function of seed, epoch, step and place: the same bits on every device, drawn again at will.
+
+A place is counted within the batch as it is computed, so a batch that is cut (`training/feed.py`) has other masks.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def take_step(x: Tensor, at: Tensor | None) -> Tensor:
     """(G, B, T, d), steps (G, B) -> (G, B, 1, d): one step of each clip; None: the last."""
     if at is None:
         return x[:, :, -1:]
-    return x.gather(2, at[..., None, None].expand(-1, -1, 1, x.shape[3]))
+    # a sum with one summand: the gradient of `gather` asks a GPU's host in deterministic mode, so no step is captured
+    chosen = torch.arange(x.shape[2], device=x.device) == at.unsqueeze(2)
+    return torch.where(chosen.unsqueeze(3), x, 0.0).sum(2, keepdim=True)
 
 
 def last_valid(valid: Tensor) -> Tensor:

@@ -33,6 +33,9 @@ SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and mome
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
 
+Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `Seat.save` returns
+
+
 @dataclass(frozen=True, slots=True)
 class EpochReport:
     """What a progress display is told after each epoch."""
@@ -151,6 +154,7 @@ def fit_stack(
     than memory is halved and goes on from what is saved. Raises as `fit`; SpecError where the model cannot be stacked.
     """
     device = execution.prepare()
+    release(device)  # what a failure before left
     check_precision(specs[0], execution.device)
     if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
@@ -208,16 +212,23 @@ def _train(
         if over and not uneven and (not loop.capturing or 2 * len(over) >= len(loop.seats)):
             loop = loop.without(over)
             release(device)
-        lines = dict(zip(loop.seats, loop.epoch(), strict=True))
-        for place, before in ahead.items():
-            loop.seats[place].restore(*before)
-        trained = {s: line for s, line in lines.items() if line is not None and s.place not in ahead}
-        # a seed takes a second to train on a GPU, and a good part of one to hash and write
-        with ThreadPoolExecutor(max_workers=min(len(trained), SAVED_AT_ONCE)) as pool:
-            saved = {seat: pool.submit(_save, seat, line, writers) for seat, line in trained.items()}
-            for seat, line in trained.items():
-                saved[seat].result()
-                on_epoch(_report(seat, line))
+        _epoch(loop, ahead, writers, on_epoch)
+
+
+def _epoch(
+    loop: Loop, ahead: Mapping[int, Saved], writers: Mapping[int, RunWriter], on_epoch: Callable[[EpochReport], None]
+) -> None:
+    """Train an epoch and make it durable for every seed that takes part; those `ahead` are left as they were."""
+    lines = dict(zip(loop.seats, loop.epoch(), strict=True))
+    for place, before in ahead.items():
+        loop.seats[place].restore(*before)
+    trained = {s: line for s, line in lines.items() if line is not None and s.place not in ahead}
+    # a seed takes a second to train on a GPU, and a good part of one to hash and write
+    with ThreadPoolExecutor(max_workers=min(len(trained), SAVED_AT_ONCE)) as pool:
+        saved = {seat: pool.submit(_save, seat, line, writers) for seat, line in trained.items()}
+        for seat, line in trained.items():
+            saved[seat].result()
+            on_epoch(_report(seat, line))
 
 
 def _save(seat: Seat, line: Mapping[str, Any], writers: Mapping[int, RunWriter]) -> None:
@@ -281,14 +292,22 @@ def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -
     """
     device = execution.prepare()
     check_precision(spec, execution.device)
-    found = _seconds_per_epoch(spec, features, execution, device)
-    release(device)  # the memory is for those who will train
-    return found
-
-
-def _seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution, device: torch.device) -> float:
-    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
     stack = 1 if why_not_stacked(spec) else execution.stack or 1
+    while True:
+        try:
+            return _seconds_per_epoch(spec, features, execution, device, stack)
+        except (MemoryError, RuntimeError) as error:  # halved, as the training will be
+            if stack == 1 or not out_of_memory(error):
+                raise
+            stack //= 2
+        finally:
+            release(device)  # the memory is for those who will train
+
+
+def _seconds_per_epoch(
+    spec: RunSpec, features: Features, execution: Execution, device: torch.device, stack: int
+) -> float:  # fmt: skip
+    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
     loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert)
     size, sizes = loop.config.batch_size, features.sizes
     order = np.repeat(np.arange(min(2 * size, sizes["train"]), dtype=np.int64)[None], stack, axis=0)
@@ -306,7 +325,11 @@ def _seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution, 
         work()
         return time.perf_counter() - started
 
-    loop.train_batches(order[:, :size])  # the first batch pays for caches and code that is loaded late
+    if device.type == "cpu":
+        loop.train_batches(order[:, :size])  # the first batch pays for caches and code that is loaded late
+    else:
+        for _ in range(2):  # the steps are recorded, then the optimizer's second
+            loop.train_batches(order)
     train = timed(lambda: loop.train_batches(order)) / order.shape[1] * sizes["train"]
     if device.type != "cpu":
         evaluate()

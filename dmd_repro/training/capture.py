@@ -7,19 +7,22 @@ learning rates. A replay takes nothing from the host, which can so run ahead.
 from __future__ import annotations
 
 import gc
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dmd_repro.training.execution import out_of_memory
 from dmd_repro.training.feed import Order
 
 if TYPE_CHECKING:
     from dmd_repro.training.loop import Loop
 
+log = logging.getLogger(__name__)
 WARM_UP = 3  # steps outside the graph, so that libraries and allocator have settled
 
 
@@ -37,9 +40,10 @@ class Captured(ABC):
             try:
                 self.graph = self.record()
             except RuntimeError as error:
-                if isinstance(error, torch.OutOfMemoryError):
+                if out_of_memory(error) or (error.__context__ is not None and out_of_memory(error.__context__)):
                     raise
                 self.reason = str(error).partition("\n")[0]
+                log.warning("a step is not captured, which is slower: %s", self.reason)
         return self.graph is not None
 
     @abstractmethod
@@ -128,18 +132,17 @@ class CapturedStep(Captured):
         """Record the step after a few outside the graph."""
         device = self.loop.device
         with self.as_before():
-            aside = torch.cuda.Stream(device)
-            aside.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UP):
-                    self.slot.zero_()
-                    self._once()
-            torch.cuda.current_stream(device).wait_stream(aside)
+            aside, usual = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+            aside.wait_stream(usual)
+            try:
+                with torch.cuda.stream(aside):
+                    for _ in range(WARM_UP):
+                        self.slot.zero_()
+                        self._once()
+            finally:
+                usual.wait_stream(aside)
             self.slot.zero_()
-            gc.collect()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self._once()
+            graph = recorded(self._once, device)
         return graph
 
 
@@ -161,8 +164,15 @@ class CapturedUpdate(Captured):
 
     def record(self) -> torch.cuda.CUDAGraph:
         """Record it; nothing is computed by that."""
-        gc.collect()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.loop.step_seeds()
-        return graph
+        return recorded(self.loop.step_seeds, self.loop.device)
+
+
+def recorded(work: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Return the graph of what `work` launches; after a failure too the current stream is the one before."""
+    gc.collect()
+    graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    aside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(aside), torch.cuda.graph(graph, stream=aside):
+        work()
+    torch.cuda.current_stream(device).wait_stream(aside)
+    return graph

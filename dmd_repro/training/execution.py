@@ -61,8 +61,9 @@ def check_precision(spec: RunSpec, device: str) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is the device's or the allocator's want of memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    """Tell whether an error is the device's, a library's or the allocator's want of memory."""
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
 def release(device: torch.device) -> None:

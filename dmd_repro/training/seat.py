@@ -55,7 +55,7 @@ class Seat:
             self.rates = [torch.tensor(config.learning_rate, device=self.pairs[0][0].device) for _ in groups]
         self.optimizer = torch.optim.Adam(
             groups, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps,
-            capturable=captured, fused=captured or None,
+            capturable=captured, fused=self.pairs[0][0].is_cuda or None,
         )  # fmt: skip
         self._keep_rates()
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -38,7 +38,8 @@ class Execution:
             torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
         except (RuntimeError, AssertionError) as error:
             raise SpecError.at(
-                f"--device {self.device}", expected="a device of this machine", got=str(error).partition("\n")[0],
+                f"--device {self.device}", expected="a device of this machine",
+                got=str(error).partition("\n")[0].partition(". ")[0].rstrip("."),
                 do="Use --device cpu, or install a torch build for your GPU",
             ) from None  # fmt: skip
         if device.type == "cuda" and device.index is not None:  # our kernels and captured steps go to the current card

@@ -237,6 +237,8 @@ def test_plot_reads_what_bench_writes() -> None:
     ("arguments", "told"),
     [
         (("--stack", "0"), "whole numbers from 1 on"),
+        (("--seconds", "inf"), "a finite number of seconds"),
+        (("--threads", "100000"), "--threads 100000: expected at most"),
         (("--stack", "1,two"), "'two'"),
         (("--stack", "9999999"), "Lower --stack"),
         (("--device", "cuda:63"), "--device cpu"),

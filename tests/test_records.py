@@ -220,14 +220,16 @@ def test_history_agrees_with_the_state_after_a_kill(records: Records, extra: str
         raise KeyboardInterrupt
 
 
-def test_a_damaged_resume_file_starts_afresh(records: Records) -> None:
-    """A resume file cut short by the disk is not trusted."""
+def test_a_damaged_resume_file_starts_afresh(records: Records, caplog: pytest.LogCaptureFixture) -> None:
+    """A resume file cut short by the disk is not trusted, and that epochs are lost is said."""
     with suppress(KeyboardInterrupt), records.begin(spec(), DATA, {}) as writer:
         epoch(writer, 1)
         raise KeyboardInterrupt
     resume = writer.path / "resume.safetensors"
     resume.write_bytes(resume.read_bytes()[:-3])
+    assert not caplog.records
     assert write(records).provenance["epochs"] == E
+    assert [f"run {writer.run_id} cannot be read" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_a_failure_is_kept_and_tried_again_from_the_start(records: Records) -> None:

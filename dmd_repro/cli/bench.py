@@ -62,6 +62,7 @@ def bench(
     Nothing is recorded, and no result of a run depends on it.
     """
     import json
+    import math
 
     from dmd_repro import provenance
     from dmd_repro.bench.prepare import machine
@@ -70,6 +71,10 @@ def bench(
     from dmd_repro.data.store import Store
     from dmd_repro.spec import AblationMask
 
+    if not math.isfinite(seconds):
+        raise SpecError.at(
+            "--seconds", expected="a finite number of seconds", got=str(seconds), do="Write --seconds 20"
+        )
     cuts: list[int | None] = [*numbers("--lengths", lengths)]
     cases = [
         Case(
@@ -133,15 +138,18 @@ def _against(name: str | None) -> Literal["", "plain"]:
 
 def show(found: Sequence[Result]) -> None:
     """Print the tables: time and memory, phases and ceilings, the comparison, profiles."""
+    import textwrap
+
     from dmd_repro.cli.data_show import table
 
     first = found[0]
     changed = "".join(f", {name}={value}" for name, value in first.settings.items())
-    typer.echo(
-        f"{first.model} ({first.mask}, {first.protocol}{changed}) on {first.data}, {first.setting}, {first.device},"
+    what = (
+        f"{first.model} ({first.mask}, {first.protocol}{changed}) on {first.data}, {first.setting}, {first.device}, "
+        f"{first.threads} thread(s), {first.batch_size} clips a batch, a step of the optimizer every "
+        f"{first.accumulate} batches; {first.parameters:,} parameters a seed"
     )
-    typer.echo(f"{first.threads} thread(s), {first.batch_size} clips a batch, a step of the optimizer every "
-               f"{first.accumulate} batches; {first.parameters:,} parameters a seed")  # fmt: skip
+    typer.echo(textwrap.fill(what, 80, break_on_hyphens=False))
     table("time of a step; MB held by model and data, and by a step above it", *_times(found), whole=(CASE,))
     table("what a step is spent on, and the ms of an optimizer step", *_phases(found), whole=(CASE,))
     table("what a step does, and the time each ceiling of this machine would allow it", *_bounds(found), whole=(CASE,))
@@ -193,7 +201,7 @@ def _bounds(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]
 
 
 def _compared(found: Sequence[Result]) -> tuple[Sequence[str], list[Sequence[str]]]:
-    head = (CASE, "plain ms", "ours/seed", "ratio", "range", "blocks", "plain MB", "ratio")
+    head = (CASE, "plain ms", "ours/seed", "ratio", "range", "blocks", "plain MB", "MB plain / ours a seed")
     rows: list[Sequence[str]] = []
     for r in found:
         if r.plain is not None:

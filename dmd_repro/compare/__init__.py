@@ -51,7 +51,7 @@ def compare(
     notes = list(table.notes)
     if len(runs.executions) > 1:
         notes.append(
-            f"the runs mix {len(runs.executions)} executions (device, threads, versions): equal seeds may differ"
+            f"the runs mix {len(runs.executions)} executions (device, threads, stack, versions): equal seeds may differ"
         )
     found = ComparisonTable(
         name=table.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import traceback as tracebacks
@@ -36,6 +37,7 @@ from dmd_repro.records.run import (
 )
 from dmd_repro.spec import RunSpec, run_id
 
+log = logging.getLogger(__name__)
 RESUME = "resume.safetensors"
 
 
@@ -167,6 +169,8 @@ class RunWriter:
             except (RunError, KeyError, TypeError):
                 whole = False
             if not whole:
+                if (self.path / RESUME).exists():
+                    log.warning("what was saved of run %s cannot be read: it starts afresh", self.run_id)
                 (self.path / RESUME).unlink(missing_ok=True)
                 history.unlink(missing_ok=True)
                 self._epochs, self._history = 0, ""

@@ -12,6 +12,8 @@ import torch
 from dmd_repro.errors import SpecError
 from dmd_repro.spec import RunSpec
 
+MOST_THREADS = 256  # beyond this and the machine's cores a process hangs or dies
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -31,6 +33,11 @@ class Execution:
 
     def prepare(self) -> torch.device:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""
+        if self.threads > (most := max(MOST_THREADS, os.cpu_count() or 1)):
+            raise SpecError.at(
+                f"--threads {self.threads}", expected=f"at most {most}", got=str(self.threads),
+                do="Use as many as the machine has cores, or fewer",
+            )  # fmt: skip
         if self.deterministic:  # read when the GPU's matrix library begins
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         try:

@@ -16,18 +16,18 @@ from pathlib import Path
 
 from sections import write_section
 
-from dmd_repro.compare.scores import HEADINGS, ends, number, spread
 from dmd_repro.data.features import Features
 from dmd_repro.data.synthetic import generate
-from dmd_repro.metrics import METRICS
-from dmd_repro.records import Records
+from dmd_repro.metrics.measures import METRICS
+from dmd_repro.records.folder import Records
 from dmd_repro.render.layout import NONE, Grid, p_value
 from dmd_repro.render.markdown import grid_lines
+from dmd_repro.results.scores import HEADINGS, ends, number, spread
 from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import AblationMask
-from dmd_repro.stats import summarise
 from dmd_repro.stats.paired import paired
-from dmd_repro.training import Execution, fit, resolve_spec
+from dmd_repro.stats.summary import summarise
+from dmd_repro.training.fit import Execution, fit, resolve_spec
 
 FILE = Path(__file__).with_name("cross_modal.md")
 MEASURES = ("corr", "mae", "acc2_non0")

@@ -1,4 +1,4 @@
-"""Write the switches of `dmd_repro/protocols.py` into DEVIATIONS.md: `python benchmarks/deviations.py`."""
+"""Write the switches of `dmd_repro/systems/dmd/switches.py` into DEVIATIONS.md: `python benchmarks/deviations.py`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sections import write_section
 
-from dmd_repro.protocols import PROTOCOLS
 from dmd_repro.render.protocols import protocol_text
+from dmd_repro.systems.dmd.switches import PROTOCOLS
 
 DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"
 

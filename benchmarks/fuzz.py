@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
@@ -53,9 +53,9 @@ def guided_session(seconds: int, corpus: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["dmd_repro.data", "pickle"]):
-        from dmd_repro.data.formats import convert
-        from dmd_repro.data.scan import scan
-        from dmd_repro.data.unpickle import load_pickle
+        from dmd_repro.data.formats.families import convert
+        from dmd_repro.data.pickle_gate.scan import scan
+        from dmd_repro.data.pickle_gate.unpickle import load_pickle
     from hostile import one_line, seeds
 
     from dmd_repro.errors import DataError

@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from sections import write_section
 
-from dmd_repro import losses
 from dmd_repro.bench.roofline import count
-from dmd_repro.compare.masks import all_masks, parts_on
-from dmd_repro.models.base import Batch
-from dmd_repro.models.dmd import DMD
 from dmd_repro.render.layout import Grid
 from dmd_repro.render.markdown import grid_lines
+from dmd_repro.results.masks import all_masks, parts_on
 from dmd_repro.spec import AblationMask
+from dmd_repro.systems import losses
+from dmd_repro.systems.base import Batch
+from dmd_repro.systems.dmd.model import DMD
 
 DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"
 DIMS = {"l": 300, "a": 5, "v": 20}  # MOSI with GloVe

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmd_repro.models.dmd_config import DMDConfig
+from dmd_repro.systems.dmd.config import DMDConfig
 
 ORDER = ("l", "v", "a")  # of the graph units and of the concatenations
 EDGES = [(student, teacher) for student in ORDER for teacher in ORDER if student != teacher]

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from dmd_repro.stats import prediction_interval, summarise
 from dmd_repro.stats.paired import crossed
+from dmd_repro.stats.summary import prediction_interval, summarise
 from dmd_repro.stats.verdict import verdicts
 
 PRINTED, CELL, CELLS = 84.5, 0.05, 9  # a printed number, its rounding cell, cells of a table (DMD's rows of Table 1)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from bad_server import BODY, WAITED, BadServer, serving
 
-from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features
+from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.data.synthetic import generate
 
 if not torch.cuda.is_available():  # read when Triton is first imported, whoever does that

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import fmean, pstdev, stdev
 
 from dmd_repro.audit.types import Check, Evidence, Said, cell, heading
-from dmd_repro.published import Printed, PublishedTable, Row
+from dmd_repro.papers.tables import Printed, PublishedTable, Row
 
 SAME_BY_WORDS = tuple((f"{m}-with-fd", f"{m}-homo-without-homogd") for m in ("l", "v", "a"))
 READING = "our reading that the two are one configuration; how a part is switched off is not printed"

@@ -29,8 +29,8 @@ from dmd_repro.audit.types import (
     sign_counts,
     zeros_of,
 )
-from dmd_repro.metrics import ZERO_WORDS
-from dmd_repro.published import Printed, PublishedTable, Row
+from dmd_repro.metrics.measures import ZERO_WORDS
+from dmd_repro.papers.tables import Printed, PublishedTable, Row
 
 COUNTED = ("acc7", "acc2")
 

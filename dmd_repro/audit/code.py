@@ -13,11 +13,11 @@ from pathlib import Path
 
 from dmd_repro.audit.types import Finding
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics import METRICS
-from dmd_repro.protocols import SAME, SWITCHES, Switch
-from dmd_repro.records import Records, RunRecord
+from dmd_repro.metrics.measures import METRICS
+from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.spec import canonical
 from dmd_repro.stats.paired import Paired, paired
+from dmd_repro.systems.dmd.switches import SAME, SWITCHES, Switch
 
 MEASURES = ("acc7", "acc2_non0", "f1_non0")
 NOT_MEASURED = "not measured: no runs at hand differ in this switch alone"

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.published import Printed
+from dmd_repro.papers.tables import Printed
 
 Rule = Literal["rounded", "cut", "code rounded", "code cut"]
 RULES: tuple[Rule, ...] = ("rounded", "cut", "code rounded", "code cut")

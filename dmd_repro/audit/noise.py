@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, Spread, cell, clips, heading
-from dmd_repro.published import Block, PublishedTable, Row
+from dmd_repro.papers.tables import Block, PublishedTable, Row
 from dmd_repro.stats.paired import most_discordant
 from dmd_repro.stats.power import power_two_samples, seeds_for_gap
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dmd_repro.audit.counts import RULE_WORDS, RULES, Rule, counts_printing, printable
 from dmd_repro.audit.types import MEAN, ONE_RUN, Check, Evidence, Said, clips
-from dmd_repro.published import PublishedTable, Row
+from dmd_repro.papers.tables import PublishedTable, Row
 
 COUNTED = ("acc7", "acc2")
 Numbers = Sequence[tuple[Row, str]]

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_value_
 
 from dmd_repro.bench.prepare import plain_file
 from dmd_repro.data.batches import batch_slices
-from dmd_repro.models.layers import named_slices
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.training.feed import Order, gather
 from dmd_repro.training.loop import Loop, Mark
 

@@ -25,10 +25,10 @@ from dmd_repro.bench.measure import (
 from dmd_repro.bench.prepare import features_of, specs_of
 from dmd_repro.bench.roofline import count, measure_ceilings, roofline
 from dmd_repro.bench.types import Case, Memory, Operator, Result, Spread
-from dmd_repro.data.store import Store
-from dmd_repro.registry import full_name
-from dmd_repro.training import Execution
+from dmd_repro.data.store.folder import Store
+from dmd_repro.systems.registry import full_name
 from dmd_repro.training.feed import Order
+from dmd_repro.training.fit import Execution
 from dmd_repro.training.loop import Loop
 
 LEAST, MOST = 2, 200  # steps that are timed

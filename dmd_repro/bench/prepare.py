@@ -15,17 +15,17 @@ import torch
 from dmd_repro.bench.types import Case, Prepared
 from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.data.resolve import load_features
-from dmd_repro.data.store import Store
+from dmd_repro.data.store.folder import Store
 from dmd_repro.data.synthetic import is_synthetic, parse_synthetic
 from dmd_repro.errors import SpecError
-from dmd_repro.models.base import as_module
-from dmd_repro.models.dmd_config import DMDConfig
-from dmd_repro.protocols import SWITCHES
-from dmd_repro.registry import full_name
 from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import RunSpec
-from dmd_repro.training import Execution, resolve_spec, why_not_stacked
+from dmd_repro.systems.base import as_module
+from dmd_repro.systems.dmd.config import DMDConfig
+from dmd_repro.systems.dmd.switches import SWITCHES
+from dmd_repro.systems.registry import full_name
 from dmd_repro.training.execution import check_precision
+from dmd_repro.training.fit import Execution, resolve_spec, why_not_stacked
 from dmd_repro.training.loop import build
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"  # beside the package in a checkout

@@ -17,7 +17,7 @@ from typing import Any
 from dmd_repro.bench.one import Bench, InTurn
 from dmd_repro.bench.prepare import prepare
 from dmd_repro.bench.types import Case, Memory, Plain, Prepared, Result, Spread
-from dmd_repro.data.store import Store
+from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DmdError, SpecError
 from dmd_repro.training.execution import out_of_memory
 

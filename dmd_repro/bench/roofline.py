@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmd_repro.bench.types import Ceilings, Counted, Roofline
-from dmd_repro.models.kernels.watch import WATCHERS
+from dmd_repro.nn.kernels.watch import WATCHERS
 
 MATMUL = {"cpu": 1024, "cuda": 8192}  # rows and columns of a large product
 COPY = {"cpu": 1 << 27, "cuda": 1 << 30}  # bytes of a large copy: beyond any cache

@@ -55,13 +55,13 @@ def ablate(
 
     from rich.console import Console
 
-    from dmd_repro.compare.ablation import ablation_sheet, compare_arms
-    from dmd_repro.data.store import Store
-    from dmd_repro.grid import ablate as library
-    from dmd_repro.records import Records
+    from dmd_repro.data.store.folder import Store
+    from dmd_repro.planning import ablate as library
+    from dmd_repro.records.folder import Records
     from dmd_repro.render.sheet import show_sheets
     from dmd_repro.render.terminal import terminal_console
-    from dmd_repro.training import Execution
+    from dmd_repro.results.ablation import ablation_sheet, compare_arms
+    from dmd_repro.training.fit import Execution
 
     protocols, overrides, chosen = (
         tuple(protocol or ("official",)),

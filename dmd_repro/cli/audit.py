@@ -38,7 +38,7 @@ def audit(
 
     The word is flag, not fraud: each finding states its certainty and innocent explanations. Exit 1 if a check fails.
     """
-    from dmd_repro import audit as library
+    from dmd_repro.audit import findings as library
     from dmd_repro.audit.code import audit_code
     from dmd_repro.errors import SpecError, nearest
     from dmd_repro.render.findings import FINDING_FORMATS, render_findings

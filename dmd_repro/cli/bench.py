@@ -64,11 +64,11 @@ def bench(
     import json
     import math
 
-    from dmd_repro import provenance
     from dmd_repro.bench.prepare import machine
     from dmd_repro.bench.process import measure
     from dmd_repro.bench.types import MOSI_SIZES, Case
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.store.folder import Store
+    from dmd_repro.records import provenance
     from dmd_repro.spec import AblationMask
 
     if not math.isfinite(seconds):

@@ -38,8 +38,8 @@ def import_(
     import json
 
     from dmd_repro.cli.data_show import byte_progress, manifest_table
-    from dmd_repro.data.importer import import_file
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.formats.importer import import_file
+    from dmd_repro.data.store.folder import Store
     from dmd_repro.errors import DataError
 
     if nan not in (None, "zero"):
@@ -74,7 +74,7 @@ def scan(
     import json
 
     from dmd_repro.cli.data_show import table
-    from dmd_repro.data.scan import scan as run_scan
+    from dmd_repro.data.pickle_gate.scan import scan as run_scan
 
     found = run_scan(file)
     if as_json:
@@ -116,7 +116,7 @@ def list_(
     import json
 
     from dmd_repro.cli.data_show import table
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.store.folder import Store
     from dmd_repro.data.synthetic import VARIANTS
     from dmd_repro.errors import DataError
 

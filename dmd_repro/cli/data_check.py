@@ -11,7 +11,7 @@ import typer
 from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
-    from dmd_repro.data.check import CheckReport
+    from dmd_repro.data.checks.check import CheckReport
 
 _STYLES = {"ok": "green", "warning": "yellow", "defect": "bold red"}
 FORMATS = ("terminal", "markdown", "json")
@@ -35,8 +35,8 @@ def check(
     """
     import json
 
-    from dmd_repro.data.check import check as run_check
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.checks.check import check as run_check
+    from dmd_repro.data.store.folder import Store
     from dmd_repro.errors import DataError, nearest
 
     if format_ not in FORMATS:

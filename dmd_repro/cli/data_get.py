@@ -10,8 +10,8 @@ import typer
 from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
-    from dmd_repro.data.download import Downloaded
-    from dmd_repro.data.sources import Source
+    from dmd_repro.data.download.get import Downloaded
+    from dmd_repro.data.download.sources import Source
 
 SourcesFile = Annotated[
     Path | None, typer.Option("--sources", help="Another list of sources, in the form of the package's sources.yaml.")
@@ -39,12 +39,12 @@ def download(
     import json
 
     from dmd_repro.cli.data_show import byte_progress
-    from dmd_repro.data.download import Wish, by_hand
-    from dmd_repro.data.download import download as run
-    from dmd_repro.data.download_http import Policy
+    from dmd_repro.data.download.get import Wish, by_hand
+    from dmd_repro.data.download.get import download as run
+    from dmd_repro.data.download.http import Policy
+    from dmd_repro.data.download.sources import load_sources
     from dmd_repro.data.matrix import matrix
-    from dmd_repro.data.sources import load_sources
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.store.folder import Store
     from dmd_repro.errors import DataError
 
     known, store = load_sources(sources), Store(data_dir(data))
@@ -85,7 +85,7 @@ def download(
 def _chosen(name: str, url: str | None, known: dict[str, Source]) -> list[Source]:
     from dataclasses import replace
 
-    from dmd_repro.data.sources import find_source, make_place
+    from dmd_repro.data.download.sources import find_source, make_place
     from dmd_repro.errors import DataError
 
     chosen = [s for s in known.values() if s.kind == "features"] if name == "all" else [find_source(name, known)]
@@ -128,9 +128,9 @@ def matrix(
     import json
 
     from dmd_repro.cli.data_show import table
+    from dmd_repro.data.download.sources import load_sources
     from dmd_repro.data.matrix import matrix as run
-    from dmd_repro.data.sources import load_sources
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.store.folder import Store
 
     known, store = load_sources(sources), Store(data_dir(data))
     found = run(store, known)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from dmd_repro.data.manifest import Manifest
+    from dmd_repro.data.store.manifest import Manifest
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:

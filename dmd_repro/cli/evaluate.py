@@ -14,11 +14,11 @@ from dmd_repro.errors import SpecError, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dmd_repro.compare.single import PrintedRow, Score
     from dmd_repro.data.features import Features
-    from dmd_repro.evaluate import Evaluated
     from dmd_repro.evaluate.checkpoint import Checkpoint
-    from dmd_repro.records import Predictions
+    from dmd_repro.evaluate.predict import Evaluated
+    from dmd_repro.records.folder import Predictions
+    from dmd_repro.results.single import PrintedRow, Score
 
 CheckpointName = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A run (id or folder), its checkpoint.safetensors, or a .pth file.")
@@ -52,12 +52,12 @@ def evaluate(
     """Score a checkpoint: a run of yours, or a file the authors published. Nothing in a file is executed."""
     import json
 
-    from dmd_repro.compare.single import Subject, beside, score, to_json
-    from dmd_repro.evaluate import evaluate_checkpoint
     from dmd_repro.evaluate.checkpoint import open_checkpoint
-    from dmd_repro.records import Records
+    from dmd_repro.evaluate.predict import evaluate_checkpoint
+    from dmd_repro.records.folder import Records
+    from dmd_repro.results.single import Subject, beside, score, to_json
     from dmd_repro.shapes import SPLITS
-    from dmd_repro.training import Execution
+    from dmd_repro.training.fit import Execution
 
     if split not in SPLITS:
         raise SpecError.at(f"--split {split}", expected="a split", got="an unknown one", do=nearest(split, SPLITS))
@@ -94,7 +94,7 @@ def evaluate(
 def _features(found: Checkpoint, data: str | None, text: str | None, store: Path | None) -> Features:
     from dmd_repro.cli.train import text_kind
     from dmd_repro.data.resolve import load_features
-    from dmd_repro.data.store import Store
+    from dmd_repro.data.store.folder import Store
     from dmd_repro.data.synthetic import is_synthetic
 
     trained = found.data or {}
@@ -155,8 +155,8 @@ def _lines(
     row: PrintedRow | None,
     why: str,
 ) -> list[str]:
-    from dmd_repro.records import bert_words
-    from dmd_repro.registry import BERT_BASE
+    from dmd_repro.records.folder import bert_words
+    from dmd_repro.systems.registry import BERT_BASE
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
@@ -213,8 +213,8 @@ def export(
     from dmd_repro.disk import sentences, write_atomic
     from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.evaluate.export import export_official
-    from dmd_repro.records import Records
-    from dmd_repro.training import Execution
+    from dmd_repro.records.folder import Records
+    from dmd_repro.training.fit import Execution
 
     if format_ not in FORMATS:
         raise SpecError.at(f"--format {format_}", expected="official", got="another", do=nearest(format_, FORMATS))

@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dmd_repro.data.store import Store
-    from dmd_repro.grid import Grid, Job
-    from dmd_repro.records import Records
-    from dmd_repro.training import Execution
+    from dmd_repro.data.store.folder import Store
+    from dmd_repro.planning.grid import Grid, Job
+    from dmd_repro.records.folder import Records
+    from dmd_repro.training.fit import Execution
 
 
 def train_missing(
@@ -34,10 +34,10 @@ def train_missing(
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
     from dmd_repro.cli.progress import Work, duration, say
-    from dmd_repro.grid.estimate import most_seconds, seconds_per_epoch
-    from dmd_repro.grid.stacks import group
-    from dmd_repro.grid.workers import run_jobs
-    from dmd_repro.plans import save_plan
+    from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
+    from dmd_repro.execution.workers import run_jobs
+    from dmd_repro.planning.plans import save_plan
+    from dmd_repro.planning.stacks import group
     from dmd_repro.training.execution import cards, check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)
@@ -74,7 +74,7 @@ def train_missing(
 
 def seeds_of_one_model(text: str, device: str) -> int:
     """Read `--stack`: the most seeds of one model, 0 for what a GPU holds; on a CPU "auto" is 1."""
-    from dmd_repro.grid.stacks import parse_stack
+    from dmd_repro.planning.stacks import parse_stack
 
     asked = parse_stack(text)
     return asked or (0 if device.startswith("cuda") else 1)
@@ -82,7 +82,7 @@ def seeds_of_one_model(text: str, device: str) -> int:
 
 def stack_lines(stacks: Sequence[Sequence[Job]], most: int) -> list[str]:
     """Return how the seeds go together, and the models that cannot, with the reason."""
-    from dmd_repro.training import why_not_stacked
+    from dmd_repro.training.fit import why_not_stacked
 
     if most == 1 or not stacks:
         return []
@@ -101,7 +101,7 @@ def refuse_failures(failed: list[str], trained: int) -> None:
 
 def made_before(planned: Grid, records: Records) -> dict[str, str]:
     """Return, for each finished run of the plan that only plans of other tables name, the first of those tables."""
-    from dmd_repro.plans import list_plans
+    from dmd_repro.planning.plans import list_plans
 
     own: set[str] = set()
     others: dict[str, str] = {}

@@ -14,10 +14,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dmd_repro.grid import Job
-    from dmd_repro.grid.workers import Event
-    from dmd_repro.records import Records, RunRecord
-    from dmd_repro.training import EpochReport
+    from dmd_repro.execution.workers import Event
+    from dmd_repro.planning.grid import Job
+    from dmd_repro.records.folder import Records, RunRecord
+    from dmd_repro.training.fit import EpochReport
 
 SHOWN = ("acc2_non0", "mae", "corr")  # what a line about a finished run says of the test split
 
@@ -47,7 +47,7 @@ def say(console: Console, line: str) -> None:
 
 def scores(record: RunRecord, split: str) -> dict[str, float | None]:
     """Return every metric of a split, computed from the stored predictions; None where it does not exist."""
-    from dmd_repro.metrics import METRICS
+    from dmd_repro.metrics.measures import METRICS
 
     said = record.predictions(split)
     values = {name: metric.function(said.y_true, said.y_pred) for name, metric in METRICS.items()}
@@ -56,7 +56,7 @@ def scores(record: RunRecord, split: str) -> dict[str, float | None]:
 
 def shown(name: str, value: float | None) -> str:
     """Return a metric as tables print it: percent with two decimals, mae and corr with three."""
-    from dmd_repro.metrics import METRICS
+    from dmd_repro.metrics.measures import METRICS
 
     if value is None:
         return "–"
@@ -114,7 +114,7 @@ class Work:
     @property
     def seconds_left(self) -> float:
         """At most this many seconds to go, if epochs take what they took so far (before the first: the estimate)."""
-        from dmd_repro.grid.estimate import most_seconds
+        from dmd_repro.execution.estimate import most_seconds
 
         pace = self.taken / self.worked if self.worked else 1.0
         return pace * most_seconds([left for left in self.left.values() if left], self.workers)

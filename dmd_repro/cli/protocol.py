@@ -9,7 +9,7 @@ import typer
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    from dmd_repro.protocols import Protocol
+    from dmd_repro.systems.dmd.switches import Protocol
 
 app = typer.Typer(help="The protocols: what the authors' code does, what the paper says.", no_args_is_help=True)
 Format = Annotated[str, typer.Option("--format", "-f", help="terminal, markdown or json.")]

@@ -11,7 +11,7 @@ import typer
 from dmd_repro.cli.paths import RunsDir, runs_dir
 
 if TYPE_CHECKING:
-    from dmd_repro.render import Format
+    from dmd_repro.render.formats import Format
 
 ENDINGS = {
     ".md": "markdown",
@@ -67,10 +67,10 @@ def report(
     """
     import math
 
-    from dmd_repro.compare import compare_tables, with_looks
     from dmd_repro.errors import SpecError
-    from dmd_repro.published import table_names
-    from dmd_repro.render import render
+    from dmd_repro.papers.tables import table_names
+    from dmd_repro.render.formats import render
+    from dmd_repro.results.tables import compare_tables, with_looks
 
     chosen = _format(format_, json_, output, standalone)
     if not (math.isfinite(margin) and margin > 0):
@@ -119,7 +119,7 @@ def report(
 
 def _format(asked: str | None, json_: bool, output: Path | None, standalone: bool) -> Format:
     from dmd_repro.errors import SpecError, nearest
-    from dmd_repro.render import FORMATS
+    from dmd_repro.render.formats import FORMATS
 
     chosen = "json" if json_ else asked or ENDINGS.get(output.suffix.lower() if output else "", "terminal")
     for format_ in FORMATS:
@@ -137,30 +137,30 @@ def _format(asked: str | None, json_: bool, output: Path | None, standalone: boo
 def _make_sheets(
     view: str, folder: Path, names: Sequence[str], data: Sequence[str] | None, compare: str | None
 ) -> list[Any]:
-    from dmd_repro.compare import plans_of
-    from dmd_repro.published import load_table
-    from dmd_repro.records import Records
+    from dmd_repro.papers.tables import load_table
+    from dmd_repro.records.folder import Records
+    from dmd_repro.results.tables import plans_of
 
     records = Records(folder)
     if view == "shapley":
-        from dmd_repro.compare.shapley import shapley_sheets
+        from dmd_repro.results.shapley import shapley_sheets
 
         return shapley_sheets(records, data or ())
     if view == "edges":
-        from dmd_repro.compare.edges import edge_sheets
+        from dmd_repro.papers.dmd.edges import edge_sheets
 
         return edge_sheets(records, data or ())
     if view == "readings":
-        from dmd_repro.compare.table4 import table4_sheets
-        from dmd_repro.plans import load_plan
+        from dmd_repro.papers.dmd.table4 import table4_sheets
+        from dmd_repro.planning.plans import load_plan
 
         return table4_sheets(load_plan(folder, "table4", data), records, data or ())
     plans = plans_of(folder, names, data)
     if compare is None:
-        from dmd_repro.compare.lottery import lottery_sheet
+        from dmd_repro.results.lottery import lottery_sheet
 
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
-    from dmd_repro.compare.between import between_sheet
+    from dmd_repro.results.between import between_sheet
 
     return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
 

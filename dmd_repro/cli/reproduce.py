@@ -46,17 +46,17 @@ def reproduce(
 
     from rich.console import Console
 
-    from dmd_repro import grid
     from dmd_repro.cli.progress import say
-    from dmd_repro.compare import compare, with_looks
-    from dmd_repro.compare.power import power_lines
-    from dmd_repro.data.store import Store
-    from dmd_repro.grid.protocol import one_protocol, under_protocol
-    from dmd_repro.published import load_table
-    from dmd_repro.published.readings import with_readings
-    from dmd_repro.records import Records
+    from dmd_repro.data.store.folder import Store
+    from dmd_repro.papers.dmd.readings import with_readings
+    from dmd_repro.papers.tables import load_table
+    from dmd_repro.planning import grid
+    from dmd_repro.planning.protocol import one_protocol, under_protocol
+    from dmd_repro.records.folder import Records
     from dmd_repro.render.terminal import show, terminal_console
-    from dmd_repro.training import Execution
+    from dmd_repro.results.power import power_lines
+    from dmd_repro.results.tables import compare, with_looks
+    from dmd_repro.training.fit import Execution
 
     published, chosen = load_table(table), parse_seeds(seeds)
     source = bert_source(bert)

@@ -10,7 +10,7 @@ import typer
 from dmd_repro.cli.paths import RunsDir, runs_dir
 
 if TYPE_CHECKING:
-    from dmd_repro.records import Records
+    from dmd_repro.records.folder import Records
 
 app = typer.Typer(help="List, show and verify recorded runs.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -75,7 +75,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
 
 def _records(option: Any) -> Records:
     """Return the records under `--runs-dir`."""
-    from dmd_repro.records import Records
+    from dmd_repro.records.folder import Records
 
     return Records(runs_dir(option))
 

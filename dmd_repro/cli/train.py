@@ -12,7 +12,7 @@ from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import TextKind
-    from dmd_repro.records import RunRecord
+    from dmd_repro.records.folder import RunRecord
 
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... Not part of a run's identity.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
@@ -56,11 +56,11 @@ def train(
 
     from dmd_repro.cli.progress import Epochs, duration, say
     from dmd_repro.data.resolve import load_features
-    from dmd_repro.data.store import Store
-    from dmd_repro.records import Records, bert_words
-    from dmd_repro.registry import full_name
+    from dmd_repro.data.store.folder import Store
+    from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
-    from dmd_repro.training import Execution, fit, resolve_spec, seconds_per_epoch
+    from dmd_repro.systems.registry import full_name
+    from dmd_repro.training.fit import Execution, fit, resolve_spec, seconds_per_epoch
 
     source = bert_source(bert)
     execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
@@ -96,7 +96,7 @@ def train(
 
 def fingerprint(source: str) -> str:
     """Return what names a BERT in a run: the digest of its weights. Raises SpecError where it is not there."""
-    from dmd_repro.models.bert import load_bert
+    from dmd_repro.nn.bert import load_bert
 
     return load_bert(source).fingerprint
 
@@ -154,10 +154,10 @@ def result(record: RunRecord) -> dict[str, Any]:
 
 def report(record: RunRecord) -> str:
     """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
-    from dmd_repro.records import bert_words
+    from dmd_repro.records.folder import bert_words
 
     bert = bert_words(record.spec.config)
-    from dmd_repro.registry import full_name
+    from dmd_repro.systems.registry import full_name
 
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
     mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(

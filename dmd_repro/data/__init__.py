@@ -2,6 +2,6 @@
 
 from dmd_repro.data.features import TEXT_KINDS, Features, FeatureSet, Standing, TextKind
 from dmd_repro.data.resolve import load_features
-from dmd_repro.data.store import Store
+from dmd_repro.data.store.folder import Store
 
 __all__ = ["TEXT_KINDS", "FeatureSet", "Features", "Standing", "Store", "TextKind", "load_features"]

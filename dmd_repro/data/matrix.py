@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dmd_repro.data.sources import Source
-from dmd_repro.data.store import Store
+from dmd_repro.data.download.sources import Source
+from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError
-from dmd_repro.published import load_table, table_names
+from dmd_repro.papers.tables import load_table, table_names
 
 
 @dataclass(frozen=True, slots=True)

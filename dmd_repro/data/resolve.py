@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dmd_repro.data.features import Features, TextKind
-from dmd_repro.data.store import Store
+from dmd_repro.data.store.folder import Store
 from dmd_repro.data.synthetic import Size, generate, is_synthetic, parse_synthetic
 from dmd_repro.errors import DataError
 

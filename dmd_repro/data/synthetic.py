@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.digest import feature_set, features
 from dmd_repro.data.features import Features, FeatureSet, TextKind
+from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.seeds import seed_for
 from dmd_repro.shapes import MODALITIES, SPLITS

@@ -12,15 +12,15 @@ from torch import nn
 from dmd_repro.errors import DmdError, SpecError
 from dmd_repro.evaluate import official
 from dmd_repro.evaluate.checkpoint import Checkpoint
-from dmd_repro.models.base import Batch
-from dmd_repro.models.bert import load_bert
-from dmd_repro.models.bert_text import WithBert
-from dmd_repro.models.dmd import DMD
-from dmd_repro.models.layers import named_slices
-from dmd_repro.models.state import write_weights
+from dmd_repro.nn.bert import load_bert
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.seeds import seed_for
 from dmd_repro.shapes import MODALITIES
-from dmd_repro.training import Execution
+from dmd_repro.systems.base import Batch
+from dmd_repro.systems.bert_text import WithBert
+from dmd_repro.systems.dmd.model import DMD
+from dmd_repro.systems.state import write_weights
+from dmd_repro.training.fit import Execution
 
 
 def export_official(checkpoint: Checkpoint, execution: Execution) -> tuple[bytes, tuple[str, ...]]:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.models.bert import Bert, bert_from_weights
-from dmd_repro.models.dmd import DMD
-from dmd_repro.models.dmd_config import DMDConfig
-from dmd_repro.models.layers import named_slices
-from dmd_repro.models.state import BERT_PREFIX, refuse_names, write_weights
+from dmd_repro.nn.bert import Bert, bert_from_weights
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
 from dmd_repro.spec import AblationMask
+from dmd_repro.systems.dmd.config import DMDConfig
+from dmd_repro.systems.dmd.model import DMD
+from dmd_repro.systems.state import BERT_PREFIX, refuse_names, write_weights
 
 SYSTEM = "dmd"
 WRAPPERS = ("module.", "Model.")  # put before every name by DataParallel and by MMSA's wrapper

@@ -16,8 +16,8 @@ import filelock
 
 from dmd_repro.disk import sentences
 from dmd_repro.errors import RunError
-from dmd_repro.plans import list_plans, plans_dir
-from dmd_repro.records import Records
+from dmd_repro.planning.plans import list_plans, plans_dir
+from dmd_repro.records.folder import Records
 from dmd_repro.records.writer import RESUME, read_resume
 
 _ASIDE = ".damaged-"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dmd_repro.compare.types import ComparisonTable
+from dmd_repro.results.types import ComparisonTable
 
 ROW_FIELDS = ("key", "method", "dataset", "setting", "text", "state")
 

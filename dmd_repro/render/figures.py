@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from dmd_repro.compare.types import Cell, ComparisonTable
 from dmd_repro.render.layout import cell_name
+from dmd_repro.results.types import Cell, ComparisonTable
 from dmd_repro.stats.verdict import half_cell
 
 DOT, LINE, BAND = "#1f5fa8", "#b3261e", "#f3c9c5"

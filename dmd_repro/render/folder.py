@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmd_repro.compare.types import ComparisonTable
 from dmd_repro.disk import sentences, write_atomic
 from dmd_repro.errors import SpecError
-from dmd_repro.render import FORMATS, SUFFIXES, render
 from dmd_repro.render.figures import figure
+from dmd_repro.render.formats import FORMATS, SUFFIXES, render
+from dmd_repro.results.types import ComparisonTable
 
 
 def write_report(tables: Sequence[ComparisonTable], folder: Path) -> list[Path]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from dmd_repro.compare.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 from dmd_repro.render.figures import small
 from dmd_repro.render.html_page import page
 from dmd_repro.render.layout import (
-    NONE,
-    Grid,
     cell_name,
     conventions,
     data_lines,
@@ -20,10 +17,11 @@ from dmd_repro.render.layout import (
     measured,
     number,
     overview,
-    p_value,
     rule_lines,
     signed,
 )
+from dmd_repro.results.sheet import NONE, Grid, p_value
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 
 
 def html(tables: Sequence[ComparisonTable]) -> str:

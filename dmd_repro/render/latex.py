@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmd_repro.compare.types import ComparisonTable
-from dmd_repro.published import COLUMNS
+from dmd_repro.papers.tables import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
-from dmd_repro.render.layout import Grid, conventions, data_lines, details, overview, readings, rule_lines
+from dmd_repro.render.layout import conventions, data_lines, details, overview, readings, rule_lines
+from dmd_repro.results.sheet import Grid
+from dmd_repro.results.types import ComparisonTable
 
 __all__ = ["DOCUMENT", "NEEDS", "escape", "latex"]
 

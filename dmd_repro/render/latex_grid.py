@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from dmd_repro.render.layout import NONE, Grid
+from dmd_repro.results.sheet import NONE, Grid
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

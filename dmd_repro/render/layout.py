@@ -7,28 +7,17 @@ per number: the verdict, the further readings, and what the conventions alone wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from dmd_repro.compare.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
-from dmd_repro.compare.verdict import MARKS
-from dmd_repro.published import COLUMNS
+from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.results.sheet import NONE, Grid, p_value
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.results.verdict import MARKS
 
-NONE = "—"
 CONVENTIONS = (
     "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
     "swapped: weighted F1 with its two arguments exchanged; each row is compared under its own convention. moves: how "
     "far apart the conventions alone put the mean of the same runs."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table of text."""
-
-    title: str
-    headers: tuple[str, ...]
-    align: str  # l or r per column
-    rows: tuple[tuple[str, ...], ...]
 
 
 def overview(block: ComparedBlock, footnotes: Sequence[str]) -> Grid:
@@ -175,11 +164,6 @@ def ends_of(ends: tuple[float, float] | None, cell: Cell) -> str:
 def signed(value: float, cell: Cell) -> str:
     """Return a difference with its sign."""
     return ("+" if value >= 0 else "") + number(value, cell)
-
-
-def p_value(p: float) -> str:
-    """Return a p-value with three decimals."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def data_lines(table: ComparisonTable) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from dmd_repro.compare.types import ComparisonTable
-from dmd_repro.render.layout import Grid, data_lines, more, overview, rule_lines
+from dmd_repro.render.layout import data_lines, more, overview, rule_lines
+from dmd_repro.results.sheet import Grid
+from dmd_repro.results.types import ComparisonTable
 
 
 def plain(text: str) -> str:

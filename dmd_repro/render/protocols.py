@@ -1,6 +1,6 @@
 """The switches between the paper and the authors' code, as text: for `dmd protocol` and for DEVIATIONS.md.
 
-One list (`protocols.py`) makes them all, so what is documented is what is trained.
+One list (`systems/dmd/switches.py`) makes them all, so what is documented is what is trained.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from dmd_repro.errors import SpecError, nearest
-from dmd_repro.protocols import PROTOCOLS, SAME, SWITCHES, Protocol, Switch
-from dmd_repro.render.layout import Grid
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.render.terminal import show_grid
+from dmd_repro.results.sheet import Grid
 from dmd_repro.spec import Scalar
+from dmd_repro.systems.dmd.switches import PROTOCOLS, SAME, SWITCHES, Protocol, Switch
 
 if TYPE_CHECKING:
     from rich.console import Console

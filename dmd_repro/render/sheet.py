@@ -1,4 +1,4 @@
-"""Sheets: results that are no table of the paper (an ablation, Shapley values, edges), in every format.
+"""Sheets in every format: results that are no table of the paper (an ablation, Shapley values, edges), in every format.
 
 A sheet is a few grids of text with what must be read beside them; JSON takes its document instead of the text.
 """
@@ -8,54 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from html import escape as html_escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dmd_repro.render import JSON_VERSION, Format
+from dmd_repro.render.formats import JSON_VERSION, Format
 from dmd_repro.render.html import grid_html, items_html
 from dmd_repro.render.html_page import page
 from dmd_repro.render.latex import DOCUMENT, NEEDS, escape
 from dmd_repro.render.latex_grid import tabular
-from dmd_repro.render.layout import Grid
 from dmd_repro.render.markdown import grid_lines, plain
 from dmd_repro.render.terminal import WIDTH, show_grid, show_list
+from dmd_repro.results.sheet import Sheet
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """One result: grids, notes on it, the data it is from, how it was made."""
-
-    name: str
-    title: str
-    grids: tuple[Grid, ...]
-    notes: tuple[str, ...] = ()
-    data: tuple[str, ...] = ()
-    rule: tuple[str, ...] = ()
-    mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
-    document: Mapping[str, Any] = field(default_factory=dict)  # what JSON holds
-
-    @property
-    def heading(self) -> str:
-        """The title with the mark."""
-        return f"{self.title} ({self.mark}, not comparable with the printed numbers)" if self.mark else self.title
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the sheet as plain JSON values."""
-        return {
-            "sheet": self.name, "title": self.title, "mark": self.mark, **self.document,
-            "notes": list(self.notes), "data": list(self.data), "rule": list(self.rule),
-        }  # fmt: skip
-
-    @property
-    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Notes, data and rule under their headings, the empty ones left out."""
-        named = (("Notes", self.notes), ("Data", self.data), ("How to read it", self.rule))
-        return tuple((title, items) for title, items in named if items)
 
 
 def render_sheets(sheets: Sequence[Sheet], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:

@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmd_repro.compare.types import ComparisonTable
-from dmd_repro.render.layout import Grid, data_lines, more, overview, rule_lines
+from dmd_repro.render.layout import data_lines, more, overview, rule_lines
+from dmd_repro.results.sheet import Grid
+from dmd_repro.results.types import ComparisonTable
 
 if TYPE_CHECKING:
     from rich.console import Console

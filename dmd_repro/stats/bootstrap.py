@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmd_repro.metrics import METRICS
+from dmd_repro.metrics.measures import METRICS
 
 RESAMPLES = 2000
 LEVEL = 0.95

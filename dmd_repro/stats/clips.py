@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmd_repro.metrics import weighted_f1
-from dmd_repro.stats import LEVEL
+from dmd_repro.metrics.measures import weighted_f1
 from dmd_repro.stats.paired import Crossed, crossed
+from dmd_repro.stats.summary import LEVEL
 
 Values = NDArray[np.float64]
 

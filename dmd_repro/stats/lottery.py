@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from dmd_repro.stats import LEVEL, mean_and_std
+from dmd_repro.stats.summary import LEVEL, mean_and_std
 
 MODEL = "runs are normal, mean and spread estimated from the seeds at hand"
 MOST = 20

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dmd_repro.stats import LEVEL, Summary, TTest, mean_and_std, one_sample_t, summarise, t_quantile
+from dmd_repro.stats.summary import LEVEL, Summary, TTest, mean_and_std, one_sample_t, summarise, t_quantile
 
 
 @dataclass(frozen=True, slots=True)

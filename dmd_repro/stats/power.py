@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dmd_repro.stats import t_quantile
+from dmd_repro.stats.summary import t_quantile
 
 MOST_RUNS = 1_000_000
 

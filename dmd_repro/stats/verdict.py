@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dmd_repro.stats import CONSTANT, NO_RUNS, TOO_FEW, holm, mean_and_std, t_quantile
+from dmd_repro.stats.summary import CONSTANT, NO_RUNS, TOO_FEW, holm, mean_and_std, t_quantile
 
 Word = Literal["reproduced", "below", "above", "inconclusive"]
 MARGIN = 1.0  # points

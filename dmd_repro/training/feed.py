@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dmd_repro.data.batches import batch_slices
 from dmd_repro.data.features import FeatureSet
-from dmd_repro.models.base import Batch, EmotionModel, as_module
 from dmd_repro.shapes import MODALITIES
+from dmd_repro.systems.base import Batch, EmotionModel, as_module
 
 EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
 EVALUATION_STEPS = 1 << 18  # time steps of all seeds on a GPU, where a batch of few is a thousand launches for nothing

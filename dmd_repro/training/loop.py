@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_
 
-from dmd_repro import losses
 from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
-from dmd_repro.metrics import METRICS
-from dmd_repro.models.base import Batch, EmotionModel, TrainConfig, as_module
-from dmd_repro.models.bert import Bert
-from dmd_repro.models.bert_text import WithBert
-from dmd_repro.models.dropout import DropoutStream
-from dmd_repro.models.state import read_weights
-from dmd_repro.registry import load_model
+from dmd_repro.metrics.measures import METRICS
+from dmd_repro.nn.bert import Bert
+from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
+from dmd_repro.systems import losses
+from dmd_repro.systems.base import Batch, EmotionModel, as_module
+from dmd_repro.systems.bert_text import WithBert
+from dmd_repro.systems.config import TrainConfig
+from dmd_repro.systems.registry import load_model
+from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict
 from dmd_repro.training.seat import Seat

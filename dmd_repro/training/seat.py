@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dmd_repro.models.base import EmotionModel, TrainConfig, as_module
-from dmd_repro.models.layers import named_slices
-from dmd_repro.models.state import host_copies
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
+from dmd_repro.systems.base import EmotionModel, as_module
+from dmd_repro.systems.config import TrainConfig
+from dmd_repro.systems.state import host_copies
 
 
 @dataclass(slots=True)

@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from dmd_repro.data.batches import batch_slices
-from dmd_repro.data.digest import array_digest
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.data.tensors import map_tensors, write_tensors
+from dmd_repro.data.store.digest import array_digest
+from dmd_repro.data.store.tensors import map_tensors, write_tensors
 from dmd_repro.disk import sentences
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.models.base import TrainConfig
-from dmd_repro.models.bert import Bert, how_to_get, load_bert
-from dmd_repro.models.bert_text import BertText
-from dmd_repro.models.dropout import DropoutStream
+from dmd_repro.nn.bert import Bert, how_to_get, load_bert
+from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.shapes import SPLITS
 from dmd_repro.spec import RunSpec, Scalar
+from dmd_repro.systems.bert_text import BertText
+from dmd_repro.systems.config import TrainConfig
 
 Config = TypeVar("Config", bound=TrainConfig)
 ENCODED_AT_ONCE = 64  # clips; fixed, so that equal clips give equal bits

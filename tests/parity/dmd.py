@@ -8,14 +8,14 @@ from functools import cache
 import numpy as np
 import torch
 
-from dmd_repro import losses
-from dmd_repro.models.base import Batch
-from dmd_repro.models.dmd import DMD
-from dmd_repro.models.dmd_config import PRESETS, DMDConfig
-from dmd_repro.models.graph import EDGES, edge_prior
-from dmd_repro.models.layers import named_slices
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import MODALITIES
-from tests.parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
+from dmd_repro.systems import losses
+from dmd_repro.systems.base import Batch
+from dmd_repro.systems.dmd.config import PRESETS, DMDConfig
+from dmd_repro.systems.dmd.model import DMD
+from dmd_repro.systems.graph import EDGES, edge_prior
+from parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 DATASETS = {"A_mosi_aligned": "mosi", "C_mosei_aligned": "mosei"}
 SOURCES = {"l": "text", "a": "audio", "v": "vision"}

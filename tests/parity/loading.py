@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmd_repro.models.layers import named_slices
+from dmd_repro.nn.layers import named_slices
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
 VARIANTS = ("", "p/")

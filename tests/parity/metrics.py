@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from dmd_repro.metrics import METRICS
-from tests.parity.loading import Computed, arrays
+from dmd_repro.metrics.measures import METRICS
+from parity.loading import Computed, arrays
 
 NAMES = {
     "Acc_2": "acc2_non0", "F1_score": "f1_non0", "Acc_7": "acc7", "MAE": "mae", "Acc_5": "acc5", "Acc_3": "acc3",

@@ -8,14 +8,14 @@ from functools import cache
 import numpy as np
 import torch
 
-from dmd_repro import losses
-from dmd_repro.models.base import Batch, ModelOutput
-from dmd_repro.models.layers import named_slices
-from dmd_repro.models.mult import MulT
-from dmd_repro.models.mult_config import PRESETS, MulTConfig
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import MODALITIES
-from tests.parity.dmd import SOURCES
-from tests.parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
+from dmd_repro.systems import losses
+from dmd_repro.systems.base import Batch, ModelOutput
+from dmd_repro.systems.mult.config import PRESETS, MulTConfig
+from dmd_repro.systems.mult.model import MulT
+from parity.dmd import SOURCES
+from parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 PRESET = PRESETS["mosei", "unaligned"]  # the defaults of the authors' main.py, which the reference was made with
 FORWARD, LOSS, FLOAT64 = (0.0, 1e-5), (1e-5, 1e-9), (1e-9, 1e-10)

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.models.dmd_config import PRESETS
-from dmd_repro.models.layers import named_slices
+from dmd_repro.nn.layers import named_slices
 from dmd_repro.spec import AblationMask, RunSpec
+from dmd_repro.systems.dmd.config import PRESETS
 from dmd_repro.training import feed as feed_module
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.loop import Loop
-from tests.parity.dmd import build, loss_values, silence_dropout
-from tests.parity.loading import DEVICE, VARIANTS, Computed, arrays, load, state
+from parity.dmd import build, loss_values, silence_dropout
+from parity.loading import DEVICE, VARIANTS, Computed, arrays, load, state
 
 NOT_COMPARED = {
     "pool/*": "given to both implementations",

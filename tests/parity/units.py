@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import torch
 
-from dmd_repro import losses
-from dmd_repro.models.attention import blocked_attention
-from dmd_repro.models.dropout import DropoutStream
-from dmd_repro.models.encoder import EncoderBank, Place, position_table
-from dmd_repro.models.graph import EDGES, VERTICES, GraphUnit
-from dmd_repro.models.layers import Members, initialise, named_slices
-from tests.parity.loading import Computed, arrays, load
+from dmd_repro.nn.attention import blocked_attention
+from dmd_repro.nn.dropout import DropoutStream
+from dmd_repro.nn.encoder import EncoderBank, Place, position_table
+from dmd_repro.nn.layers import Members, initialise, named_slices
+from dmd_repro.systems import losses
+from dmd_repro.systems.graph import EDGES, VERTICES, GraphUnit
+from parity.loading import Computed, arrays, load
 
 NOT_COMPARED = {
     "hinge/*/ids": "given to both implementations",

@@ -1,0 +1,91 @@
+"""The audit: every check put to every printed table. No data, no training, no torch.
+
+A check is a small named object (question, premise, innocent explanations, function); `CHECKS` is all of them in the
+order they are printed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dmd_repro.audit import arithmetic as audit_arithmetic
+from dmd_repro.audit import attainable as audit_attainable
+from dmd_repro.audit import noise as audit_noise
+from dmd_repro.audit import one_rule as audit_one_rule
+from dmd_repro.audit.types import Check, Evidence, Finding, Spread, Status
+from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.papers.dmd import claims as audit_claims
+from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.stats.summary import mean_and_std
+
+CHECKS: tuple[Check, ...] = (
+    *audit_attainable.CHECKS,
+    *audit_one_rule.CHECKS,
+    *audit_arithmetic.CHECKS,
+    *audit_claims.CHECKS,
+    *audit_noise.CHECKS,
+)
+
+
+def audit(
+    folder: Path | None = None,
+    *,
+    table: str | None = None,
+    checks: Sequence[str] = (),
+    spreads: Mapping[tuple[str, str], Spread] | None = None,
+) -> list[Finding]:
+    """Return every finding on the printed tables, or on one of them, or of some checks.
+
+    `folder` holds other tables than the paper's; `spreads` are seed spreads measured from runs. Raises ClaimError for
+    an unknown table or check (with the nearest), or a malformed table.
+    """
+    names = table_names(folder)
+    if not names:  # an audit of nothing would find nothing wrong
+        raise ClaimError.at(
+            f"tables in {folder}",
+            expected="files such as table1.yaml",
+            got="none",
+            do="Check the folder after --tables",
+        )
+    evidence = Evidence({name: load_table(name, folder) for name in names}, spreads or {})
+    if table is not None and table not in evidence.tables:
+        raise ClaimError.at(
+            f"table '{table}'", expected="a known table", got="an unknown name", do=nearest(table, evidence.tables)
+        )
+    known = [check.name for check in CHECKS]
+    for name in checks:
+        if name not in known:
+            raise ClaimError.at(
+                f"--check {name}", expected="a known check", got="an unknown name", do=nearest(name, known)
+            )
+    found = [f for check in CHECKS if not checks or check.name in checks for f in check.findings(evidence)]
+    return [finding for finding in found if table is None or finding.table == table]
+
+
+def counts(findings: Iterable[Finding]) -> dict[Status, int]:
+    """Return how many findings have each status."""
+    found = Counter(finding.status for finding in findings)
+    return {status: found[status] for status in ("ok", "flag", "fail", "n/a")}
+
+
+def spreads_of_runs(runs_dir: Path) -> dict[tuple[str, str], Spread]:
+    """Return the seed spread by (data set, column) of the full systems' runs at hand on official data; {} for none."""
+    from dmd_repro.planning.plans import plans_dir
+    from dmd_repro.results.tables import compare_tables
+
+    if not plans_dir(runs_dir).is_dir():
+        return {}
+    found: dict[tuple[str, str], Spread] = {}
+    for table in compare_tables(runs_dir, table_names()):
+        for row in table.rows:
+            full = row.row.recipe is not None and row.row.recipe.model == "dmd" and not row.row.recipe.mask.off
+            for cell in row.cells if full and row.row.recipe and row.row.recipe.head is None else ():
+                if cell.difference is None or cell.summary.n < 2:
+                    continue
+                _, std = mean_and_std(list(cell.values.values()))
+                if std > 0:
+                    source = f"measured over {cell.summary.n} runs at hand"
+                    found.setdefault((row.row.dataset, cell.column), Spread(std, source))
+    return found

@@ -1,0 +1,175 @@
+"""Checks of clips against each other: videos and clips in two splits, clips twice, modalities that lost step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmd_repro.data.checks.report import Finding, plural, some, video_of
+from dmd_repro.data.checks.stats import Counts, Gathered, TokenStats
+from dmd_repro.data.features import Features
+from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
+from dmd_repro.systems.registry import DatasetFacts
+
+KNOWN_TWICE = frozenset({"bOL9jKpeJRs$_$24", "bOL9jKpeJRs$_$25"})  # CMU-MOSI itself cut this stretch out twice
+_AGREE, _LOST = 0.6, 0.3  # correlation of clip durations: in step, out of step
+_FEWEST = 20  # clips below which durations tell nothing
+_FARTHEST = 5  # clips a modality is tried to be moved by
+
+
+def shared(features: Features, facts: DatasetFacts) -> Iterator[Finding]:
+    """No video and no clip stands in two splits, as their ids tell."""
+    videos = {s: {video_of(i) for i in features.splits[s].ids} for s in SPLITS}
+    clean = True
+    for one, other in combinations(SPLITS, 2):
+        clips = set(features.splits[one].ids) & set(features.splits[other].ids)
+        both = videos[one] & videos[other]
+        if clips or both:
+            clean = False
+            names = ", ".join(sorted(both)[:3])
+            text = (
+                f"{one} and {other} share {len(both)} videos ({names}{', ...' if len(both) > 3 else ''})"
+                f" and {len(clips)} clips"
+            )
+            yield Finding("overlap", "defect", text, "the speaker is known before the test, numbers are too good")
+    counts = {s: len(videos[s]) for s in SPLITS}
+    have = ", ".join(f"{s} {n}" for s, n in counts.items())
+    if clean:
+        yield Finding("overlap", "ok", f"no video in two splits (videos: {have})")
+    if facts.videos and features.standing == "official" and counts != dict(facts.videos):
+        want = ", ".join(f"{s} {facts.videos[s]}" for s in SPLITS)
+        text = f"{have} videos, the official split has {want}: ids of another form?"
+        yield Finding("videos", "warning", text, "shared videos cannot be ruled out")
+
+
+def duplicates(features: Features, gathered: Gathered) -> Iterator[Finding]:
+    """No clip stands twice, as its content tells whatever its id says."""
+    holders: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
+    alone: dict[str, dict[str, list[tuple[str, int]]]] = {"a": defaultdict(list), "v": defaultdict(list)}
+    for split in SPLITS:
+        part = gathered[split]
+        for i in range(len(features.splits[split])):
+            if all(part[m].empty[i] for m in part):
+                continue
+            holders[tuple(part[m].digests[i] for m in part)].append((split, i))
+            for m, found in alone.items():
+                if not part[m].empty[i] and part[m].used[i] > 1:
+                    found[part[m].digests[i]].append((split, i))
+    groups = [group for group in holders.values() if len(group) > 1]
+    yield from _twice(features, groups)
+    whole = {place for group in groups for place in group}
+    for m, found in alone.items():
+        pairs = [g for g in found.values() if len(g) > 1 and not whole.issuperset(g)]
+        if pairs:
+            names = some((" = ".join(_named(features, *place) for place in g[:2]) for g in pairs), 2)
+            what = plural(len(pairs), "content")
+            text = f"{MODALITY_NAMES[m]}: {what} under several clips whose other modalities differ ({names})"
+            yield Finding(
+                "duplicates", "warning", text, "rows of this modality were repeated, or belong to other clips"
+            )
+    if not groups:
+        yield Finding("duplicates", "ok", "no two clips hold the same content")
+
+
+def _twice(features: Features, groups: list[list[tuple[str, int]]]) -> Iterator[Finding]:
+    for group in groups[:10]:
+        splits = {split for split, _ in group}
+        ids = [features.splits[split].ids[i] for split, i in group]
+        labels = " and ".join(f"{features.splits[split].labels[i]:g}" for split, i in group)
+        names = " = ".join(_named(features, *place) for place in group)
+        same_video = len({video_of(i) for i in ids}) == 1
+        if len(splits) > 1:
+            effect = "a clip of the test is trained on, numbers are too good"
+            yield Finding("duplicates", "defect", f"the same content in two splits: {names} (labels {labels})", effect)
+        elif KNOWN_TWICE.issuperset(ids):
+            yield Finding("duplicates", "ok", f"{names} hold the same content (labels {labels}), as in CMU-MOSI itself")
+        else:
+            severity = "warning" if same_video and not any("#" in i for i in ids) else "defect"
+            effect = "it counts twice" + (
+                ", with labels that contradict each other" if len(set(labels.split(" and "))) > 1 else ""
+            )
+            yield Finding("duplicates", severity, f"the same content twice: {names} (labels {labels})", effect)  # type: ignore[arg-type]
+    if len(groups) > 10:
+        yield Finding("duplicates", "warning", f"{len(groups) - 10} more contents stand twice", "they count twice")
+
+
+def _named(features: Features, split: str, i: int) -> str:
+    return f"{features.splits[split].ids[i]} ({split})"
+
+
+def in_step(
+    features: Features, gathered: Gathered, tokens: Mapping[str, TokenStats], words: Mapping[str, Counts] | None = None
+) -> Iterator[Finding]:
+    """The modalities of a clip last equally long: one that does not has lost step with the others.
+
+    `words` counts the official transcript's, where one is given (0: not known).
+    """
+    looked, lost = 0, False
+    for split in SPLITS:
+        series = {MODALITY_NAMES[m]: gathered[split][m].used for m in MODALITIES if m in gathered[split]}
+        if split in tokens:
+            series["token ids"] = tokens[split].tokens
+        if words and split in words and (words[split] > 0).all():
+            series["the transcript"] = words[split]
+        told = {name: np.log1p(x) for name, x in series.items() if len(x) >= _FEWEST and np.ptp(x) > 0}
+        looked += len(told) > 1
+        for name, x in told.items():
+            finding = _out_of_step(split, name, x, {k: y for k, y in told.items() if k != name})
+            if finding:
+                lost = True
+                yield finding
+    if features.aligned:
+        for finding in _moved_in_time(gathered):
+            lost = True
+            yield finding
+    if looked and not lost:
+        yield Finding(
+            "in step", "ok", "the modalities of each clip last equally long: none is shifted against the others"
+        )
+    elif not looked:
+        yield Finding("in step", "ok", "nothing is padded, so a shifted modality could not be seen")
+
+
+def _out_of_step(
+    split: str, name: str, x: NDArray[np.float64], others: Mapping[str, NDArray[np.float64]]
+) -> Finding | None:
+    """A series that agrees with no other, while moving it by some clips, or the others among themselves, agree."""
+    if not others or max(_corr(x, y) for y in others.values()) >= _LOST:
+        return None
+    among = [_corr(y, z) for y, z in combinations(others.values(), 2)]
+    moved = {k: max(_corr(np.roll(x, k), y) for y in others.values()) for k in range(-_FARTHEST, _FARTHEST + 1) if k}
+    best = max(moved, key=lambda k: moved[k])
+    names = " and ".join(others)
+    if moved[best] >= _AGREE and (len(others) > 1 or name != "language"):
+        way = f"{plural(abs(best), 'clip')} {'back' if best < 0 else 'on'}"
+        text = f"{name} of {split} agrees with {names} only when moved by {way}"
+    elif among and max(among) >= _AGREE:
+        text = f"{name} of {split} does not last as long as {names}, which agree (correlation {max(among):.2f})"
+    else:
+        return None
+    return Finding("in step", "defect", text, "the model reads one clip's words with another clip's voice or face")
+
+
+def _moved_in_time(gathered: Gathered) -> Iterator[Finding]:
+    """Aligned modalities whose clips start at different steps."""
+    for split, part in gathered.items():
+        for one, other in combinations([m for m in MODALITIES if m in part], 2):
+            kept = ~(part[one].empty | part[other].empty)
+            off = (part[other].leading - part[one].leading)[kept]
+            if len(off) < _FEWEST or not np.any(part[one].leading):
+                continue
+            steps, counts = np.unique(off, return_counts=True)
+            usual = int(steps[counts.argmax()])
+            if usual and counts.max() > len(off) / 2:
+                way = f"{plural(abs(usual), 'step')} {'after' if usual > 0 else 'before'} {MODALITY_NAMES[one]}"
+                share = f"{counts.max()} of {plural(len(off), 'clip')}"
+                text = f"{MODALITY_NAMES[other]} of {split} starts {way} in {share}"
+                yield Finding("in step", "defect", text, "words are read with the voice or face of other words")
+
+
+def _corr(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    return float(np.corrcoef(x, y)[0, 1])

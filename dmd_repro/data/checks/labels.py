@@ -1,0 +1,191 @@
+"""Checks of the labels: their range and signs, and each of them against the official list of clips."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmd_repro.data.checks.report import CheckReport, Finding, plural, some
+from dmd_repro.data.checks.stats import Counts
+from dmd_repro.data.features import Features
+from dmd_repro.errors import DataError
+from dmd_repro.shapes import SPLITS
+from dmd_repro.systems.registry import DatasetFacts
+
+_COLUMNS = ("video_id", "clip_id", "label", "mode")
+_SAME = 0.005  # labels that differ by less are the same: files hold thirds and fifths in several precisions
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """One clip of the official list."""
+
+    label: float
+    split: str
+    words: int  # of the transcript; 0: none given
+
+
+def read_labels(path: Path) -> dict[str, Official]:
+    """Read a `MOSI-label.csv` (video_id, clip_id, label, mode; text if there is one); clips by `VIDEO$_$CLIP`.
+
+    Raises DataError, naming the line, if a column is missing or a value cannot be.
+    """
+    where, found = str(path), {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = [c for c in _COLUMNS if c not in (rows.fieldnames or ())]
+            if missing:
+                got = f"no {', '.join(missing)}"
+                raise DataError.at(where, expected=f"the columns {', '.join(_COLUMNS)}", got=got, do="Check the file")
+            for row in rows:
+                clip = f"{row['video_id']}$_${row['clip_id']}"
+                line = f"{where}, line {rows.line_num}"
+                try:
+                    label = float(row["label"])
+                except (TypeError, ValueError):
+                    label = np.nan
+                if not -3 <= label <= 3:
+                    raise DataError.at(line, expected="a label in [-3, 3]", got=repr(row["label"]), do="Check the file")
+                if row["mode"] not in SPLITS:
+                    want = "train, valid or test as mode"
+                    raise DataError.at(line, expected=want, got=repr(row["mode"]), do="Check the file")
+                if clip in found:
+                    raise DataError.at(line, expected="each clip once", got=f"{clip} again", do="Check the file")
+                found[clip] = Official(label, row["mode"], len((row.get("text") or "").split()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        got = (error.strerror if isinstance(error, OSError) else None) or str(error)[:80]
+        raise DataError.at(where, expected="a CSV file of clips and labels", got=got, do="Check the path") from error
+    return found
+
+
+def labels(report: CheckReport, facts: DatasetFacts) -> Iterator[Finding]:
+    """Range, variety, and the signs of the official test split."""
+    for split, part in report.splits.items():
+        low, high = part.label_range
+        if not (low >= -3 and high <= 3):
+            text = f"{split} has labels from {low} to {high}, outside [-3, 3]"
+            yield Finding("labels", "defect", text, "errors and ACC7 are measured on another scale")
+        elif low == high:
+            yield Finding("labels", "defect", f"every label of {split} is {low}", "nothing to learn or to measure")
+    signs = report.splits["test"].signs
+    if facts.test_signs is None or report.standing != "official":
+        yield Finding("test signs", "ok", f"{_signs(signs)} (no official count to compare with)")
+    elif signs == facts.test_signs:
+        yield Finding("test signs", "ok", f"{_signs(signs)}, as in the official test split")
+    else:
+        text = f"{_signs(signs)}, but the official test split has {_signs(facts.test_signs)}"
+        yield Finding("test signs", "defect", text, "ACC2 and F1 would be measured on other labels")
+
+
+def _signs(signs: tuple[int, int, int]) -> str:
+    return f"{signs[0]} negative, {signs[1]} zero, {signs[2]} positive"
+
+
+def against_official(features: Features, official: Mapping[str, Official]) -> Iterator[Finding]:
+    """Each clip's id, label and split against the official list."""
+    strict = features.standing == "official"
+    here = {s: [_known(i, official) for i in features.splits[s].ids] for s in SPLITS}
+    total = sum(len(ids) for ids in here.values())
+    matched = sum(i is not None for ids in here.values() for i in ids)
+    if matched < 0.05 * total:
+        yield from _as_a_whole(features, official, matched, total)
+        return
+    strangers = [i for s in SPLITS for i, k in zip(features.splits[s].ids, here[s], strict=True) if k is None]
+    if strangers:
+        text = f"{len(strangers)} of {plural(total, 'clip')} are not in the list ({some(strangers)})"
+        yield Finding("official ids", "defect" if strict else "warning", text, "they belong to no official split")
+    repeated = [i for i, n in Counter(k for ids in here.values() for k in ids if k is not None).items() if n > 1]
+    if repeated:
+        text = f"{plural(len(repeated), 'clip')} of the list stand here more than once ({some(repeated)})"
+        yield Finding("official ids", "defect", text, "they count twice")
+    moved = Counter((official[k].split, s) for s in SPLITS for k in here[s] if k is not None and official[k].split != s)
+    if moved:
+        ways = ", ".join(f"{n} of {a} in {b}" for (a, b), n in sorted(moved.items()))
+        text = f"{sum(moved.values())} of {plural(total, 'clip')} are officially in another split: {ways}"
+        effect = "trained and measured on other clips than the paper" + (
+            "" if strict else ": PARTIAL DATA in every table"
+        )
+        yield Finding("official split", "defect" if strict else "warning", text, effect)
+    absent = len(official) - len({k for ids in here.values() for k in ids if k is not None})
+    if absent and strict:
+        yield Finding(
+            "official ids", "defect", f"{plural(absent, 'clip')} of the list are missing", "not the official data"
+        )
+    wrong = list(_wrong_labels(features, here, official))
+    yield from wrong
+    if not (strangers or repeated or wrong):
+        rest = f"; {absent} of the list are not here" if absent else ""
+        yield Finding("official labels", "ok", f"all {total} clips have their official label{rest}")
+
+
+def _wrong_labels(
+    features: Features, here: Mapping[str, list[str | None]], official: Mapping[str, Official]
+) -> Iterator[Finding]:
+    for split in SPLITS:
+        rows = [(i, k) for i, k in enumerate(here[split]) if k is not None]
+        got = np.array([features.splits[split].labels[i] for i, _ in rows], dtype=np.float64)
+        want = np.array([official[k].label for _, k in rows])
+        off = np.flatnonzero(np.abs(got - want) > _SAME)
+        if not off.size:
+            continue
+        names = some(f"{rows[i][1]} {got[i]:g}, officially {want[i]:g}" for i in off)
+        text = f"{plural(off.size, 'label')} of {split} differ from the list ({names}){_how(got, want, off)}"
+        yield Finding("official labels", "defect", text, "the model learns, or is measured on, wrong answers")
+
+
+def _how(got: NDArray[np.float64], want: NDArray[np.float64], off: NDArray[np.int64]) -> str:
+    """Say what was done to the labels, where it can be told."""
+    if np.allclose(got, -want, atol=_SAME):
+        return ": every sign is turned"
+    for k in (1, -1, 2, -2):
+        if len(got) > 4 and np.allclose(np.roll(want, k), got, atol=_SAME):
+            return f": all are moved by {plural(abs(k), 'clip')}"
+    if off.size == 2 and np.allclose(got[off], want[off][::-1], atol=_SAME):
+        return ": the two are swapped"
+    if np.allclose(np.sort(got), np.sort(want), atol=_SAME):
+        return ": the same labels in another order"
+    return ""
+
+
+def _as_a_whole(features: Features, official: Mapping[str, Official], matched: int, total: int) -> Iterator[Finding]:
+    """Where ids are of another form: the labels of each split as a whole."""
+    strict = features.standing == "official"
+    different = []
+    for split in SPLITS:
+        got = np.sort(features.splits[split].labels.astype(np.float64))
+        want = np.sort([clip.label for clip in official.values() if clip.split == split])
+        if len(got) != len(want) or np.abs(got - want).max(initial=0) > _SAME:
+            different.append(split)
+    form = f"the ids are of another form ({matched} of {total} are in the list)"
+    if different:
+        text = f"{form}, and the labels of {' and '.join(different)} are not those of the list"
+        yield Finding("official labels", "defect" if strict else "warning", text, "other clips, or wrong answers")
+    else:
+        yield Finding("official labels", "ok", f"{form}; each split holds the list's labels, in whatever order")
+
+
+def transcript_words(features: Features, official: Mapping[str, Official]) -> dict[str, Counts]:
+    """Return the number of words of each clip's official transcript (0: not known), by split."""
+    found = {}
+    for split in SPLITS:
+        known = [_known(i, official) for i in features.splits[split].ids]
+        found[split] = np.array([official[k].words if k else 0 for k in known], dtype=np.int64)
+    return found
+
+
+def _known(clip: str, official: Mapping[str, Official]) -> str | None:
+    """Return the list's name of a clip, if it has one."""
+    for name in (clip, clip.split("#")[0]):
+        if name in official:
+            return name
+        video, _, part = name.partition("$_$")
+        if part.isdigit() and (plain := f"{video}$_${int(part)}") in official:
+            return plain
+    return None

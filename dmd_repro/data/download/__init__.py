@@ -1,0 +1,1 @@
+"""Where the published files are, and how they are fetched."""

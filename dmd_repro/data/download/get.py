@@ -1,0 +1,237 @@
+"""`dmd data download`: from a name to a verified file, then to an imported and checked feature set.
+
+<data>/.downloads/<group>/<file>   what was fetched, removed once imported; `known.json` remembers the hashes
+<data>/checkpoints/                the authors' weights
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dmd_repro.data.checks.check import CheckReport, check
+from dmd_repro.data.download import drive as drive
+from dmd_repro.data.download.http import Policy, fetch
+from dmd_repro.data.download.part import Part
+from dmd_repro.data.download.sources import Place, Source
+from dmd_repro.data.download.trust import Trust
+from dmd_repro.data.download.zip import take
+from dmd_repro.data.formats.importer import import_file
+from dmd_repro.data.store.disk import alone, disk
+from dmd_repro.data.store.folder import Store
+from dmd_repro.data.store.manifest import Manifest
+from dmd_repro.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+_NO_SPACE = "Free some space, or choose another folder with --data-dir, then type the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a download is to be done."""
+
+    policy: Policy = field(default_factory=Policy)
+    accept: bool = False  # a file that changed since its first download
+    keep: bool = False  # the downloaded file, after it was imported
+    force: bool = False  # also what is there already
+    progress: Progress = lambda stage, done, total: None
+    say: Say = lambda text: None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What came of one name."""
+
+    name: str
+    manifest: Manifest | None  # of a feature set
+    report: CheckReport | None
+    files: tuple[Path, ...]  # of a folder, or kept
+    new: bool
+
+
+def download(source: Source, store: Store, wish: Wish, siblings: Sequence[Source] = ()) -> Downloaded:
+    """Fetch, verify, import and check one source; what is there already is not fetched again.
+
+    `siblings` are the other sources that may come in the same archive. Raises DataError if no place gives the file, if
+    it is another than is known, or if it cannot be imported; what has arrived is kept for the next call.
+    """
+    if source.kind == "folder":
+        return _folder(source, store, wish)
+    if not wish.force and source.name in store.names():
+        return Downloaded(source.name, store.manifest(source.name), None, (), False)
+    home, trust = store.root / ".downloads" / source.group, Trust(store.root / ".downloads" / "known.json")
+    key = f"{source.name}/{source.file}"
+    with disk(home, _NO_SPACE):
+        home.mkdir(parents=True, exist_ok=True)
+        with alone(home / f".{_local(source)}.lock", "other download of this file"):
+            file, sha256, place = _obtain(source, home, trust, key, wish, siblings)
+            try:
+                manifest, _ = import_file(
+                    file, store, name=source.name, dataset=source.dataset, force=wish.force, on_progress=wish.progress
+                )
+            except DataError as error:
+                if not isinstance(error.__cause__, OSError):  # the content's fault: it would be refused again
+                    file.replace(refused := file.with_name(f"{file.name}.refused"))
+                    raise DataError(f"{error} What was downloaded is kept as {refused}.") from None
+                raise
+            trust.remember(key, sha256, file.stat().st_size, place)
+            report = check(source.name, store)
+            if not wish.keep:
+                file.unlink()
+    return Downloaded(source.name, manifest, report, (file,) if wish.keep else (), True)
+
+
+class _Changed(Exception):
+    """A file differs from its first download."""
+
+
+def _obtain(
+    source: Source, home: Path, trust: Trust, key: str, wish: Wish, siblings: Sequence[Source]
+) -> tuple[Path, str, str]:
+    """Return the file from the first place that gives it, with its sha256 and the place."""
+    final = home / _local(source)
+
+    def verify(sha256: str) -> None:
+        words = trust.check(key, sha256, final.stat().st_size, published=source.sha256, accept=wish.accept)
+        wish.say(f"{source.file}: {words}.")
+
+    if final.is_file():  # fetched or unpacked before, and not imported yet
+        sha256 = _sha256(final)
+        try:
+            verify(sha256)
+            return final, sha256, "an earlier download"
+        except DataError:
+            final.unlink()  # told before: perhaps the places have the right one again
+    refusals = []
+    for place in source.places:
+        try:
+            sha256 = _from_place(source, place, final, wish, siblings)
+            try:
+                verify(sha256)
+            except DataError:
+                if source.sha256 is None:
+                    raise _Changed from None
+                final.unlink()
+                raise
+            return final, sha256, place.value
+        except _Changed:
+            verify(sha256)  # says it; the file stays for --accept-change
+        except DataError as error:
+            refusals.append(str(error))
+            if len(refusals) < len(source.places):
+                wish.say(f"{error} Trying the next place.")
+    if len(refusals) == 1:
+        raise DataError(f"{refusals[0]} By hand: dmd data download {source.name} --how")
+    raise DataError.at(
+        source.name,
+        expected=f"one of {len(refusals)} places to give {source.file}",
+        got=f"none ({' | '.join(refusals)})",
+        do=f"By hand: dmd data download {source.name} --how",
+    )
+
+
+def _from_place(source: Source, place: Place, final: Path, wish: Wish, siblings: Sequence[Source]) -> str:
+    """Bring a file from a place to its path and return its sha256."""
+
+    def hear(done: int, total: int) -> None:
+        wish.progress(f"Downloading {source.file}", done, total)
+
+    if place.kind == "drive_folder":
+        chosen = drive.choose(drive.listing(place.value, wish.policy), source.file, source.within, place.value)
+        return drive.fetch(chosen, final, wish.policy, hear)
+    if place.kind == "dropbox_folder":
+        return _from_archive(source, place, final, hear, wish, siblings)
+    with Part(final, hear) as part:
+        fetch(place, part, wish.policy, size=source.size, known=source.sha256 is not None)
+        part.finish()
+        return part.sha256
+
+
+def _from_archive(
+    source: Source,
+    place: Place,
+    final: Path,
+    hear: Callable[[int, int], None],
+    wish: Wish,
+    siblings: Sequence[Source],
+) -> str:
+    """Fetch a folder that comes as one archive, and unpack its siblings too: it is fetched once."""
+    archive = final.with_name("folder.zip")
+    with Part(archive, hear) as part:
+        fetch(place, part, wish.policy)
+        part.finish()
+    try:
+        names = [source.file, *(s.file for s in siblings if s.group == source.group)]
+
+        def unpacking(done: int, total: int) -> None:
+            wish.progress(f"Unpacking {archive.name}", done, total)
+
+        found = take(archive, names, final.parent, unpacking)
+    finally:
+        archive.unlink(missing_ok=True)
+    if source.file not in found:
+        raise DataError.at(
+            place.value, expected=f"a folder with {source.file}", got="an archive without it", do="Look at its page"
+        )
+    path, sha256 = found[source.file]
+    path.replace(final)
+    return sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _local(source: Source) -> str:
+    """Return the name a file is kept under: two data sets have an `aligned_50.pkl` each."""
+    return f"{source.within}-{source.file}" if source.within else source.file
+
+
+def _folder(source: Source, store: Store, wish: Wish) -> Downloaded:
+    home, trust = store.root / source.name, Trust(store.root / ".downloads" / "known.json")
+    files: list[Path] = []
+    new = False
+    with disk(home, _NO_SPACE):
+        home.mkdir(parents=True, exist_ok=True)
+        with alone(home / ".lock", "other download of this folder"):
+            for place in source.places:
+                for item in drive.listing(place.value, wish.policy):
+                    final = home / drive.safe_path(item.path)
+                    files.append(final)
+                    if final.is_file() and not wish.force:
+                        continue
+                    new = True
+
+                    def hear(done: int, total: int, name: str = final.name) -> None:
+                        wish.progress(f"Downloading {name}", done, total)
+
+                    apart = final.with_name(f"{final.name}.arrived")
+                    sha256 = drive.fetch(item, apart, wish.policy, hear)
+                    key, size = f"{source.name}/{item.path}", apart.stat().st_size
+                    words = trust.check(key, sha256, size, published=None, accept=wish.accept)
+                    wish.say(f"{final.name}: {words}.")
+                    apart.replace(final)
+                    trust.remember(key, sha256, size, place.value)
+    return Downloaded(source.name, None, None, tuple(files), new)
+
+
+def by_hand(source: Source, rows: Sequence[str]) -> list[str]:
+    """Return the lines of `--how`: the page, the file, the command that imports it."""
+    lines = [f"{source.name}: {source.title}", f"page:    {source.page}"]
+    if source.kind == "folder":
+        lines += ["files:   all of the folder", "then:    put them into the folder `checkpoints` of the data folder"]
+    else:
+        where = f" (the one in the folder of {source.within.upper()})" if source.within else ""
+        lines.append(f"file:    {source.file}{where}")
+        lines.append(f"then:    dmd data import {source.file} --name {source.name} --dataset {source.dataset}")
+    lines += [f"also:    {text}" for text in source.see_also]
+    lines.append(f"size:    {f'{source.size:,} bytes' if source.size else 'not published'}")
+    lines.append(f"sha256:  {source.sha256 or 'not published: remembered at the first download'}")
+    lines += [f"licence: {source.licence}", f"cite:    {source.cite}"]
+    if source.kind == "features":
+        lines.append(f"serves:  {', '.join(rows) if rows else 'no printed row'}")
+    return lines

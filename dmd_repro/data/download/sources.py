@@ -1,0 +1,152 @@
+"""Where files come from (`sources.yaml`): checked when it is read, so that no later step meets an odd URL or name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
+
+from dmd_repro.errors import DataError, nearest
+from dmd_repro.papers.yaml import Entry, read_entry
+
+PlaceKind = Literal["url", "drive_folder", "dropbox_folder"]
+_KINDS: tuple[PlaceKind, ...] = ("url", "drive_folder", "dropbox_folder")
+_DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
+# where a service's own links lead: a redirect to any other host is refused
+_SERVICE_HOSTS = {"dropbox_folder": ("dropbox.com", "dropboxusercontent.com")}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place a file may be fetched from."""
+
+    kind: PlaceKind
+    value: str  # a URL, or a folder's id
+    hosts: tuple[str, ...] = ()  # hosts (and their subdomains) a redirect may lead to, besides its own
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One thing that can be downloaded by name."""
+
+    name: str
+    kind: Literal["features", "folder"]
+    title: str
+    file: str  # the published file's name
+    places: tuple[Place, ...]
+    page: str
+    licence: str
+    cite: str
+    group: str
+    dataset: str | None = None
+    setting: str | None = None
+    within: str | None = None
+    size: int | None = None  # bytes, where published
+    sha256: str | None = None  # where published
+    see_also: tuple[str, ...] = ()
+
+
+def load_sources(path: Path | None = None) -> dict[str, Source]:
+    """Read the sources that come with the package, or another file of that form.
+
+    Raises ClaimError naming file and key if it is malformed, DataError on a URL or a name that may not be.
+    """
+    root = read_entry(path or Path(__file__).with_name("sources.yaml"))
+    root.choice("version", ("1",))
+    groups, listed = root.entry("groups"), root.entry("sources")
+    found = {name: _source(name, listed.entry(name), groups) for name in listed.data}
+    listed.done()
+    root.done()
+    return found
+
+
+def find_source(name: str, sources: dict[str, Source]) -> Source:
+    """Return a source by name; DataError with the nearest."""
+    if name not in sources:
+        raise DataError.at(
+            f"'{name}'", expected="something that can be downloaded", got="an unknown name",
+            do=nearest(name, [*sources, "all"]),
+        )  # fmt: skip
+    return sources[name]
+
+
+def _source(name: str, entry: Entry, groups: Entry) -> Source:
+    group_name = entry.text("group")
+    group = groups.entry(group_name)
+    size = entry.maybe("size")
+    if size is not None and not size.isdigit():
+        entry.fail("size", "a quoted number of bytes", repr(size))
+    sha256 = entry.maybe("sha256")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        entry.fail("sha256", "64 hexadecimal digits", repr(sha256))
+    own = entry.entries("places") if entry.has("places") else group.entries("places")
+    kind: Literal["features", "folder"] = entry.choice("kind", ("features", "folder"))
+    source = Source(
+        name=plain_name(name),
+        kind=kind,
+        title=group.text("title"),
+        file=entry.text("file") if kind == "folder" else plain_name(entry.text("file")),
+        places=tuple(_place(place) for place in own),
+        page=group.text("page"),
+        licence=group.text("licence"),
+        cite=group.text("cite"),
+        group=group_name,
+        dataset=entry.choice("dataset", ("mosi", "mosei")) if kind == "features" else None,
+        setting=entry.choice("setting", ("aligned", "unaligned")) if kind == "features" else None,
+        within=entry.maybe("within"),
+        size=int(size) if size else None,
+        sha256=sha256,
+        see_also=tuple(group.texts("see_also")),
+    )
+    entry.done()
+    return source
+
+
+def _place(entry: Entry) -> Place:
+    kinds = [kind for kind in _KINDS if entry.has(kind)]
+    if len(kinds) != 1:
+        entry.fail("place", f"one of {', '.join(_KINDS)}", f"{len(kinds)} of them")
+    place = make_place(kinds[0], entry.text(kinds[0]), tuple(entry.texts("hosts")))
+    entry.done()
+    return place
+
+
+def make_place(kind: PlaceKind, value: str, hosts: tuple[str, ...] = ()) -> Place:
+    """Return a place; DataError on a URL of another scheme than HTTP(S), or an id that is none."""
+    if kind == "drive_folder":
+        if not _DRIVE_ID.fullmatch(value):
+            raise DataError.at(
+                f"Drive folder {value!r}", expected="the id of a folder", got="something else", do="Correct the id"
+            )
+        return Place(kind, value)
+    check_url(value)
+    return Place(kind, value, (*hosts, *_SERVICE_HOSTS.get(kind, ())))
+
+
+def check_url(url: str) -> None:
+    """Raise DataError unless this is an HTTP(S) URL with a host and without a password."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and url.isprintable()
+        got = f"the scheme '{parts.scheme}'" if parts.scheme not in ("http", "https") else "no plain address"
+        _ = parts.port
+    except ValueError:
+        good, got = False, "no address"
+    if not good or " " in url:
+        raise DataError.at(
+            f"URL {url!r}"[:200], expected="http:// or https:// and a host", got=got, do="Give the address of the file"
+        )
+
+
+def plain_name(name: str) -> str:
+    """Return a file name if it is one in any folder on any system; DataError if it would climb out of its folder."""
+    if name in (".", "..") or PurePosixPath(name).name != name or re.search(r'[\\/:*?"<>|\x00-\x1f]', name) or not name:
+        raise DataError.at(
+            f"file name {name!r}"[:200],
+            expected="a plain file name",
+            got="one that leads elsewhere",
+            do="Do not use this source",
+        )
+    return name

@@ -1,0 +1,1 @@
+"""The layouts of feature files the field uses, turned into one."""

@@ -1,0 +1,1 @@
+"""Reading a stranger's pickle without running anything in it."""

@@ -1,0 +1,1 @@
+"""Validated feature sets on disk."""

@@ -1,0 +1,1 @@
+"""Carrying out planned runs, in this process or in others."""

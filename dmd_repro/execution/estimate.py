@@ -1,0 +1,63 @@
+"""How long a plan will take: seconds per epoch of each configuration, from its finished runs, else from a few steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dmd_repro.data.resolve import load_features
+from dmd_repro.data.store.folder import Store
+from dmd_repro.planning.grid import Job
+from dmd_repro.planning.stacks import MOST
+from dmd_repro.records.folder import Records
+
+if TYPE_CHECKING:
+    from dmd_repro.training.fit import Execution
+
+
+def seconds_per_epoch(
+    jobs: Iterable[Job],
+    records: Records,
+    store: Store,
+    execution: Execution,
+    on_timing: Callable[[Job], None] = lambda job: None,
+) -> dict[str, float]:
+    """Return the seconds an epoch takes, by configuration id.
+
+    Finished runs of the configuration on this kind of device tell; where there is none, a few real steps are timed
+    (`on_timing` is told first, as that can take seconds) and thrown away.
+    """
+    known: dict[str, list[float]] = {}
+    done = records.scan().query("status == 'done' and seconds > 0 and epochs > 0")
+    for row in done[done.device == execution.device].to_dict("records"):
+        known.setdefault(row["configuration"], []).append(row["seconds"] / row["epochs"])
+    found: dict[str, float] = {}
+    jobs = list(jobs)
+    seeds = Counter(job.configuration_id for job in jobs)
+    for job in jobs:
+        key = job.configuration_id
+        if key in found:
+            continue
+        if key in known:
+            found[key] = sum(known[key]) / len(known[key])
+            continue
+        from dmd_repro.training import fit as training
+
+        on_timing(job)
+        features = load_features(job.data, store, text=job.text)
+        together = min(seeds[key], execution.stack or MOST)
+        found[key] = training.seconds_per_epoch(job.spec, features, replace(execution, stack=together))
+    return found
+
+
+def most_seconds(each: Collection[float], workers: int = 1) -> float:
+    """Return the seconds that runs of `each` so many seconds take on several processes, whatever their order.
+
+    An upper bound (Graham 1969): the last run to start may be the longest, and then runs alone.
+    """
+    if not each:
+        return 0.0
+    side = min(max(1, workers), len(each))
+    return sum(each) / side + (1 - 1 / side) * max(each)

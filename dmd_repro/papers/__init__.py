@@ -1,0 +1,1 @@
+"""Printed numbers, recipes and claims, read into types."""

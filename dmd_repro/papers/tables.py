@@ -1,0 +1,261 @@
+"""The paper's tables: `tables/*.yaml` read into types, every number kept as the text that was printed.
+
+A number in a table is evidence, down to its last decimal: "84.0" says more than 84. So the files hold quoted strings,
+and a bare number is refused. Beside each row stands the recipe that should reach it, or the reason why there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.papers.yaml import Entry, read_entry
+from dmd_repro.spec import AblationMask, Scalar
+
+COLUMNS = {"acc7": "ACC7", "acc2": "ACC2", "f1": "F1"}  # a table's columns and their headings
+Zero = Literal["non0", "has0", "unknown"]
+F1Order = Literal["plain", "swapped", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A number as ink."""
+
+    text: str
+    value: Decimal
+    decimals: int
+
+    @classmethod
+    def of(cls, text: str) -> Printed:
+        """Read the printed text; raises ValueError if it is not a plain decimal number."""
+        if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+            raise ValueError(f"not a plain decimal number: {text!r}")
+        return cls(text, Decimal(text), len(text.partition(".")[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a copied row comes from, and how sure that is."""
+
+    text: str
+    certainty: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to train to reach a row."""
+
+    model: str
+    protocol: str
+    mask: AblationMask
+    features: str  # the feature set the row should run on, e.g. mosi-aligned-glove
+    head: str | None = None  # the unimodal head whose predictions are scored; None: the final output
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)  # settings besides the preset
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A row computed from other rows of the table, run by run: their mean or their population STD."""
+
+    statistic: Literal["mean", "population_std"]
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One printed line."""
+
+    key: str
+    block: str
+    method: str
+    dataset: str
+    setting: str  # aligned | unaligned
+    text: str  # glove | hidden | bert
+    cells: Mapping[str, Printed]  # by column: acc7, acc2, f1
+    convention: Zero  # which ACC2 (and F1) the row counts
+    f1_order: F1Order  # "swapped": weighted F1 with its two arguments exchanged
+    certainty: str  # how sure the convention is
+    source: Source | None  # of a copied row; None: the paper's own
+    recipe: Recipe | None
+    reason: str | None  # why there is no recipe
+    derived: Derived | None = None
+    unavailable: str | None = None  # why public data cannot reach the row
+
+    @property
+    def starred(self) -> bool:
+        """Whether the paper prints the row with a star: BERT as the language encoder."""
+        return self.text == "bert"
+
+    @property
+    def label(self) -> str:
+        """The method as printed, star included."""
+        return self.method + ("*" if self.starred else "")
+
+    def metric_id(self, column: str) -> str:
+        """Return the metric of a column under the row's own convention; under ours (`non0`, plain F1) if unknown."""
+        if column not in ("acc2", "f1"):
+            return column
+        zero = "has0" if self.convention == "has0" else "non0"
+        return f"{column}_{zero}" + ("_swapped" if column == "f1" and self.f1_order == "swapped" else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of one data set, setting and kind of text, in the paper's order."""
+
+    key: str
+    title: str | None
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    claimed_best: str | None  # key of the row the paper calls the best of the block
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One table of the paper."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows, in the paper's order."""
+        return tuple(row for block in self.blocks for row in block.rows)
+
+    def row(self, key: str) -> Row:
+        """Return one row; raises ClaimError with the nearest key."""
+        found = {row.key: row for row in self.rows}
+        if key not in found:
+            raise ClaimError.at(f"{self.name}, row '{key}'", expected="a known row", got="none", do=nearest(key, found))
+        return found[key]
+
+
+def tables_folder() -> Path:
+    """Return the folder of the tables: inside the installed package, or beside it in a checkout."""
+    package = Path(str(resources.files("dmd_repro")))
+    packaged = package / "tables"
+    return packaged if packaged.is_dir() else package.parent / "tables"
+
+
+def table_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the tables there are."""
+    return sorted(path.stem for path in (folder or tables_folder()).glob("*.yaml"))
+
+
+def load_table(name: str, folder: Path | None = None) -> PublishedTable:
+    """Read one table.
+
+    Raises ClaimError: an unknown name (the nearest is suggested), or a malformed file (file and key are named).
+    """
+    folder = folder or tables_folder()
+    if name not in (known := table_names(folder)):
+        raise ClaimError.at(f"table '{name}'", expected="a known table", got="an unknown name", do=nearest(name, known))
+    root = read_entry(folder / f"{name}.yaml")
+    if root.text("name") != name:
+        root.fail("name", f"'{name}', as the file is called", root.text("name"))
+    columns = _columns(root)
+    blocks = tuple(_block(entry, root, columns) for entry in root.entries("blocks"))
+    table = PublishedTable(name, root.text("title"), columns, blocks, tuple(root.texts("notes")))
+    _check_keys(root, table)
+    root.done()
+    return table
+
+
+def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    columns = tuple(entry.texts("columns")) or default or ()
+    for column in columns:
+        if column not in COLUMNS:
+            entry.fail("columns", f"names among {', '.join(COLUMNS)}", column)
+    if not columns:
+        entry.fail("columns", "at least one column", "none")
+    return columns
+
+
+def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> Block:
+    shared: dict[str, Any] = {
+        "dataset": entry.choice("dataset", ("mosi", "mosei")),
+        "setting": entry.choice("setting", ("aligned", "unaligned")),
+        "text": entry.choice("text", ("glove", "hidden", "bert")),
+    }
+    key, columns = entry.text("key"), _columns(entry, columns)
+    rows = tuple(_row(row, root, columns, {"block": key, **shared}) for row in entry.entries("rows"))
+    block = Block(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
+    entry.done()
+    return block
+
+
+def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, Any]) -> Row:
+    printed, cells = entry.entry("printed"), {}
+    for column in columns:
+        text = printed.text(column)
+        try:
+            cells[column] = Printed.of(text)
+        except ValueError:
+            printed.fail(column, 'a quoted decimal number such as "84.0"', repr(text))
+    printed.done()
+    counting = root.entry("conventions").entry(entry.text("convention"))
+    source = entry.maybe("source")
+    about = root.entry("sources").entry(source) if source else None
+    recipe = _recipe(entry.entry("recipe"), shared) if entry.has("recipe") else None
+    reason = entry.maybe("reason")
+    if (recipe is None) == (reason is None):
+        entry.fail("recipe", "a recipe, or null with a reason", "both" if recipe else "neither")
+    row = Row(
+        key=entry.text("key"),
+        method=entry.text("method"),
+        **shared,
+        cells=cells,
+        convention=counting.choice("acc2", ("non0", "has0", "unknown")),
+        f1_order=counting.choice("f1", ("plain", "swapped", "unknown")),
+        certainty=counting.text("certainty"),
+        source=Source(about.text("text"), about.text("certainty")) if about else None,
+        recipe=recipe,
+        reason=root.entry("reasons").text(reason) if reason else None,
+        derived=_derived(entry.entry("derived")) if entry.has("derived") else None,
+        unavailable=entry.maybe("unavailable"),
+    )
+    entry.done()
+    return row
+
+
+def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
+    recipe = Recipe(
+        model=entry.text("model"),
+        protocol=entry.maybe("protocol") or "official",
+        mask=AblationMask(tuple(entry.texts("mask"))),
+        features=entry.maybe("features") or f"{shared['dataset']}-{shared['setting']}-{shared['text']}",
+        head=entry.maybe("head"),
+        overrides=entry.scalars("set"),
+    )
+    entry.done()
+    return recipe
+
+
+def _derived(entry: Entry) -> Derived:
+    derived = Derived(entry.choice("statistic", ("mean", "population_std")), tuple(entry.texts("rows")))
+    entry.done()
+    return derived
+
+
+def _check_keys(root: Entry, table: PublishedTable) -> None:
+    """Refuse a key used twice, and a reference to a row that is not there."""
+    keys = [row.key for row in table.rows]
+    for key in keys:
+        if keys.count(key) > 1:
+            root.fail("key", "a different key for every row", f"'{key}' twice")
+    for block in table.blocks:
+        if block.claimed_best and block.claimed_best not in [row.key for row in block.rows]:
+            root.fail("claimed_best", f"a row of block '{block.key}'", f"'{block.claimed_best}'")
+    for row in table.rows:
+        for key in row.derived.rows if row.derived else ():
+            if key not in keys or table.row(key).derived:
+                root.fail("derived", f"rows of {table.name} that are not derived themselves", f"'{key}'")

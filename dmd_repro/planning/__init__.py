@@ -1,0 +1,1 @@
+"""From a printed table to the runs it needs, without torch."""

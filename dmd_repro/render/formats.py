@@ -1,0 +1,40 @@
+"""Comparisons in every format: one function; the formats are in their own files, JSON is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from dmd_repro.render.csv import csv_text
+from dmd_repro.render.html import html
+from dmd_repro.render.latex import latex
+from dmd_repro.render.markdown import markdown
+from dmd_repro.render.terminal import WIDTH, terminal
+from dmd_repro.results.types import ComparisonTable
+
+Format = Literal["terminal", "markdown", "latex", "html", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "html", "csv", "json")
+SUFFIXES: dict[Format, str] = {
+    "terminal": ".txt",
+    "markdown": ".md",
+    "latex": ".tex",
+    "html": ".html",
+    "csv": ".csv",
+    "json": ".json",
+}
+JSON_VERSION = 1
+
+
+def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
+    """Return the tables in one format. `standalone` makes LaTeX a whole document; `width` is the terminal's."""
+    if format_ == "json":
+        document = {"version": JSON_VERSION, "tables": [table.to_json() for table in tables]}
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if format_ == "markdown":
+        return "\n".join(markdown(table) for table in tables)
+    if format_ == "html":
+        return html(tables)
+    if format_ == "csv":
+        return csv_text(tables)
+    return latex(tables, standalone=standalone) if format_ == "latex" else terminal(tables, width=width)

@@ -1,0 +1,1 @@
+"""Printed, recorded and re-run numbers side by side."""

@@ -1,0 +1,171 @@
+"""A full model beside what was taken away or switched: paired over seeds, measure by measure.
+
+Every arm shares its seeds, its batches and the initial values of what it has in common with the full model, so the
+difference is taken seed by seed. What its p-value is of, and how many there are, stands beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dmd_repro.planning.plans import TablePlan
+from dmd_repro.records.folder import Records
+from dmd_repro.results.runs import Runs
+from dmd_repro.results.scores import HEADINGS, MEASURES, Scored, ends, mark_of, number, score, spread
+from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.stats.paired import Paired, paired
+from dmd_repro.stats.summary import CONSTANT, TOO_FEW, holm, summarise
+
+RULE = (
+    "difference: second model − first on the same seed (same batches, same initial values of common parts), mean over "
+    "the seeds both have; 95 % interval: Student t of that mean; it says nothing about new clips.",
+    "p: two-sided paired t test of no difference, per measure; it needs two seeds, differences that are not all equal, "
+    "and no failed run in either arm (leaving one out would flatter the mean).",
+    "An interval that holds 0 does not show that the part does nothing: it shows that so many seeds cannot tell.",
+)
+HOLM = "p (Holm): adjusted for the arms compared in this table, measure by measure (not for the measures)."
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an arm changes in one measure."""
+
+    measure: str
+    paired: Paired
+    p: float | None
+    p_holm: float | None
+    why_not: str | None  # why there is no p
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the effect as plain JSON values."""
+        summary = self.paired.summary
+        return {
+            "measure": self.measure, "difference": summary.mean, "std": summary.std,
+            "interval": list(summary.interval) if summary.interval else None, "level": summary.level,
+            "n": summary.n, "seeds": list(self.paired.seeds), "p": self.p, "p_holm": self.p_holm,
+            "correlation": self.paired.correlation, "why_not": self.why_not,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedArm:
+    """One configuration, and its difference from the full model (empty for the full model itself)."""
+
+    key: str
+    against: str | None
+    protocol: str | None
+    scored: Scored
+    effects: tuple[Effect, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the arm as plain JSON values."""
+        scored = self.scored
+        return {
+            "key": self.key, "against": self.against, "protocol": self.protocol, "n": len(scored.runs),
+            "planned_seeds": list(scored.planned), "failed_seeds": scored.failed,
+            "runs": {str(seed): run for seed, run in scored.runs.items()},
+            "values": {name: {str(s): v for s, v in by_seed.items()} for name, by_seed in scored.values.items()},
+            "effects": [effect.to_json() for effect in self.effects],
+        }  # fmt: skip
+
+
+def baseline_of(key: str, keys: list[str]) -> str | None:
+    """Return which arm of a plan an arm is compared with: the full model of its protocol; that one, with the first."""
+    mark, colon, name = key.rpartition(":")
+    own = f"{mark}{colon}full"
+    found = keys[0] if name == "full" else own
+    return None if found == key else found
+
+
+def compare_arms(plan: TablePlan, records: Records) -> list[ComparedArm]:
+    """Score the arms of an ablation's plan and pair each with its baseline; RunError where runs cannot be read."""
+    runs, keys = Runs(records), list(plan.rows)
+    scored = {key: score(row.runs, runs, digest=(row.features or {}).get("digest")) for key, row in plan.rows.items()}
+    pairs = {key: base for key in keys if (base := baseline_of(key, keys))}
+    effects = {key: _effects(scored[key], scored[base]) for key, base in pairs.items()}
+    for i, _ in enumerate(MEASURES):  # Holm over the arms, one family a measure
+        tested = [(key, e) for key, found in effects.items() if (e := found[i]).p is not None]
+        for (key, e), p in zip(tested, holm([e.p for _, e in tested if e.p is not None]), strict=True):
+            effects[key][i] = Effect(e.measure, e.paired, e.p, p, e.why_not)
+    return [
+        ComparedArm(key, pairs.get(key), _protocol(scored[key], runs), scored[key], tuple(effects.get(key, ())))
+        for key in keys
+    ]
+
+
+def _effects(arm: Scored, base: Scored) -> list[Effect]:
+    out = []
+    for measure in MEASURES:
+        gap = paired(arm.values[measure], base.values[measure])
+        why = None
+        if arm.failed or base.failed:
+            why = "no test: a run failed, and leaving it out would flatter the mean"
+        elif not gap.seeds:
+            why = "no test: no seed has both runs"
+        elif gap.test is None:
+            why = f"no test: {gap.summary.why}".replace(CONSTANT, "the difference is the same for every seed")
+            why = why.replace(TOO_FEW, "one seed has no spread")
+        out.append(Effect(measure, gap, gap.test.p if gap.test and not why else None, None, why))
+    return out
+
+
+def _protocol(scored: Scored, runs: Runs) -> str | None:
+    for run_id in scored.runs.values():
+        found = runs.get(run_id)
+        if not isinstance(found, str):
+            return found[0].spec.protocol
+    return None
+
+
+def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Sheet:
+    """Lay out an ablation: the full model and the other side by side; with several arms, all of them above."""
+    compared = [arm for arm in arms if arm.against]
+    protocols = {arm.protocol for arm in arms if arm.protocol}
+    facts = [row.features for row in plan.rows.values() if row.features]
+    grids = [_overview(arms)] if len(compared) > 1 else []
+    by_key = {arm.key: arm for arm in arms}
+    grids += [_side_by_side(arm, by_key[str(arm.against)], len(compared) > 1) for arm in compared]
+    if len(protocols) > 1 and len(compared) > 1:
+        grids[0] = _with_protocols(grids[0], arms)
+    notes = [note for arm in arms for note in arm.scored.notes]
+    notes += [e.why_not for arm in compared for e in arm.effects if e.why_not]
+    notes += [note for row in plan.rows.values() for note in row.notes]
+    mixed = [f"two protocols in one table, as asked for: {', '.join(sorted(protocols))}"] if len(protocols) > 1 else []
+    return Sheet(
+        name=plan.table, title=title, grids=tuple(grids), mark=mark_of([str(f["standing"]) for f in facts]),
+        notes=tuple(dict.fromkeys([*mixed, *notes])),
+        data=tuple(dict.fromkeys(f"{f['label']}, digest {str(f['digest'])[:12]}" for f in facts)),
+        rule=RULE + ((HOLM,) if len(compared) > 1 else ()),
+        document={
+            "protocols": sorted(protocols), "seeds": list(plan.seeds), "arms": [arm.to_json() for arm in arms],
+            "plan_data": list(plan.data),
+        },
+    )  # fmt: skip
+
+
+def _overview(arms: list[ComparedArm]) -> Grid:
+    rows = [
+        (arm.key, arm.scored.n, *(number(summarise(list(arm.scored.values[m].values())).mean, m) for m in MEASURES))
+        for arm in arms
+    ]
+    return Grid("means over seeds", ("model", "n", *(HEADINGS[m] for m in MEASURES)), "lr" + "r" * 6, tuple(rows))
+
+
+def _with_protocols(grid: Grid, arms: list[ComparedArm]) -> Grid:
+    rows = tuple((row[0], arm.protocol or NONE, *row[1:]) for row, arm in zip(grid.rows, arms, strict=True))
+    return Grid(grid.title, (grid.headers[0], "protocol", *grid.headers[1:]), "l" + grid.align, rows)
+
+
+def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> Grid:
+    """One line a measure: the full model, the arm, their difference with interval and test."""
+    rows = []
+    for effect in arm.effects:
+        m, summary = effect.measure, effect.paired.summary
+        sides = [spread(summarise([side.scored.values[m][s] for s in effect.paired.seeds]), m) for side in (base, arm)]
+        tests = [NONE if p is None else p_value(p) for p in ((effect.p, effect.p_holm) if several else (effect.p,))]
+        gap = number(summary.mean, m, signed=True)
+        rows.append((HEADINGS[m], *sides, gap, ends(summary, m), *tests, f"{summary.n}/{len(arm.scored.planned)}"))
+    headers = ("measure", base.key, arm.key, "difference", "95 % interval", "p", *(("p (Holm)",) if several else ()))
+    title = f"{arm.key} beside {base.key}, paired over the seeds both have"
+    return Grid(title, (*headers, "n"), "l" + "r" * len(headers), tuple(rows))

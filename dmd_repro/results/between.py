@@ -1,0 +1,259 @@
+"""One row of a table against the others: paired over seeds, crossed over clips, and McNemar run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row
+from dmd_repro.planning.plans import TablePlan
+from dmd_repro.records.folder import Records
+from dmd_repro.results.runs import Measured, Runs
+from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.tables import measure_table
+from dmd_repro.stats.clips import per_clip
+from dmd_repro.stats.paired import Crossed, McNemar, Paired, crossed, mcnemar, paired
+from dmd_repro.stats.summary import TTest, holm
+
+FULL = "full"
+SEEDS_A_LINE = 5
+RULE = (
+    "gap: first row minus second, in points, over the seeds both have (same seed: same batches, same initial values of "
+    "common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t test, none where a run of either "
+    "row failed (leaving it out would flatter the mean); p Holm: adjusted over all gaps of this table.",
+    "r: correlation of the two rows over seeds; pairing helps only where it is positive. effect: mean gap divided by "
+    "the STD of the gaps (Cohen's d_z).",
+    "95 % clips too: interval if seeds and clips were both drawn anew; all seeds meet the same clips, so the two are "
+    "crossed. F1 enters by jackknife values per clip.",
+    "McNemar: exact test on the clips two runs of one seed disagree on (ACC7: class; ACC2 and F1: sign), in brackets "
+    "the clips the first alone and the second alone gets right. One p-value a seed: they share their clips and are "
+    "never pooled.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One row against another in one column."""
+
+    first: Row
+    second: Row
+    column: str
+    paired: Paired
+    crossed: Crossed | None
+    mcnemar: Mapping[int, McNemar]  # by seed
+    failed: int = 0  # seeds that failed in either row: there is no test then
+    p_holm: float | None = None
+
+    @property
+    def test(self) -> TTest | None:
+        """The paired t test, None where it does not exist or a run of either row failed."""
+        return None if self.failed else self.paired.test
+
+
+def reference_rows(table: PublishedTable, name: str) -> dict[str, Row]:
+    """Return the row each block is compared against: `full` (nothing off), a key, or a method as printed.
+
+    Raises ClaimError with the nearest name.
+    """
+    low = name.lower()
+    found: dict[str, Row] = {}
+    for block in table.blocks:
+        for row in block.rows:
+            recipe = row.recipe
+            full = recipe is not None and recipe.model == "dmd" and not recipe.mask.off and recipe.head is None
+            if (low == FULL and full) or low in (row.key, row.method.lower(), row.label.lower()):
+                found.setdefault(block.key, row)
+    if not found:
+        known = {FULL, *(row.key for row in table.rows), *(row.method.lower() for row in table.rows)}
+        raise ClaimError.at(
+            f"--compare {name}",
+            expected=f"a row of {table.name}",
+            got="none of its keys or methods",
+            do=nearest(low, known),
+        )
+    return found
+
+
+def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) -> tuple[list[Gap], list[str]]:
+    """Return every gap to the reference rows, Holm-adjusted, and why rows are left out."""
+    references = reference_rows(table, name)
+    found: list[Gap] = []
+    notes: list[str] = []
+    for block in table.blocks:
+        first = references.get(block.key)
+        for second in block.rows if first else ():
+            if first is None or second is first or second.derived:
+                continue
+            a, b = measured[first.key], measured[second.key]
+            if not a.runs or not b.runs:
+                missing = first if not a.runs else second
+                notes.append(f"{missing.label} ({missing.dataset.upper()}, {missing.setting}) has no runs")
+                continue
+            if problem := _misfit(a, b):
+                notes.append(f"{first.label} against {second.label} ({first.setting}): {problem}")
+                continue
+            failed = len(set(a.failed) | set(b.failed))
+            if failed:
+                notes.append(
+                    f"{first.label} against {second.label} ({first.setting}): no test, for {failed} "
+                    f"seed{'s' if failed > 1 else ''} failed in one of them, and leaving it out would flatter the mean"
+                )
+            columns = [column for column in first.cells if column in second.cells]
+            found += [replace(_gap(first, second, column, a, b), failed=failed) for column in columns]
+    tests = {i: test for i, gap in enumerate(found) if (test := gap.test)}
+    for i, p in zip(tests, holm([test.p for test in tests.values()]), strict=True):
+        found[i] = replace(found[i], p_holm=p)
+    return found, notes
+
+
+def _misfit(a: Measured, b: Measured) -> str | None:
+    """Say why two rows may not be paired: other data, or no seed in common."""
+    if (a.features or {}).get("digest") != (b.features or {}).get("digest"):
+        return "they were run on different data"
+    seeds = sorted(set(a.scores) & set(b.scores))
+    if not seeds:
+        return "they have no seed in common"
+    if any(not np.array_equal(a.scores[seed][0], b.scores[seed][0]) for seed in seeds):
+        return "their test clips differ"
+    return None
+
+
+def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> Gap:
+    # both rows under ONE convention, the reference's: a gap between conventions would be no gap between systems
+    metric = first.metric_id(column)
+    seeds = sorted(set(a.scores) & set(b.scores))
+    values: list[dict[int, float]] = [{}, {}]
+    tables: list[list[Any]] = [[], []]
+    for seed in seeds:
+        for side, scored in enumerate((a, b)):
+            truth, score = scored.scores[seed]
+            values[side][seed] = _score(metric, truth, score)
+            tables[side].append(per_clip(metric, truth, score))
+    one_per_seed = {seed: mcnemar(*(_right(metric, *scored.scores[seed]) for scored in (a, b))) for seed in seeds}
+    both = None
+    if len(seeds) > 1 and all(row is not None and row.size > 1 for side in tables for row in side):
+        both = crossed(np.stack(tables[0]) - np.stack(tables[1]))
+    finite = [{s: v for s, v in side.items() if np.isfinite(v)} for side in values]
+    return Gap(first, second, column, paired(finite[0], finite[1]), both, one_per_seed)
+
+
+def _score(metric: str, truth: Any, score: Any) -> float:
+    from dmd_repro.metrics.measures import METRICS
+
+    return METRICS[metric].shown(truth, score)
+
+
+def _right(metric: str, truth: Any, score: Any) -> Any:
+    """Which clips are called right: the class for ACC7, the sign otherwise."""
+    counted = metric if not metric.startswith("f1") else metric.replace("f1", "acc2").replace("_swapped", "")
+    values = per_clip(counted, truth, score)
+    return np.zeros(0, dtype=bool) if values is None else values > 0
+
+
+def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Records, name: str) -> Sheet:
+    """Return one row against the others of its block, in every column.
+
+    Works on any data: our rows are compared with each other, never with printed numbers. Raises ClaimError for an
+    unknown row, RunError if the folder of runs cannot be read.
+    """
+    measured = measure_table(table, plan, Runs(records))
+    gaps, notes = gaps_of(table, measured, name)
+    standings = {(one.features or {}).get("standing") for one in measured.values() if one.runs}
+    mark = next(
+        (
+            words
+            for standing, words in (("synthetic", "SYNTHETIC DATA"), ("partial", "PARTIAL DATA"))
+            if standing in standings
+        ),
+        None,
+    )
+    if not gaps:
+        notes.append("nothing to compare: no two rows of a block have runs")
+    return Sheet(
+        name=f"{table.name}-between",
+        title=f"Between rows of {table.title}",
+        grids=tuple(_grids(gaps)),
+        notes=tuple(dict.fromkeys(notes)),
+        rule=RULE,
+        mark=mark,
+        document={"table": table.name, "reference": name, "gaps": [_document(gap) for gap in gaps]},
+    )
+
+
+def _grids(gaps: Sequence[Gap]) -> list[Grid]:
+    heads = ("against", "metric", "seeds", "gap", "95 %", "p", "p Holm", "r", "effect", "95 % clips too")
+    out = []
+    for key in dict.fromkeys(gap.first.key for gap in gaps):
+        mine = [gap for gap in gaps if gap.first.key == key]
+        first = mine[0].first
+        title = f"{first.label} ({first.dataset.upper()}, {first.setting})"
+        out.append(Grid(f"{title} minus", heads, "llrrrrrrrr", tuple(_line(gap) for gap in mine)))
+        seeds = sorted({seed for gap in mine for seed in gap.mcnemar})
+        for i in range(0, len(seeds), SEEDS_A_LINE):
+            out.append(_mcnemar_grid(f"{title}: McNemar by seed", mine, seeds[i : i + SEEDS_A_LINE]))
+    return out
+
+
+def _signed(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return NONE if ends is None else f"[{_signed(ends[0])}, {_signed(ends[1])}]"
+
+
+def _line(gap: Gap) -> tuple[str, ...]:
+    test, both = gap.test, gap.crossed
+    return (
+        gap.second.label,
+        COLUMNS[gap.column],
+        str(len(gap.paired.seeds)),
+        _signed(gap.paired.summary.mean),
+        _interval(gap.paired.summary.interval),
+        p_value(test.p) if test else NONE,
+        p_value(gap.p_holm) if gap.p_holm is not None else NONE,
+        _signed(gap.paired.correlation),
+        _signed(gap.paired.effect),
+        _interval(both.interval if both else None),
+    )
+
+
+def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> Grid:
+    rows = []
+    for gap in gaps:
+        found = [gap.mcnemar.get(seed) for seed in seeds]
+        said = [f"{p_value(one.p)} ({one.only_a}:{one.only_b})" if one else NONE for one in found]
+        rows.append((gap.second.label, COLUMNS[gap.column], *said))
+    headers = ("against", "metric", *(str(seed) for seed in seeds))
+    return Grid(title, headers, "ll" + "r" * len(seeds), tuple(rows))
+
+
+def _document(gap: Gap) -> dict[str, Any]:
+    summary, test, both = gap.paired.summary, gap.test, gap.crossed
+    return {
+        "first": gap.first.key,
+        "second": gap.second.key,
+        "column": gap.column,
+        "metric": gap.first.metric_id(gap.column),
+        "seeds": list(gap.paired.seeds),
+        "gap": summary.mean,
+        "std": summary.std,
+        "interval": list(summary.interval) if summary.interval else None,
+        "t": test.t if test else None,
+        "p": test.p if test else None,
+        "p_holm": gap.p_holm,
+        "seeds_failed": gap.failed,
+        "correlation": gap.paired.correlation,
+        "effect": gap.paired.effect,
+        "error_seeds": both.error_seeds if both else None,
+        "error_clips": both.error_clips if both else None,
+        "interval_clips": list(both.interval) if both and both.interval else None,
+        "mcnemar": {
+            str(seed): {"only_first": one.only_a, "only_second": one.only_b, "p": one.p}
+            for seed, one in gap.mcnemar.items()
+        },
+    }

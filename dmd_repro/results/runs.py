@@ -1,0 +1,183 @@
+"""What the runs of one row say: each run of the plan scored by the row's metrics, or left out by name.
+
+Metrics are computed from stored predictions, under the row's own convention. A run that diverged is counted as failed,
+never dropped in silence: leaving it out would flatter the mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean, pstdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmd_repro.errors import DmdError
+from dmd_repro.metrics.measures import METRICS
+from dmd_repro.papers.tables import Derived, Row
+from dmd_repro.planning.plans import PlannedRow
+from dmd_repro.records.folder import Predictions, Records, RunRecord
+from dmd_repro.systems.registry import BERT_BASE
+
+DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
+TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
+
+
+Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass
+class Measured:
+    """What the runs of one row say, before it is set beside the printed numbers."""
+
+    planned: tuple[int, ...] = ()
+    runs: dict[int, str] = field(default_factory=dict)
+    failed: list[int] = field(default_factory=list)
+    values: dict[str, dict[int, float]] = field(default_factory=dict)  # column -> seed -> value
+    scores: dict[int, Scores] = field(
+        default_factory=dict
+    )  # seed -> labels and predictions of the test clips, (B,) each
+    bar: str | None = None  # why these runs may not be compared with the printed row
+    notes: list[str] = field(default_factory=list)
+    features: Mapping[str, Any] | None = None
+
+
+class Runs:
+    """The records a table needs, each read once: Table 4 scores three heads of the same run."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self._read: dict[str, tuple[RunRecord, Predictions] | str] = {}
+        self.executions: set[str] = set()
+        self.seen: dict[str, RunRecord] = {}  # every record read, for the provenance
+
+    def get(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
+        """Return a record with its test predictions, or its status in one word."""
+        if run_id not in self._read:
+            self._read[run_id] = self._load(run_id)
+        return self._read[run_id]
+
+    def _load(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
+        record = self.records.get(run_id)
+        if record is None:
+            return self.records.status(run_id)
+        try:
+            found = record, record.predictions("test")
+        except DmdError:
+            return "damaged"
+        self.seen[run_id] = record
+        self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
+        return found
+
+
+def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
+    """Score the runs of a row, leaving out by name those that are not what the plan says."""
+    if planned is None or planned.status == "skipped" or row.recipe is None:
+        return Measured()
+    out = Measured(planned=tuple(planned.runs), features=planned.features)
+    digest, configurations = (planned.features or {}).get("digest"), set()
+    for seed, run_id in planned.runs.items():
+        found = runs.get(run_id)
+        if isinstance(found, str):
+            if found == "failed":
+                out.failed.append(seed)
+                out.notes.append(f"run {run_id} (seed {seed}) failed")
+            elif found == "damaged":
+                out.notes.append(f"run {run_id} (seed {seed}) is left out: its record is damaged or foreign")
+            continue
+        record, predictions = found
+        if problem := _mismatch(row, record, seed, digest):
+            out.notes.append(f"run {run_id} (seed {seed}) is left out: {problem}")
+            continue
+        score = predictions.y_pred if row.recipe.head is None else predictions.heads.get(row.recipe.head)
+        if score is None:
+            out.notes.append(f"run {run_id} (seed {seed}) is left out: it has no head '{row.recipe.head}'")
+            continue
+        if not np.isfinite(score).all():
+            out.failed.append(seed)
+            out.notes.append(f"run {run_id} (seed {seed}) diverged: its predictions are not numbers")
+            continue
+        out.runs[seed] = run_id
+        out.scores[seed] = predictions.y_true, score
+        configurations.add(record.configuration_id)
+        out.bar = out.bar or _bar(row, record)
+        for column in row.cells:
+            value = METRICS[row.metric_id(column)].shown(predictions.y_true, score)
+            if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
+                out.values.setdefault(column, {})[seed] = value
+    if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
+        out.bar = _data_bar(row, planned.features) if planned.features else None
+    if planned.overrides:
+        changed = ", ".join(f"{name}={value}" for name, value in sorted(planned.overrides.items()))
+        out.bar = out.bar or f"settings were changed ({changed}), so not comparable"
+    if len(configurations) > 1:
+        out.bar = out.bar or "its runs mix several configurations"
+    return out
+
+
+def _mismatch(row: Row, record: RunRecord, seed: int, digest: str | None) -> str | None:
+    """Say why a record is not the run its row needs, None if it is."""
+    assert row.recipe is not None
+    if record.data["digest"] != digest:
+        return f"its data ({record.data['digest'][:12]}) are not the row's ({str(digest)[:12]})"
+    spec = record.spec
+    if (spec.model, spec.mask, spec.seed) != (row.recipe.model, row.recipe.mask, seed):
+        return f"it is {spec.model} {spec.mask.label} with seed {spec.seed}"
+    return None
+
+
+def _bar(row: Row, record: RunRecord) -> str | None:
+    """Say why a run may not be compared with the printed row, None if it may."""
+    recipe = row.recipe
+    assert recipe is not None
+    if why := _data_bar(row, record.data):
+        return why
+    config = record.spec.config
+    if why := bert_bar(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
+        return why
+    if record.spec.protocol != recipe.protocol:
+        return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
+    return None
+
+
+def _data_bar(row: Row, data: Mapping[str, Any]) -> str | None:
+    """Say why data may not be compared with the printed row, None if they may."""
+    if data["standing"] == "synthetic":
+        return "synthetic data are never compared with printed numbers"
+    if data["dataset"] != row.dataset:
+        return f"run on {DATASET_WORDS.get(data['dataset'], data['dataset'])}, printed for {DATASET_WORDS[row.dataset]}"
+    if data["standing"] != "official":
+        return "partial data: not the official split, so not comparable"
+    if data["aligned"] != (row.setting == "aligned"):
+        return f"run on {'aligned' if data['aligned'] else 'unaligned'} features, printed for {row.setting} ones"
+    if data["text"] != row.text:
+        return f"run with {TEXT_WORDS.get(data['text'], data['text'])} text, printed for {TEXT_WORDS[row.text]}"
+    return None
+
+
+def bert_bar(fingerprint: str, finetuned: bool) -> str | None:
+    """Say why a BERT bars a comparison with a starred row, None if it does not (or if there is none)."""
+    if fingerprint and not fingerprint.startswith(BERT_BASE):
+        return f"read by the BERT {fingerprint}, printed for BERT-base"
+    return "its BERT was frozen, the printed row's was fine-tuned" if fingerprint and not finetuned else None
+
+
+def derive(derived: Derived, columns: tuple[str, ...], measured: Mapping[str, Measured]) -> Measured:
+    """Compute a derived row run by run, from the seeds every row it rests on has."""
+    parts = [measured[key] for key in derived.rows]
+    out = Measured(planned=tuple(dict.fromkeys(seed for part in parts for seed in part.planned)))
+    out.failed = sorted({seed for part in parts for seed in part.failed})
+    out.features = next((part.features for part in parts if part.features), None)
+    out.bar = next((part.bar for part in parts if part.bar), None)
+    statistic = fmean if derived.statistic == "mean" else pstdev
+    for seed in out.planned:
+        if all(seed in part.runs for part in parts):
+            out.runs[seed] = parts[0].runs[seed]
+            for column in columns:
+                values = [part.values.get(column, {}).get(seed) for part in parts]
+                if None not in values:
+                    out.values.setdefault(column, {})[seed] = statistic([v for v in values if v is not None])
+    return out

@@ -1,0 +1,59 @@
+"""Grids of text and sheets of them: how a result is handed to every format.
+
+A sheet is a few grids with what must be read beside them; JSON takes its document instead of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NONE = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of text."""
+
+    title: str
+    headers: tuple[str, ...]
+    align: str  # l or r per column
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One result: grids, notes on it, the data it is from, how it was made."""
+
+    name: str
+    title: str
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
+    document: Mapping[str, Any] = field(default_factory=dict)  # what JSON holds
+
+    @property
+    def heading(self) -> str:
+        """The title with the mark."""
+        return f"{self.title} ({self.mark}, not comparable with the printed numbers)" if self.mark else self.title
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sheet as plain JSON values."""
+        return {
+            "sheet": self.name, "title": self.title, "mark": self.mark, **self.document,
+            "notes": list(self.notes), "data": list(self.data), "rule": list(self.rule),
+        }  # fmt: skip
+
+    @property
+    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Notes, data and rule under their headings, the empty ones left out."""
+        named = (("Notes", self.notes), ("Data", self.data), ("How to read it", self.rule))
+        return tuple((title, items) for title, items in named if items)
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with three decimals."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

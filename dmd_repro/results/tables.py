@@ -1,0 +1,216 @@
+"""A printed table, a plan and the run records, set side by side.
+
+What may not be compared is not: a difference needs the official split, the row's setting, text features and protocol,
+and the reason stands in words wherever one is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dmd_repro.errors import RunError, nearest
+from dmd_repro.papers.tables import Block, Printed, PublishedTable, Row, load_table
+from dmd_repro.planning.looks import note_look
+from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
+from dmd_repro.records.folder import Records, RunRecord
+from dmd_repro.results.prose import prose
+from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.results.verdict import Judged, convention_means, judge
+from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
+from dmd_repro.stats.verdict import MARGIN
+from dmd_repro.systems.registry import MODELS
+
+ZERO_WORDS = {"non0": "negative / positive", "has0": "negative / non-negative"}
+MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
+
+
+def compare(
+    table: PublishedTable, plan: TablePlan | None, records: Records, *, margin: float = MARGIN
+) -> ComparisonTable:
+    """Set a printed table beside the runs its plan names; without a plan every row is "not run".
+
+    `margin` is the verdicts', in points.
+
+    Raises RunError if the folder of runs cannot be read.
+    """
+    runs = Runs(records)
+    measured = measure_table(table, plan, runs)
+    judged, family = judge(table.rows, measured, margin)
+    blocks = tuple(_block(block, plan, measured, judged) for block in table.blocks)
+    data = {
+        planned.features["digest"]: dict(planned.features)
+        for planned in (plan.rows.values() if plan else ())
+        if planned.features
+    }
+    standings = {entry["standing"] for entry in data.values()}
+    mark = next((words for standing, words in MARKS.items() if standing in standings), None)
+    notes = list(table.notes)
+    if len(runs.executions) > 1:
+        notes.append(
+            f"the runs mix {len(runs.executions)} executions (device, threads, stack, versions): equal seeds may differ"
+        )
+    found = ComparisonTable(
+        name=table.name,
+        title=f"{table.title} ({mark}, not comparable with the printed numbers)" if mark else table.title,
+        mark=mark,
+        blocks=blocks,
+        data=tuple(data[digest] for digest in data),
+        notes=tuple(notes),
+        planned=plan.created if plan else None,
+        margin=margin,
+        family=family,
+        provenance=tuple(_provenance(record) for record in runs.seen.values()),
+    )
+    return replace(found, prose=prose(found))
+
+
+def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> dict[str, Measured]:
+    """Return what the runs of a plan say of each row of a table, by its key."""
+    measured: dict[str, Measured] = {}
+    for row in table.rows:
+        planned = plan.rows.get(row.key) if plan else None
+        if row.derived is None:
+            measured[row.key] = measure(row, planned, runs)
+    for row in table.rows:
+        if row.derived is not None:
+            measured[row.key] = derive(row.derived, tuple(row.cells), measured)
+    return measured
+
+
+def _provenance(record: RunRecord) -> dict[str, Any]:
+    """Say where a run comes from: what a reader needs to trust it or to repeat it."""
+    where, kept = record.provenance, ("version", "commit", "dirty", "packages", "execution", "created", "seconds")
+    return {
+        "run": record.run_id,
+        "seed": record.spec.seed,
+        "model": record.spec.model,
+        "protocol": record.spec.protocol,
+        "mask": record.spec.mask.label,
+        "data": record.data.get("name"),
+        "digest": record.data["digest"],
+        **{name: where.get(name) for name in kept},
+    }
+
+
+def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -> dict[str, TablePlan | None]:
+    """Return the plan of each table on `data`, or its most recent one.
+
+    Raises ClaimError for an unknown table, RunError if `data` is named and none of the tables was planned on it.
+    """
+    tables = [load_table(name) for name in names]
+    plans = {table.name: load_plan(runs_dir, table.name, data) for table in tables}
+    if data and not any(plans.values()):
+        asked = data_tag(data)
+        known = {plan.tag for plan in list_plans(runs_dir) if plan.table in names}
+        raise RunError.at(
+            f"--data {asked}",
+            expected=f"a plan of {' or '.join(names)} on it in {runs_dir}",
+            got="none",
+            do=nearest(asked, known) if known else f"Make one: dmd reproduce {names[0]} --data {' --data '.join(data)}",
+        )
+    return plans
+
+
+def compare_tables(
+    runs_dir: Path, names: Sequence[str], data: Sequence[str] | None = None, *, margin: float = MARGIN
+) -> list[ComparisonTable]:
+    """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does."""
+    plans, records = plans_of(runs_dir, names, data), Records(runs_dir)
+    return [compare(load_table(name), plan, records, margin=margin) for name, plan in plans.items()]
+
+
+def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence[str] | None) -> list[ComparisonTable]:
+    """Count this print of each table that holds headline verdicts, and say so under it."""
+    out = []
+    for table in tables:
+        decided = [row for row in table.rows if any(cell.judged.p_equivalence is not None for cell in row.cells)]
+        plan = load_plan(runs_dir, table.name, data) if decided else None
+        if plan:
+            n = "/".join(str(n) for n in sorted({len(row.runs) for row in decided}))
+            runs = sorted({run for row in decided for run in row.runs.values()})
+            table = replace(table, looks=note_look(runs_dir, table.name, plan.data, runs, f"n = {n}"))
+        out.append(table)
+    return out
+
+
+Judgements = Mapping[tuple[str, str], Judged]
+
+
+def _block(block: Block, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements) -> ComparedBlock:
+    first = block.rows[0]
+    words = f"{DATASET_WORDS[first.dataset]}, {first.setting}, {TEXT_WORDS[first.text]} text"
+    title = f"{block.title} ({words})" if block.title else words
+    rows = tuple(_row(row, plan, measured[row.key], judged) for row in block.rows)
+    return ComparedBlock(block.key, title, block.columns, rows)
+
+
+def _row(row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements) -> ComparedRow:
+    cells = tuple(
+        _cell(column, row.metric_id(column), printed, measured, judged[row.key, column])
+        for column, printed in row.cells.items()
+    )
+    notes = list(measured.notes)
+    reason = _reason(row, plan) if not measured.planned else None
+    if reason:
+        notes.append(reason)
+    planned = plan.rows.get(row.key) if plan else None
+    notes += planned.notes if planned else ()
+    notes += dict.fromkeys(cell.why_not for cell in cells if cell.why_not)
+    whys = dict.fromkeys(cell.judged.why for cell in cells if cell.judged.why and cell.test is not None)
+    notes += [f"no headline verdict: {why}" for why in whys]
+    notes.append(origin(row))
+    return ComparedRow(
+        row=row,
+        state="measured" if measured.runs else "skipped" if reason else "not run",
+        cells=cells,
+        planned=measured.planned,
+        runs=measured.runs,
+        failed=tuple(measured.failed),
+        features=measured.features,
+        notes=tuple(notes),
+    )
+
+
+def _reason(row: Row, plan: TablePlan | None) -> str | None:
+    """Say why no run was planned for a row; None: nobody has asked for it yet."""
+    planned = plan.rows.get(row.key) if plan else None
+    if planned and planned.status == "skipped" and not row.derived:
+        return planned.reason
+    if row.recipe and row.recipe.model not in MODELS:
+        return f"cannot be run yet: the model '{row.recipe.model}' is not in this tool"
+    return row.reason
+
+
+def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+    values = measured.values.get(column, {})
+    summary = summarise(list(values.values()))
+    difference = test = why_not = None
+    if measured.runs and not values:
+        why_not = "the measure is not defined on these clips"
+    elif summary.mean is not None and measured.bar:
+        why_not = measured.bar
+    elif summary.mean is not None:
+        difference = summary.mean - float(printed.value)
+        if measured.failed:
+            why_not = "no test: a run failed, and leaving it out would flatter the mean"
+        elif summary.why in (TOO_FEW, CONSTANT):
+            why_not = f"no test: {summary.why}"
+        else:
+            test = one_sample_t(list(values.values()), float(printed.value))
+    conventions = convention_means(column, measured)
+    return Cell(column, metric, printed, values, summary, difference, test, why_not, judged, conventions)
+
+
+def origin(row: Row) -> str:
+    """Say where a row's numbers come from and how they count, each with its certainty."""
+    parts = [f"source: {row.source.text} [{row.source.certainty}]"] if row.source else []
+    if row.convention == "unknown":
+        parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {ZERO_WORDS['non0']}")
+    elif {"acc2", "f1"} & set(row.cells):
+        swapped = ", F1 with its arguments swapped" if row.f1_order == "swapped" and "f1" in row.cells else ""
+        parts.append(f"counts {ZERO_WORDS[row.convention]}{swapped} [{row.certainty}]")
+    return "; ".join(parts)

@@ -1,0 +1,165 @@
+"""What a comparison is, once made: plain values that every format prints and JSON holds whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.rule import rule_lines
+from dmd_repro.results.verdict import NOT_RUN, Judged
+from dmd_repro.stats.summary import Summary, TTest
+from dmd_repro.stats.verdict import MARGIN
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One printed number and what was measured for it, in the unit it is printed in."""
+
+    column: str  # as the table heads it: acc7, acc2, f1
+    metric: str  # what the runs were scored by: acc2_non0, ...
+    printed: Printed
+    values: Mapping[int, float]  # by seed
+    summary: Summary
+    difference: float | None  # mean - printed; None where the two may not be compared
+    test: TTest | None
+    why_not: str | None  # why there is no difference, or no test
+    judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
+    conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
+
+    @property
+    def convention_moves(self) -> float | None:
+        """How far apart the conventions alone put the mean of the same runs."""
+        return max(self.conventions.values()) - min(self.conventions.values()) if self.conventions else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cell as plain JSON values."""
+        interval = self.summary.interval
+        return {
+            "column": self.column,
+            "metric": self.metric,
+            "printed": self.printed.text,
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "n": self.summary.n,
+            "mean": self.summary.mean,
+            "std": self.summary.std,
+            "interval": None if interval is None else list(interval),
+            "level": self.summary.level,
+            "difference": self.difference,
+            "t": self.test.t if self.test else None,
+            "df": self.test.df if self.test else None,
+            "p": self.test.p if self.test else None,
+            "why_not": self.why_not,
+            **self.judged.to_json(),
+            "conventions": dict(self.conventions),
+            "convention_moves": self.convention_moves,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRow:
+    """One row of the paper and the runs that stand for it."""
+
+    row: Row
+    state: Literal["measured", "not run", "skipped"]
+    cells: tuple[Cell, ...]
+    planned: tuple[int, ...]  # seeds
+    runs: Mapping[int, str]  # seed -> run id, of the runs that count
+    failed: tuple[int, ...]  # seeds whose run failed or diverged: planned, never counted
+    features: Mapping[str, Any] | None  # what the row was planned on
+    notes: tuple[str, ...]  # footnotes, most telling first
+
+    @property
+    def n(self) -> str:
+        """Runs counted of runs planned, "" where none was planned."""
+        return f"{len(self.runs)}/{len(self.planned)}" if self.planned else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain JSON values."""
+        row = self.row
+        return {
+            "key": row.key,
+            "method": row.label,
+            "dataset": row.dataset,
+            "setting": row.setting,
+            "text": row.text,
+            "state": self.state,
+            "planned_seeds": list(self.planned),
+            "failed_seeds": list(self.failed),
+            "runs": {str(seed): run for seed, run in self.runs.items()},
+            "features": dict(self.features) if self.features else None,
+            "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},
+            "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
+            "cells": [cell.to_json() for cell in self.cells],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedBlock:
+    """Rows of one data set and setting."""
+
+    key: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[ComparedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTable:
+    """One table of the paper beside what was measured."""
+
+    name: str
+    title: str  # with the mark
+    mark: str | None  # SYNTHETIC DATA, PARTIAL DATA
+    blocks: tuple[ComparedBlock, ...]
+    data: tuple[Mapping[str, Any], ...]  # name, label, digest, standing of every feature set planned on
+    notes: tuple[str, ...]  # on the table as a whole
+    planned: str | None  # when the plan was made (UTC, ISO 8601); None: no plan
+    margin: float = MARGIN  # points
+    family: int = 0  # cells the verdicts are corrected for
+    provenance: tuple[Mapping[str, Any], ...] = ()  # one entry a run
+    prose: str = ""  # the results in words
+    looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
+
+    @property
+    def rule(self) -> tuple[str, ...]:
+        """How the numbers were made and what decides the verdicts: stands under every table."""
+        return rule_lines(self.margin, self.family, self.looks)
+
+    @property
+    def rows(self) -> tuple[ComparedRow, ...]:
+        """All rows, in the paper's order."""
+        return tuple(row for block in self.blocks for row in block.rows)
+
+    @property
+    def footnotes(self) -> tuple[str, ...]:
+        """Every note of a row once, in the order of first use: its place, from 1 on, is its number."""
+        return tuple(dict.fromkeys(note for row in self.rows for note in row.notes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as plain JSON values: everything the other formats show."""
+        return {
+            "table": self.name,
+            "title": self.title,
+            "mark": self.mark,
+            "planned": self.planned,
+            "data": [dict(data) for data in self.data],
+            "blocks": [
+                {
+                    "key": block.key,
+                    "title": block.title,
+                    "columns": list(block.columns),
+                    "rows": [row.to_json() for row in block.rows],
+                }
+                for block in self.blocks
+            ],
+            "notes": list(self.notes),
+            "margin": self.margin,
+            "family": self.family,
+            "looks": list(self.looks),
+            "prose": self.prose,
+            "provenance": [dict(run) for run in self.provenance],
+            "rule": list(self.rule),
+        }

@@ -1,0 +1,1 @@
+"""The systems of the tables: one folder or file each, their losses and the registry."""

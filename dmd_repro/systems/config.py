@@ -1,0 +1,137 @@
+"""What is declared of a system without torch: what it can be fed, and the settings the training engine reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
+
+from dmd_repro.errors import DataError, SpecError, nearest
+from dmd_repro.shapes import MODALITY_NAMES
+from dmd_repro.spec import AblationMask, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class InputNeeds:
+    """What a system can be fed; the planner turns a misfit into the reason its row is not run."""
+
+    aligned_only: bool = False
+    texts: tuple[str, ...] = ("glove", "hidden")
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Every kind of text that can reach it: token ids too, where hidden states do, by way of a BERT."""
+        return (*self.texts, "bert") if "hidden" in self.texts and "bert" not in self.texts else self.texts
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The hyper-parameters the training engine reads; each system's own configuration extends it."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}  # second names `--set` accepts
+
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_eps: float = 1e-8
+    accumulate: int = 1  # batches whose gradients are summed (not averaged) before a step
+    trailing_step: bool = False  # whether the batches that do not fill an epoch's last window step too
+    clip_value: float = 0.0  # every gradient element is clamped to this after each backward; 0: no clipping
+    clip_norm: float = 0.0  # a step's gradient is scaled down to this L2 norm over all parameters; 0: no clipping
+    plateau_patience: int = 5
+    plateau_factor: float = 0.5
+    early_stop: int = 10  # epochs without a better validation loss; 0: all epochs are trained
+    max_epochs: int = 200
+    selection_mean: str = "batches"  # the validation loss is a mean of batch means, or a mean over clips ("clips")
+    selection_digits: int = 4  # the validation loss is rounded to this many digits before it is compared
+    precision: str = "float32"  # of matrix products: float32, or tf32 (a GPU's, 10 bits of mantissa)
+    bert: str = ""  # the BERT that reads token ids, by the digest of its weights; "": the text is not token ids
+    bert_finetune: bool = True  # trained with the model, as the authors do; false: frozen, each clip encoded once
+
+    def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
+        """Return a copy with `--set name=value` applied, each value read as the field's own type.
+
+        Raises SpecError naming the nearest field, or the type expected.
+        """
+        known = {f.name for f in fields(self)}
+        values: dict[str, Scalar] = {}
+        for asked, value in overrides.items():
+            name = self.ALIASES.get(asked, asked)
+            if name not in known:
+                raise SpecError.at(
+                    f"--set {asked}", expected="a known setting", got="an unknown name",
+                    do=nearest(asked, {*known, *self.ALIASES}),
+                )  # fmt: skip
+            if name in values:
+                raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")
+            values[name] = _typed(name, value, type(getattr(self, name)))
+        return replace(self, **values)  # type: ignore[arg-type]
+
+    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
+        """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
+
+    def check_ranges(self) -> None:
+        """Raise SpecError, naming the setting, where a number lies outside what any model or optimizer can use."""
+        for name, value in self.to_dict().items():
+            if isinstance(value, (bool, str)) or value is None:
+                continue
+            least, most, inside = _range(name, whole=isinstance(value, int))
+            if not (math.isfinite(value) and least <= value and (value < most if inside else value <= most)):
+                words = f"at least {least}" if math.isfinite(least) else "a finite number"
+                if math.isfinite(most):
+                    words += f" and {'below' if inside else 'at most'} {most}"
+                raise SpecError.at(f"--set {name}", expected=words, got=str(value), do="Change it")
+
+    def to_dict(self) -> dict[str, Scalar]:
+        """Return every field by name, in the order of their declaration."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Scalar]) -> Self:
+        """Rebuild a configuration from `to_dict`; raises SpecError if a field is missing or unknown."""
+        names = {f.name for f in fields(cls)}
+        if odd := sorted(names.symmetric_difference(values)):
+            raise SpecError.at(
+                f"{cls.__name__}", expected="exactly its own fields", got=f"a difference in {', '.join(odd)}",
+                do="Retrain the run with this version, or use the version that wrote it",
+            )  # fmt: skip
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
+    """Return the least and the greatest value of a setting, and whether the greatest is itself left out."""
+    if name.endswith("_dropout") or name.startswith(("attn_dropout", "adam_beta")) or name == "plateau_factor":
+        return 0, 1, True  # at 1 nothing is left of the signal, the average never moves, and the rate never decays
+    if whole:
+        return (0 if name in _FROM_ZERO else 1), 2**31, True
+    return (0 if name in _FROM_ZERO else -math.inf), math.inf, False
+
+
+_FROM_ZERO = {
+    "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
+}  # fmt: skip
+
+
+def _typed(name: str, value: str | Scalar, kind: type) -> Scalar:
+    text = str(value).strip()
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+        raise SpecError.at(f"--set {name}", expected=words, got=repr(text), do=f"Write --set {name}=VALUE") from None
+
+
+def check_encoders(d: int, heads: int, kernels: Mapping[str, int], steps: Mapping[str, int]) -> None:
+    """Raise SpecError if heads do not divide the width, DataError if a modality is shorter than its convolution."""
+    if d % heads:
+        raise SpecError.at("--set d", expected=f"a multiple of heads ({heads})", got=str(d), do="Change d or heads")
+    for m, kernel in kernels.items():
+        if steps[m] < kernel:
+            raise DataError.at(
+                f"{MODALITY_NAMES[m]} features", expected=f"at least {kernel} time steps", got=str(steps[m]),
+                do=f"Use longer features or --set kernel_{m}=1",
+            )  # fmt: skip

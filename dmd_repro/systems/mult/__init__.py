@@ -1,0 +1,1 @@
+"""MulT, plain and with a graph distillation unit."""

@@ -1,0 +1,337 @@
+"""Train a run, or a stack of seeds: resolve specs, loop epoch by epoch into records, resume from the last epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.errors import SpecError, nearest
+from dmd_repro.nn.bert import Bert
+from dmd_repro.records import provenance
+from dmd_repro.records.folder import DataStamp, Predictions, Records, RunRecord, RunWriter
+from dmd_repro.shapes import EVALUATED
+from dmd_repro.spec import AblationMask, RunSpec, Scalar
+from dmd_repro.systems.config import TrainConfig
+from dmd_repro.systems.registry import load_model, split_options
+from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
+from dmd_repro.training.loop import PRECISIONS, Loop
+from dmd_repro.training.seat import Seat
+from dmd_repro.training.text import prepare, with_bert
+
+TRAINING_VERSION = 2
+SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and moments meanwhile
+ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
+
+
+Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `Seat.save` returns
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What a progress display is told after each epoch."""
+
+    seed: int
+    epoch: int
+    max_epochs: int
+    seconds: float  # the run's share, in a stack
+    valid_loss: float
+    best_epoch: int
+    best_valid_loss: float
+    stopped: bool
+
+
+def resolve_spec(
+    model: str,
+    *,
+    seed: int,
+    features: Features,
+    protocol: str = "official",
+    mask: AblationMask = AblationMask(),
+    overrides: Mapping[str, str | Scalar] | None = None,
+    bert: str = "",
+) -> RunSpec:
+    """Return the spec of a run with every hyper-parameter resolved: preset of the data set, then the overrides.
+
+    `model` may carry options: `mult+gd` is `mult` with its setting gd on, the very same run.
+    Raises SpecError on an unknown model, protocol, part or setting, on text the model cannot read, and where an epoch
+    has fewer batches than gradients are summed over, so that no step would ever be taken.
+    """
+    model, options = split_options(model)
+    if twice := sorted(set(options).intersection(overrides or {})):
+        raise SpecError.at(
+            f"--set {twice[0]}",
+            expected=f"it once, here or in the model's name (+{twice[0]})",
+            got="both",
+            do="Drop one",
+        )
+    cls = load_model(model)
+    if protocol not in cls.PROTOCOLS:
+        raise SpecError.at(
+            f"protocol '{protocol}'",
+            expected=f"a protocol of {model}",
+            got="an unknown one",
+            do=nearest(protocol, cls.PROTOCOLS),
+        )
+    mask.check(model, cls.PARTS)
+    if features.text not in cls.INPUTS.readable or (cls.INPUTS.aligned_only and not features.aligned):
+        raise SpecError.at(
+            f"model '{model}' on {features.name}",
+            expected=f"{'aligned ' if cls.INPUTS.aligned_only else ''}{' or '.join(cls.INPUTS.readable)} text",
+            got=f"{'aligned' if features.aligned else 'unaligned'} {features.text} text",
+            do="Choose another feature set, or --text",
+        )
+    config: TrainConfig = cls.preset(features.dataset, aligned=features.aligned, protocol=protocol)
+    config = config.with_overrides({**options, **(overrides or {})})
+    config = with_bert(config, features.text, bert, overrides or {})
+    _check_loop(config, len(features.splits["train"]))
+    config.check(features.steps, mask)
+    return RunSpec(
+        model=model,
+        seed=seed,
+        dataset=features.dataset,
+        protocol=protocol,
+        mask=mask,
+        config=config.to_dict(),
+        model_version=cls.MODEL_VERSION,
+        training_version=TRAINING_VERSION,
+    )
+
+
+def _check_loop(config: TrainConfig, clips: int) -> None:
+    config.check_ranges()
+    for name, known in (("selection_mean", ["batches", "clips"]), ("precision", list(PRECISIONS))):
+        if (value := getattr(config, name)) not in known:
+            raise SpecError.at(
+                f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known)
+            )  # fmt: skip
+    batches = math.ceil(clips / config.batch_size)
+    if batches < config.accumulate:
+        raise SpecError.at(
+            f"training on {clips} clips",
+            expected=f"at least {config.accumulate} batches an epoch (gradients of that many are summed for a step)",
+            got=f"{batches} (of {config.batch_size})",
+            do="No step would ever be taken. Step more often: --set accumulate=1",
+        )
+
+
+def fit(
+    spec: RunSpec,
+    features: Features,
+    records: Records,
+    *,
+    execution: Execution,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> RunRecord:
+    """Train a run to its end, or go on with it from its last finished epoch, and return its record.
+
+    The epoch is selected on the validation split alone; test is evaluated at each epoch and read by nothing here.
+    Raises SpecError for a device that is not there, RunError where the record cannot be written.
+    """
+    return fit_stack([spec], features, records, execution=execution, on_epoch=on_epoch)[0]
+
+
+def fit_stack(
+    specs: Sequence[RunSpec],
+    features: Features,
+    records: Records,
+    *,
+    execution: Execution,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> list[RunRecord]:
+    """Train seeds of one configuration as one model, each to its own end, and return their records in order.
+
+    Each seed's record is written, resumed and finished on its own, and is the one it would have alone. A stack larger
+    than memory is halved and goes on from what is saved. Raises as `fit`; SpecError where the model cannot be stacked.
+    """
+    device = execution.prepare()
+    release(device)  # what a failure before left
+    check_precision(specs[0], execution.device)
+    if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
+        raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
+    stamp, collected = DataStamp.of(features), provenance.collect()
+    features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
+    size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))
+    waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
+    done: dict[int, RunRecord] = {}
+    with ExitStack() as files:
+        writers: dict[int, RunWriter] = {}
+        for group in waiting:
+            members = {"stack": len(group), "members": [spec.seed for spec in group]}
+            facts = {**collected, "execution": {**execution.facts(), **members, "torch": torch.__version__}}
+            writers |= {spec.seed: files.enter_context(records.begin(spec, stamp, facts)) for spec in group}
+        while waiting:
+            together = waiting.pop(0)
+            try:
+                done |= _train(together, features, writers, device, bert, on_epoch or (lambda report: None))
+            except (MemoryError, RuntimeError) as error:
+                if len(together) == 1 or not out_of_memory(error):
+                    raise
+                half = len(together) // 2
+                waiting = [together[:half], together[half:], *waiting]
+            release(device)
+            waiting = [left for group in waiting if (left := [s for s in group if s.seed not in done])]
+    return [done[spec.seed] for spec in specs]
+
+
+def _train(
+    specs: Sequence[RunSpec],
+    features: Features,
+    writers: Mapping[int, RunWriter],
+    device: torch.device,
+    bert: Bert | None,
+    on_epoch: Callable[[EpochReport], None],
+) -> dict[int, RunRecord]:
+    """Train a stack until its last seed has stopped; return the finished records by seed."""
+    loop, done = Loop(specs, features, device, bert), {}
+    for seat in loop.seats:
+        if (found := writers[seat.spec.seed].resume()) is not None:
+            seat.restore(*found)
+    while True:
+        for seat in loop.seats:
+            if seat.at.stopped and seat.spec.seed not in done:
+                done[seat.spec.seed] = _finish(seat, features, writers[seat.spec.seed])
+        over = [seat.place for seat in loop.seats if seat.at.stopped]
+        if len(over) == len(loop.seats):
+            return done
+        # Killed between two saves, some seeds are an epoch ahead: they sit the next one out in their places, so that
+        # every epoch of every seed is computed in the same company, bit for bit, as without the interruption.
+        level = min(seat.at.epoch for seat in loop.seats if not seat.at.stopped)
+        ahead = {seat.place: seat.save() for seat in loop.seats if seat.at.epoch > level and not seat.at.stopped}
+        uneven = any(seat.at.epoch > level for seat in loop.seats)
+        # a captured step is not captured again for each that leaves
+        if over and not uneven and (not loop.capturing or 2 * len(over) >= len(loop.seats)):
+            loop = loop.without(over)
+            release(device)
+        _epoch(loop, ahead, writers, on_epoch)
+
+
+def _epoch(
+    loop: Loop, ahead: Mapping[int, Saved], writers: Mapping[int, RunWriter], on_epoch: Callable[[EpochReport], None]
+) -> None:
+    """Train an epoch and make it durable for every seed that takes part; those `ahead` are left as they were."""
+    lines = dict(zip(loop.seats, loop.epoch(), strict=True))
+    for place, before in ahead.items():
+        loop.seats[place].restore(*before)
+    trained = {s: line for s, line in lines.items() if line is not None and s.place not in ahead}
+    # a seed takes a second to train on a GPU, and a good part of one to hash and write
+    with ThreadPoolExecutor(max_workers=min(len(trained), SAVED_AT_ONCE)) as pool:
+        saved = {seat: pool.submit(_save, seat, line, writers) for seat, line in trained.items()}
+        for seat, line in trained.items():
+            saved[seat].result()
+            on_epoch(_report(seat, line))
+
+
+def _save(seat: Seat, line: Mapping[str, Any], writers: Mapping[int, RunWriter]) -> None:
+    writers[seat.spec.seed].save_epoch(*seat.save(), line)
+
+
+def _report(seat: Seat, line: Mapping[str, Any]) -> EpochReport:
+    at, loss = seat.at, line["valid_loss"]
+    return EpochReport(
+        seat.spec.seed, at.epoch, seat.config.max_epochs, line["seconds"], math.nan if loss is None else loss,
+        at.best_epoch, at.best_loss, at.stopped,
+    )  # fmt: skip
+
+
+def _finish(seat: Seat, features: Features, writer: RunWriter) -> RunRecord:
+    at = seat.at
+    return writer.finish(
+        predictions={s: _predictions(features.splits[s], at.best, s) for s in EVALUATED},
+        epochs={s: np.stack(at.curves[s]) for s in EVALUATED},
+        checkpoint={k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")},
+        provenance={"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.best_epoch,
+                    "hit_max_epochs": at.epoch - at.best_epoch < seat.config.early_stop},
+    )  # fmt: skip
+
+
+def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str) -> Predictions:
+    said = {k.removeprefix(f"{name}/"): v for k, v in best.items() if k.startswith(f"{name}/")}
+    return Predictions(split.ids, np.asarray(split.labels), said.pop("y_pred"), said)
+
+
+def why_not_stacked(spec: RunSpec) -> str:
+    """Return the reason why seeds of a configuration cannot share a stack; "" where they can."""
+    if not load_model(spec.model).STACKABLE:
+        return f"{spec.model} has no stack axis"
+    if spec.config.get("bert") and spec.config.get("bert_finetune", True):
+        return "a BERT that is trained with the model exists once for each seed"
+    return ""
+
+
+def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None, sharers: int = 1) -> int:
+    """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
+
+    `sharers` are the processes that fill the same card. At MOSI's sizes one seed keeps the cores of a CPU busy, so a
+    stack gains nothing there (BENCHMARKS.md).
+    """
+    if device.type != "cuda":
+        return 1
+    torch.cuda.reset_peak_memory_stats(device)
+    loop = Loop([spec], features, device, bert, capture=False)
+    loop.train_batches(np.arange(min(loop.config.batch_size, features.sizes["train"]), dtype=np.int64)[None])
+    each = torch.cuda.max_memory_allocated(device)
+    del loop
+    release(device)
+    return max(1, int(ROOM * torch.cuda.mem_get_info(device)[0] / (each * sharers)))
+
+
+def seconds_per_epoch(spec: RunSpec, features: Features, execution: Execution) -> float:
+    """Time a few real batches and return the estimated seconds of one epoch; the run itself is not touched.
+
+    With `--stack K` those of one seed in a stack of K.
+    """
+    device = execution.prepare()
+    check_precision(spec, execution.device)
+    stack = 1 if why_not_stacked(spec) else execution.stack or 1
+    while True:
+        try:
+            return _seconds_per_epoch(spec, features, execution, device, stack)
+        except (MemoryError, RuntimeError) as error:  # halved, as the training will be
+            if stack == 1 or not out_of_memory(error):
+                raise
+            stack //= 2
+        finally:
+            release(device)  # the memory is for those who will train
+
+
+def _seconds_per_epoch(
+    spec: RunSpec, features: Features, execution: Execution, device: torch.device, stack: int
+) -> float:  # fmt: skip
+    features, bert = prepare(spec, features, execution.bert, execution.cache, device)
+    loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert)
+    size, sizes = loop.config.batch_size, features.sizes
+    order = np.repeat(np.arange(min(2 * size, sizes["train"]), dtype=np.int64)[None], stack, axis=0)
+    piece = next(loop.feed.whole("valid", stack))
+    if device.type == "cpu":  # where a batch of evaluation costs by the clip
+        piece = piece[: 2 * size]
+
+    def evaluate() -> None:
+        loop.module.eval()
+        with torch.inference_mode():
+            loop.model.forward(loop.feed.batch("valid", np.repeat(piece[None], stack, axis=0))).prediction.sum().item()
+
+    def timed(work: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    if device.type == "cpu":
+        loop.train_batches(order[:, :size])  # the first batch pays for caches and code that is loaded late
+    else:
+        for _ in range(2):  # the steps are recorded, then the optimizer's second
+            loop.train_batches(order)
+    train = timed(lambda: loop.train_batches(order)) / order.shape[1] * sizes["train"]
+    if device.type != "cpu":
+        evaluate()
+    evaluation = timed(evaluate) / len(piece) * (sizes["valid"] + sizes["test"])
+    return (train + evaluation) / stack

@@ -1,0 +1,224 @@
+"""The verdicts of a table from recorded runs: one word a cell, its premises, and the readings beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
+from scipy import stats as scipy_stats
+from verdict_cases import AT, KEY, measured_table, near, write_scores
+
+from dmd_repro.metrics.measures import METRICS
+from dmd_repro.papers.tables import load_table
+from dmd_repro.planning.looks import read_looks
+from dmd_repro.planning.plans import load_plan
+from dmd_repro.records.folder import Records
+from dmd_repro.results.power import power_lines, runs_needed
+from dmd_repro.results.tables import compare, compare_tables, with_looks
+from dmd_repro.results.types import Cell, ComparisonTable
+from dmd_repro.stats.summary import holm
+
+
+def _acc2(table: ComparisonTable) -> Cell:
+    return next(row for row in table.rows if row.row.key == KEY).cells[1]
+
+
+@pytest.mark.parametrize(
+    ("rights", "word"),
+    [
+        ([AT, AT + 1, AT - 1, AT + 2, AT - 2, AT], "reproduced"),
+        ([AT - 20, AT - 22, AT - 19, AT - 21, AT - 20], "below"),
+        ([AT + 20, AT + 22, AT + 19, AT + 21, AT + 20], "above"),
+        ([AT - 12, AT + 12, AT - 9, AT + 9, AT], "inconclusive"),
+        ([AT, AT + 1, AT - 1, AT + 2, None], "inconclusive"),
+        ([AT, AT + 1, AT - 1, AT + 2], "interval only"),
+        ([AT], "value only"),
+        ([AT] * 5, "no verdict"),
+    ],
+)
+def test_the_word(tmp_path: Path, rights: list[int | None], word: str) -> None:
+    """The one headline rule and its premises, from predictions on disk to the word in the table."""
+    table = measured_table(tmp_path, rights)
+    cell = _acc2(table)
+    assert cell.judged.word == word
+    if None in rights:
+        row = next(row for row in table.rows if row.row.key == KEY)
+        assert row.n == "4/5"
+        assert cell.judged.why is not None
+        assert "1 of 5 runs failed" in cell.judged.why
+    if word == "no verdict":
+        assert cell.summary.interval is None
+        assert cell.judged.why == "all runs give the same value"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "word"),
+    [
+        ({}, "inconclusive"),
+        ({"standing": "synthetic", "dataset": "synthetic"}, "not comparable"),
+        ({"standing": "partial"}, "not comparable"),
+        ({"text": "hidden"}, "not comparable"),
+    ],
+)
+def test_failed_runs_alone_give_no_headline_on_other_data(tmp_path: Path, stamp: dict[str, object], word: str) -> None:
+    """When every run diverged, the word is still 'not comparable' wherever the data bar a comparison."""
+    assert _acc2(measured_table(tmp_path, [None] * 5, **stamp)).judged.word == word
+
+
+def test_holm_may_leave_an_interval_inside_the_margin_inconclusive(tmp_path: Path) -> None:
+    """The word follows the adjusted p-value, and the rule under the table says so."""
+    table = measured_table(tmp_path, [AT - 6, AT + 6, AT - 5, AT + 5, AT])
+    judged = _acc2(table).judged
+    assert judged.difference is not None
+    assert judged.p_equivalence is not None
+    assert -1 < judged.difference.interval[0] < judged.difference.interval[1] < 1
+    assert judged.difference.p_equivalence < 0.05 < judged.p_equivalence
+    assert judged.word == "inconclusive"
+    assert any("one inside the margin may still be inconclusive" in line for line in table.rule)
+
+
+def test_numbers_of_a_verdict_equal_scipy(tmp_path: Path) -> None:
+    """Interval, raw and adjusted p-values, prediction interval: as computed directly, to 1e-9."""
+    rights = [AT - 3, AT + 2, AT - 6, AT + 1, AT - 1]
+    table = measured_table(tmp_path, rights)  # type: ignore[arg-type]
+    row = next(row for row in table.rows if row.row.key == KEY)
+    raw = []
+    for cell in row.cells:
+        values = np.array(list(cell.values.values()))
+        d = cell.judged.difference
+        if d is None:
+            continue
+        error, gap = values.std(ddof=1) / np.sqrt(5), values.mean() - float(cell.printed.value)
+        half = scipy_stats.t.ppf(0.95, 4) * error + 0.05
+        assert d.interval == pytest.approx((gap - half, gap + half), abs=1e-9)
+        lower = scipy_stats.t.sf((gap - 0.05 + 1) / error, 4)
+        upper = scipy_stats.t.cdf((gap + 0.05 - 1) / error, 4)
+        assert d.p_equivalence == pytest.approx(max(lower, upper), abs=1e-9)
+        raw.append((cell, d.p_equivalence))
+    adjusted = holm([p for _, p in raw])
+    for (cell, _), want in zip(raw, adjusted, strict=True):
+        assert cell.judged.p_equivalence == pytest.approx(want, abs=1e-12)
+    assert table.family == len(raw)
+    assert f"over the {len(raw)} cells" in " ".join(table.rule)
+
+
+def test_one_run_is_compatible_never_reproduced(tmp_path: Path) -> None:
+    """The prediction interval is its own reading, in its own words."""
+    cell = _acc2(measured_table(tmp_path, [AT - 12, AT + 12, AT - 9, AT + 9, AT]))
+    assert (cell.judged.word, cell.judged.one_run) == ("inconclusive", "compatible")
+    assert cell.judged.prediction is not None
+    assert cell.judged.prediction[0] < 84.5 < cell.judged.prediction[1]
+
+
+def test_a_wider_margin_is_the_users_choice(tmp_path: Path) -> None:
+    """--margin moves the verdict and stands in the rule under the table."""
+    rights = [AT - 12, AT + 12, AT - 9, AT + 9, AT]
+    table = measured_table(tmp_path, rights, margin=3.0)  # type: ignore[arg-type]
+    assert _acc2(table).judged.word == "reproduced"
+    assert "margin 3 points" in " ".join(table.rule)
+
+
+def test_other_data_are_not_comparable_and_the_rest_is_not_run(tmp_path: Path) -> None:
+    """No verdict on synthetic or partial data; rows without runs say not run."""
+    table = measured_table(tmp_path, [AT, AT + 1, AT - 1, AT, AT], standing="partial")
+    words = {row.row.key: {cell.judged.word for cell in row.cells} for row in table.rows}
+    assert words.pop(KEY) == {"not comparable"}
+    assert set().union(*words.values()) == {"not run"}
+    cell = _acc2(table)
+    assert cell.judged.why == "partial data: not the official split, so not comparable"
+    assert cell.judged.difference is None
+
+
+def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
+    """A row marked unavailable in its YAML is not merely 'not run'."""
+    from dmd_repro.papers.tables import tables_folder
+
+    text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
+    text = text.replace("reason: not-implemented", "reason: not-implemented\n        unavailable: features lost", 1)
+    (tmp_path / "table1.yaml").write_text(text, encoding="utf-8")
+    table = compare(load_table("table1", tmp_path), None, Records(tmp_path))
+    assert table.rows[0].cells[0].judged.word == "not reproducible from public data"
+    assert table.rows[0].cells[0].judged.why == "features lost"
+
+
+def test_conventions_move_the_same_runs(tmp_path: Path) -> None:
+    """Both ACC2 readings and all four F1s of the very same predictions, and the span between them."""
+    row = load_table("table1").row(KEY)
+    data, specs = stamp_for(row), [spec_for(row, seed) for seed in (1111, 1112)]
+    for n, spec in enumerate(specs, start=1):
+        write_record(tmp_path, spec, data, predictions_with(n))
+    plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    cell = _acc2(compare(load_table("table1"), load_plan(tmp_path, "table1"), Records(tmp_path)))
+    want = {
+        name: np.mean([METRICS[name].shown(LABELS, predictions_with(n)) for n in (1, 2)])
+        for name in ("acc2_non0", "acc2_has0")
+    }
+    assert dict(cell.conventions) == pytest.approx(want)
+    assert cell.convention_moves == pytest.approx(abs(want["acc2_non0"] - want["acc2_has0"]))
+
+
+def test_looks_are_counted_once_per_set_of_runs(tmp_path: Path) -> None:
+    """Printing twice is one look; a sixth seed makes a second one, and the table says what that means."""
+
+    def look(rights: list[int | None]) -> ComparisonTable:
+        measured_table(tmp_path, rights)
+        return with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0]
+
+    five: list[int | None] = [AT - 2, AT + 2, AT - 1, AT + 1, AT]
+    assert look(five).looks == ("n = 5",)
+    assert len(read_looks(tmp_path, "table1", ("mosi-aligned-glove",))) == 1
+    row = load_table("table1").row(KEY)
+    data, spec = stamp_for(row), spec_for(row, 1116)
+    write_scores(tmp_path, spec, data, near(AT, 9))
+    plan_rows(tmp_path, "table1", {KEY: (data, [spec_for(row, 1111 + i) for i in range(6)])})
+    table = with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0]
+    assert table.looks == ("n = 5", "n = 6")
+    assert "optional stopping" in " ".join(table.rule)
+    damaged = next((tmp_path / "plans").glob("*.looks"))
+    damaged.write_text("not json\n" + damaged.read_text())
+    assert with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0].looks == ("n = 5", "n = 6")
+
+
+def test_a_table_without_verdicts_is_no_look(tmp_path: Path) -> None:
+    """Four seeds give no verdict, so nothing is counted and nothing written."""
+    measured_table(tmp_path, [AT, AT + 1, AT - 1, AT + 2])
+    assert with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0].looks == ()
+    assert not list((tmp_path / "plans").glob("*.looks"))
+
+
+def test_power_is_printed_before_training(tmp_path: Path) -> None:
+    """A plan says what its seeds can settle: with an assumed spread, 5 cannot; with one measured, it is used."""
+    row = load_table("table1").row(KEY)
+    data, specs = stamp_for(row), [spec_for(row, 1111 + i) for i in range(5)]
+    plan = plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    lines = power_lines(load_table("table1"), plan, Records(tmp_path))
+    assert "spread 1.10 points (assumed" in lines[0]
+    assert lines[1] == "5 seeds cannot settle this: 80% takes 13 runs"
+    table = measured_table(tmp_path / "b", [AT, AT + 1, AT - 1, AT + 2, AT])
+    plan_b = load_plan(tmp_path / "b", "table1")
+    assert plan_b is not None
+    assert table.family
+    (line,) = power_lines(load_table("table1"), plan_b, Records(tmp_path / "b"))
+    assert "median over the plan's finished rows" in line
+    few = plan_rows(tmp_path / "c", "table1", {KEY: (data, specs[:2])})
+    assert power_lines(load_table("table1"), few, Records(tmp_path / "c")) == [
+        "power: 2 runs a row give no headline verdict; it takes 5"
+    ]
+    assert runs_needed(0.1, 0.05) == "5 runs"
+    assert runs_needed(50.0, 0.05) == "over 1000 runs"
+
+
+def test_the_json_holds_verdict_and_provenance(tmp_path: Path) -> None:
+    """All a reader of the JSON needs to recompute or repeat a cell is in it."""
+    document = json.loads(
+        json.dumps(measured_table(tmp_path, [AT - 2, AT + 2, AT - 1, AT + 1, AT]).to_json(), allow_nan=False)
+    )
+    row = next(r for b in document["blocks"] for r in b["rows"] if r["key"] == KEY)
+    cell = row["cells"][1]
+    assert {"verdict", "d_interval", "p_equivalence", "prediction_interval", "one_run", "error_clips"} <= set(cell)
+    assert {run["run"] for run in document["provenance"]} == set(row["runs"].values())
+    assert {run["digest"] for run in document["provenance"]} == {"d" * 64}
+    assert document["prose"].startswith("Table 1 prints 63 numbers")

@@ -20,9 +20,9 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.synthetic import generate
 from dmd_repro.metrics.measures import METRICS
 from dmd_repro.records.folder import Records
-from dmd_repro.render.layout import NONE, Grid, p_value
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.results.scores import HEADINGS, ends, number, spread
+from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.paired import paired
@@ -78,9 +78,9 @@ def main() -> None:
     names = ("truth", "model", *(HEADINGS[m] for m in MEASURES))
     tables = [
         f"Mean ± sample STD over {len(seeds)} seeds, test split; synthetic data, never compared with printed numbers.",
-        "", *grid_lines(Grid("", names, "llrrr", tuple(means))), "Paired over seeds:",
+        "", *grid_lines(TextGrid("", names, "llrrr", tuple(means))), "Paired over seeds:",
         "",
-        *grid_lines(Grid("", HEADERS, "lllrrr", tuple(gaps))),
+        *grid_lines(TextGrid("", HEADERS, "lllrrr", tuple(gaps))),
     ]  # fmt: skip
     write_section(FILE, "results", "\n".join(tables))
 

@@ -16,9 +16,9 @@ import torch
 from sections import write_section
 
 from dmd_repro.bench.roofline import count
-from dmd_repro.render.layout import Grid
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.results.masks import all_masks, parts_on
+from dmd_repro.results.sheet import TextGrid
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch
@@ -86,7 +86,7 @@ def main() -> None:
     times = milliseconds(masks, steps)
     rows = tuple((*facts(off), f"{each:.0f}") for off, each in zip(masks, times, strict=True))
     headers = ("parts on", "parameters", "loss terms", "GFLOP a step", "ms a step")
-    grid = Grid("", headers, "lrlrr", rows)
+    grid = TextGrid("", headers, "lrlrr", rows)
     words = (
         "The 16 masks at MOSI's sizes (GloVe, aligned, 16 clips) under `official`: forward, losses, backward. GFLOP: "
         "of the matrix products, exact. Time: processor milliseconds of one thread, the shortest of a few steps on a "

@@ -24,7 +24,7 @@ NOT_MEASURED = "not measured: no runs at hand differ in this switch alone"
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class SwitchEffect:
     """What turning one switch did: paper's value minus code's, paired over seeds, on one feature set."""
 
     data: str
@@ -44,7 +44,7 @@ def audit_code(runs_dir: Path) -> list[Finding]:
         text = (
             f"paper ({switch.source.partition(';')[0]}): {switch.paper_says}; code: {switch.code_does}. "
             f"`--set {switch.name}={_value(switch.paper)}` (code: {_value(switch.official)}). "
-            f"Effect: {_effect(effects, switch)}. "
+            f"SwitchEffect: {_effect(effects, switch)}. "
             "Innocent explanations: a paper leaves out details for space; the published code may be a later version."
         )
         out.append(
@@ -64,7 +64,7 @@ def _finding(row: str, status: str, certainty: str, text: str) -> Finding:
     return Finding("code", None, row, None, None, None, status, certainty, text)  # type: ignore[arg-type]
 
 
-def _effect(effects: Mapping[str, list[Effect]], switch: Switch) -> str:
+def _effect(effects: Mapping[str, list[SwitchEffect]], switch: Switch) -> str:
     found = effects.get(switch.name, [])
     if not found:
         return NOT_MEASURED
@@ -82,7 +82,7 @@ def _effect(effects: Mapping[str, list[Effect]], switch: Switch) -> str:
     return "; ".join(parts)
 
 
-def measured_effects(records: Records) -> dict[str, list[Effect]]:
+def measured_effects(records: Records) -> dict[str, list[SwitchEffect]]:
     """Return, per switch, its effect wherever finished DMD runs differ in it alone.
 
     Raises RunError if the folder cannot be read; a damaged record is passed over.
@@ -92,7 +92,7 @@ def measured_effects(records: Records) -> dict[str, list[Effect]]:
         for name in records.run_ids()
         if (record := records.get(name, check=False)) and record.spec.model == "dmd"
     ]
-    out: dict[str, list[Effect]] = {}
+    out: dict[str, list[SwitchEffect]] = {}
     for switch in SWITCHES:
         groups: dict[str, dict[str, dict[int, RunRecord]]] = defaultdict(lambda: {"paper": {}, "code": {}})
         for record in runs:
@@ -115,7 +115,7 @@ def _but_for(record: RunRecord, name: str) -> str:
     return canonical({**spec, "seed": None, "protocol": None, "config": config, "digest": record.data["digest"]})
 
 
-def _measure(sides: Mapping[str, Mapping[int, RunRecord]], seeds: list[int]) -> Effect | None:
+def _measure(sides: Mapping[str, Mapping[int, RunRecord]], seeds: list[int]) -> SwitchEffect | None:
     scores: dict[str, dict[str, dict[int, float]]] = {side: {name: {} for name in MEASURES} for side in sides}
     for side, runs in sides.items():
         for seed in seeds:
@@ -133,4 +133,4 @@ def _measure(sides: Mapping[str, Mapping[int, RunRecord]], seeds: list[int]) -> 
         return None
     one = sides["code"][seeds[0]]
     base = f"all else as in protocol '{one.spec.protocol}'" + (f", {one.spec.mask.label}" if one.spec.mask.off else "")
-    return Effect(one.data.get("name", "?"), one.data.get("standing", "?"), base, gaps)
+    return SwitchEffect(one.data.get("name", "?"), one.data.get("standing", "?"), base, gaps)

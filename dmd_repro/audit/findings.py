@@ -14,7 +14,7 @@ from dmd_repro.audit import arithmetic as audit_arithmetic
 from dmd_repro.audit import attainable as audit_attainable
 from dmd_repro.audit import noise as audit_noise
 from dmd_repro.audit import one_rule as audit_one_rule
-from dmd_repro.audit.types import Check, Evidence, Finding, Spread, Status
+from dmd_repro.audit.types import Check, Evidence, Finding, SeedSpread, Status
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.papers.dmd import claims as audit_claims
 from dmd_repro.papers.tables import load_table, table_names
@@ -34,7 +34,7 @@ def audit(
     *,
     table: str | None = None,
     checks: Sequence[str] = (),
-    spreads: Mapping[tuple[str, str], Spread] | None = None,
+    spreads: Mapping[tuple[str, str], SeedSpread] | None = None,
 ) -> list[Finding]:
     """Return every finding on the printed tables, or on one of them, or of some checks.
 
@@ -70,14 +70,14 @@ def counts(findings: Iterable[Finding]) -> dict[Status, int]:
     return {status: found[status] for status in ("ok", "flag", "fail", "n/a")}
 
 
-def spreads_of_runs(runs_dir: Path) -> dict[tuple[str, str], Spread]:
+def spreads_of_runs(runs_dir: Path) -> dict[tuple[str, str], SeedSpread]:
     """Return the seed spread by (data set, column) of the full systems' runs at hand on official data; {} for none."""
     from dmd_repro.planning.plans import plans_dir
     from dmd_repro.results.tables import compare_tables
 
     if not plans_dir(runs_dir).is_dir():
         return {}
-    found: dict[tuple[str, str], Spread] = {}
+    found: dict[tuple[str, str], SeedSpread] = {}
     for table in compare_tables(runs_dir, table_names()):
         for row in table.rows:
             full = row.row.recipe is not None and row.row.recipe.model == "dmd" and not row.row.recipe.mask.off
@@ -87,5 +87,5 @@ def spreads_of_runs(runs_dir: Path) -> dict[tuple[str, str], Spread]:
                 _, std = mean_and_std(list(cell.values.values()))
                 if std > 0:
                     source = f"measured over {cell.summary.n} runs at hand"
-                    found.setdefault((row.row.dataset, cell.column), Spread(std, source))
+                    found.setdefault((row.row.dataset, cell.column), SeedSpread(std, source))
     return found

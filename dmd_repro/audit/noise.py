@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, Spread, cell, clips, heading
-from dmd_repro.papers.tables import Block, PublishedTable, Row
+from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, clips, heading
+from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 from dmd_repro.stats.paired import most_discordant
 from dmd_repro.stats.power import power_two_samples, seeds_for_gap
 
@@ -59,7 +59,7 @@ def _lead(evidence: Evidence, table: PublishedTable, top: Row, next_: Row, colum
     return Said("flag" if small else "ok", text, certainty=_certainty(spread), **cell(table, top, column))
 
 
-def _seeds(gap: float, spread: Spread) -> str:
+def _seeds(gap: float, spread: SeedSpread) -> str:
     if not gap:
         return ""
     n, apart = seeds_for_gap(gap, spread.std), Z * spread.std * math.sqrt(2)
@@ -69,7 +69,7 @@ def _seeds(gap: float, spread: Spread) -> str:
     )
 
 
-def _certainty(spread: Spread) -> str:
+def _certainty(spread: SeedSpread) -> str:
     return f"{ARITHMETIC}; the seed spread is {spread.source}"
 
 
@@ -80,7 +80,7 @@ def ablation_power(evidence: Evidence) -> Iterable[Said]:
             yield _ablation(evidence, table, block, column)
 
 
-def _ablation(evidence: Evidence, table: PublishedTable, block: Block, column: str) -> Said:
+def _ablation(evidence: Evidence, table: PublishedTable, block: TableBlock, column: str) -> Said:
     rows = sorted(block.rows, key=lambda row: len(row.recipe.mask.off) if row.recipe else 0)
     gaps = [float(a.cells[column].value - b.cells[column].value) for a, b in pairwise(rows)]
     spread = evidence.spread(block.rows[0].dataset, column)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from dmd_repro.papers.tables import COLUMNS, Block, PublishedTable, Row
+from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row, TableBlock
 from dmd_repro.systems.registry import DATASETS
 
 Status = Literal["ok", "flag", "fail", "n/a"]
@@ -57,7 +57,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class SeedSpread:
     """The seed spread of one metric: measured from runs at hand, or assumed."""
 
     std: float  # points
@@ -69,13 +69,13 @@ class Evidence:
     """What the checks may look at: the printed tables and the spreads measured from runs at hand, if any."""
 
     tables: Mapping[str, PublishedTable]
-    spreads: Mapping[tuple[str, str], Spread] = field(default_factory=dict)  # by (dataset, column)
+    spreads: Mapping[tuple[str, str], SeedSpread] = field(default_factory=dict)  # by (dataset, column)
 
-    def spread(self, dataset: str, column: str) -> Spread:
+    def spread(self, dataset: str, column: str) -> SeedSpread:
         """Return the spread over seeds of a column on a data set, measured if it can be."""
-        return self.spreads.get((dataset, column)) or Spread(SPREAD, SPREAD_SOURCE)
+        return self.spreads.get((dataset, column)) or SeedSpread(SPREAD, SPREAD_SOURCE)
 
-    def blocks(self, *names: str) -> Iterable[tuple[PublishedTable, Block]]:
+    def blocks(self, *names: str) -> Iterable[tuple[PublishedTable, TableBlock]]:
         """Yield every block of some tables, where they are there."""
         for name in names:
             if name in self.tables:

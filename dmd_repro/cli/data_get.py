@@ -11,7 +11,7 @@ from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
     from dmd_repro.data.download.get import Downloaded
-    from dmd_repro.data.download.sources import Source
+    from dmd_repro.data.download.sources import FeatureSource
 
 SourcesFile = Annotated[
     Path | None, typer.Option("--sources", help="Another list of sources, in the form of the package's sources.yaml.")
@@ -35,11 +35,11 @@ def download(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Fetch published files, verify, import and check them. Broken off, the same command goes on where it stopped."""
+    """Fetch published files, verify, import and check them. If interrupted, run the same command again to resume."""
     import json
 
     from dmd_repro.cli.data_show import byte_progress
-    from dmd_repro.data.download.get import Wish, by_hand
+    from dmd_repro.data.download.get import DownloadOptions, by_hand
     from dmd_repro.data.download.get import download as run
     from dmd_repro.data.download.http import Policy
     from dmd_repro.data.download.sources import load_sources
@@ -63,9 +63,9 @@ def download(
                 typer.echo(text, err=True)
 
             policy = Policy(timeout=timeout, attempts=attempts, on_retry=say)
-            wish = Wish(policy, accept=accept, keep=keep, force=force, progress=progress, say=say)
+            options = DownloadOptions(policy, accept=accept, keep=keep, force=force, progress=progress, say=say)
             try:
-                done.append(run(source, store, wish, siblings=list(known.values())))
+                done.append(run(source, store, options, siblings=list(known.values())))
             except DataError as error:
                 if len(chosen) == 1:
                     raise
@@ -82,7 +82,7 @@ def download(
         raise typer.Exit(1)
 
 
-def _chosen(name: str, url: str | None, known: dict[str, Source]) -> list[Source]:
+def _chosen(name: str, url: str | None, known: dict[str, FeatureSource]) -> list[FeatureSource]:
     from dataclasses import replace
 
     from dmd_repro.data.download.sources import find_source, make_place

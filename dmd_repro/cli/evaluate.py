@@ -55,7 +55,7 @@ def evaluate(
     from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.evaluate.predict import evaluate_checkpoint
     from dmd_repro.records.folder import Records
-    from dmd_repro.results.single import Subject, beside, score, to_json
+    from dmd_repro.results.single import Subject, beside, score_predictions, to_json
     from dmd_repro.shapes import SPLITS
     from dmd_repro.training.fit import Execution
 
@@ -65,7 +65,7 @@ def evaluate(
     features = _features(found, data, text, store)
     execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
     done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
-    scores = score(done.predictions, resamples=resamples)
+    scores = score_predictions(done.predictions, resamples=resamples)
     row, why = beside(
         Subject(
             model=done.model,
@@ -193,10 +193,10 @@ def _brief(value: Any) -> str:
     return "/".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value)
 
 
-def _number(score: Score, value: float | None) -> str:
+def _number(score_predictions: Score, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f} %" if score.unit == "%" else f"{value:.3f}"
+    return f"{value:.2f} %" if score_predictions.unit == "%" else f"{value:.3f}"
 
 
 def export(

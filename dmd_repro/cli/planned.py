@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dmd_repro.data.store.folder import Store
-    from dmd_repro.planning.grid import Grid, Job
+    from dmd_repro.planning.grid import Job, PlannedTable
     from dmd_repro.records.folder import Records
     from dmd_repro.training.fit import Execution
 
 
 def train_missing(
-    planned: Grid,
+    planned: PlannedTable,
     *,
     records: Records,
     store: Store,
@@ -99,7 +99,7 @@ def refuse_failures(failed: list[str], trained: int) -> None:
         raise typer.Exit(1)
 
 
-def made_before(planned: Grid, records: Records) -> dict[str, str]:
+def made_before(planned: PlannedTable, records: Records) -> dict[str, str]:
     """Return, for each finished run of the plan that only plans of other tables name, the first of those tables."""
     from dmd_repro.planning.plans import list_plans
 
@@ -115,7 +115,7 @@ def made_before(planned: Grid, records: Records) -> dict[str, str]:
     return {run: others[run] for run in done if run in others and run not in own}
 
 
-def totals(planned: Grid, earlier: Mapping[str, str]) -> dict[str, Any]:
+def totals(planned: PlannedTable, earlier: Mapping[str, str]) -> dict[str, Any]:
     """Return the counts of a plan; `reused`: runs made for another table, and those a second row asks for."""
     uses = sum(len(planned.plan.rows[key].runs) for key in planned.selected)
     status = list(planned.status.values())
@@ -129,7 +129,7 @@ def totals(planned: Grid, earlier: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def summary(planned: Grid, earlier: Mapping[str, str], workers: int, most: str) -> str:
+def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, most: str) -> str:
     """Return the plan in a sentence: how much to train, what is there, how long it can take."""
     counts = totals(planned, earlier)
     second = counts["reused"] - len(earlier)
@@ -144,7 +144,7 @@ def summary(planned: Grid, earlier: Mapping[str, str], workers: int, most: str) 
     )
 
 
-def print_rows(planned: Grid, records: Records, console: Console) -> None:
+def print_rows(planned: PlannedTable, records: Records, console: Console) -> None:
     """Print which row trains on what, then the rows that do not, by reason."""
     from dmd_repro.cli.progress import say
 

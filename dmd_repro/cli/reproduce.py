@@ -41,7 +41,7 @@ def reproduce(
     store: DataDir = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and all else on stderr.")] = False,
 ) -> None:
-    """Train what a table needs and print it. What is there is used, what was interrupted goes on where it stopped."""
+    """Train what a table needs and print it. Finished runs are used; interrupted ones resume."""
     import json
 
     from rich.console import Console

@@ -51,7 +51,7 @@ def train(
         bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else.")
     ] = False,
 ) -> None:
-    """Train one run, or go on with it where it was interrupted. A run that is there already is shown, not repeated."""
+    """Train one run, or resume it. A run that is there already is shown, not repeated."""
     import json
 
     from dmd_repro.cli.progress import Epochs, duration, say

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dmd_repro.data.download.sources import Source
+from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError
 from dmd_repro.papers.tables import load_table, table_names
@@ -40,7 +40,7 @@ class Matrix:
     copied: Mapping[str, int]  # rows without a recipe, by table
 
 
-def matrix(store: Store, sources: Mapping[str, Source]) -> Matrix:
+def matrix(store: Store, sources: Mapping[str, FeatureSource]) -> Matrix:
     """Set the recipes of all tables against the store and the sources. Raises ClaimError if a table is malformed."""
     rows: dict[str, dict[str, list[str]]] = {name: {} for name, s in sources.items() if s.kind == "features"}
     copied: dict[str, int] = {}

@@ -95,7 +95,7 @@ def attempt_stack(
     What breaks a stack may be one seed's fault, or another process may be at one of them: then each is tried alone,
     unless the device is gone.
     """
-    from dmd_repro.training.execution import lost
+    from dmd_repro.training.execution import device_failure
     from dmd_repro.training.fit import fit_stack
 
     missing = [job for job in stack if records.get(job.run_id) is None]
@@ -111,14 +111,14 @@ def attempt_stack(
         except RunError:
             raise
         except Exception as error:
-            if lost(execution):
+            if device_failure(execution):
                 text = traceback.format_exc()
                 return {job.run_id: _failed(job, records, text) for job in stack}
             log.warning("a stack of %d seeds broke (%s): each is tried alone", len(missing), error)
     texts: dict[str, str | None] = {}
     for job in stack:
-        if any(texts.values()) and (reason := lost(execution)):  # what the others have finished is kept
-            texts[job.run_id] = None if records.get(job.run_id) else f"the device is lost: {reason}"
+        if any(texts.values()) and (reason := device_failure(execution)):  # what the others have finished is kept
+            texts[job.run_id] = None if records.get(job.run_id) else f"the device is device_failure: {reason}"
             continue
         texts[job.run_id] = attempt(
             job, records, store, execution,
@@ -184,7 +184,7 @@ def attempt(
 def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, number: int) -> None:
     """Serve stacks from the pipe until it closes, or the device can compute no more; on the card of this number."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
-    from dmd_repro.training.execution import lost, take_card
+    from dmd_repro.training.execution import device_failure, take_card
 
     parent = os.getppid()
 
@@ -211,8 +211,8 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, numb
             return
         try:
             texts = attempt_stack(stack, records, store, execution, lambda kind, seed, r: tell(kind, (seed, r)))
-            if any(texts.values()) and lost(execution):
-                tell("lost", texts)
+            if any(texts.values()) and device_failure(execution):
+                tell("device_failure", texts)
                 return
             tell("ended", texts)
         except RunError as error:
@@ -280,7 +280,7 @@ def _in_processes(
                     continue
                 if kind == "refused":
                     raise RunError(payload)
-                if kind in ("ended", "lost"):
+                if kind in ("ended", "device_failure"):
                     del active[pipe]
                     failed += [job.run_id for job in stack if payload[job.run_id] is not None]
                     for job in stack:

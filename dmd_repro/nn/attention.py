@@ -29,7 +29,7 @@ LONG = 128  # queries; longer sequences are cut into blocks of rows too, so that
 HIDDEN = -1e9  # added to the score of a key that is padding: finite, so that no row becomes NaN
 
 
-class Block(NamedTuple):
+class ScoreBlock(NamedTuple):
     """One block of scores: rows of N that belong to one encoder of one seed, queries, and the keys they may see."""
 
     encoder: int
@@ -61,16 +61,20 @@ def plan_cut(share: int, queries: int, keys: int, offset: int | None) -> Cut:
 
 
 @lru_cache(maxsize=256)
-def plan_blocks(cut: Cut, queries: int, keys: int, seeds: int, encoders: int, offset: int | None) -> tuple[Block, ...]:
+def plan_blocks(
+    cut: Cut, queries: int, keys: int, seeds: int, encoders: int, offset: int | None
+) -> tuple[ScoreBlock, ...]:
     """Return the blocks of (N, Tq, Tk) scores. Under a causal `offset` a block ends at the last key its queries see."""
 
-    def of_group(g: int) -> Iterator[Block]:
+    def of_group(g: int) -> Iterator[ScoreBlock]:
         draw, end = (g % encoders) * cut.draws, (g + 1) * cut.share
         for at in range(g * cut.share, end, cut.step):
             for i in range(0, queries, cut.rows):
                 past = min(i + cut.rows, queries)
                 seen = keys if offset is None else max(1, min(keys, past + offset))
-                yield Block(g % encoders, g // encoders, draw, slice(at, min(at + cut.step, end)), slice(i, past), seen)
+                yield ScoreBlock(
+                    g % encoders, g // encoders, draw, slice(at, min(at + cut.step, end)), slice(i, past), seen
+                )
                 draw += 1
 
     return tuple(block for g in range(seeds * encoders) for block in of_group(g))
@@ -89,22 +93,22 @@ def unseen(first: int, past: int, keys: int, offset: int, device: torch.device, 
     return torch.zeros(past_seen.shape, dtype=dtype, device=device).masked_fill_(past_seen, -torch.inf)
 
 
-class Call(NamedTuple):
+class AttentionCall(NamedTuple):
     """What one attention call needs besides its tensors."""
 
     offset: int | None  # query i sees keys up to i + offset; None: all
     rates: tuple[float, ...]  # dropout on the weights, of each encoder
     draws: Tensor | None  # (S, draws, 2) keys of the masks; None: no dropout
-    blocks: tuple[Block, ...]
+    blocks: tuple[ScoreBlock, ...]
 
-    def dropped(self, block: Block, weights: Tensor) -> Tensor:
+    def dropped(self, block: ScoreBlock, weights: Tensor) -> Tensor:
         """Return the weights of a block with those set to 0 that dropout takes, not yet scaled."""
         if self.draws is None or not (rate := self.rates[block.encoder]):
             return weights
         lanes = draw_lanes(self.draws[block.seed, block.draw], weights.numel()).view(weights.shape)
         return torch.ge(lanes, lane_threshold(rate), out=torch.empty_like(weights)).mul_(weights)
 
-    def weights(self, q: Tensor, k: Tensor, hidden: Tensor | None, block: Block) -> Tensor:
+    def weights(self, q: Tensor, k: Tensor, hidden: Tensor | None, block: ScoreBlock) -> Tensor:
         """Return the softmax weights (c, queries, keys) of a block."""
         scores = torch.bmm(q[block.batch, block.queries], k[block.batch, : block.keys].transpose(1, 2))
         if hidden is not None:
@@ -127,7 +131,7 @@ def into(out: Tensor, batch: slice, steps: slice, a: Tensor, b: Tensor) -> Tenso
 
 class _Blocked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, call: Call) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, call: AttentionCall) -> Tensor:
         seeds = call.blocks[-1].seed + 1
         keeps = ctx.needs_input_grad[0] and 4 * q.shape[0] * q.shape[1] * k.shape[1] <= KEPT_BYTES * seeds
         ctx.call, ctx.weights = call, []
@@ -189,7 +193,7 @@ def blocked_attention(
     cut = plan_cut(q.shape[0] // (seeds * encoders), q.shape[1], k.shape[1], offset)
     blocks = plan_blocks(cut, q.shape[1], k.shape[1], seeds, encoders, offset)
     draws = stream.take(encoders * cut.draws) if any(rates) else None
-    return _Blocked.apply(q, k, v, hidden, Call(offset, tuple(rates), draws, blocks))
+    return _Blocked.apply(q, k, v, hidden, AttentionCall(offset, tuple(rates), draws, blocks))
 
 
 def attention(

@@ -50,14 +50,14 @@ def last_valid(valid: Tensor) -> Tensor:
     return (order.amax(-1) - 1) % steps
 
 
-class Place(NamedTuple):
+class SequenceCut(NamedTuple):
     """Where a sequence that was cut lies in the whole one."""
 
     first: int
     steps: int  # of the whole
 
 
-class Block(nn.Module):
+class EncoderLayer(nn.Module):
     """One layer of E encoders: attention and feed-forward, each behind a LayerNorm and added to its input."""
 
     row_scale: Tensor
@@ -195,7 +195,7 @@ class EncoderBank(nn.Module):
         self.names, self.width, self.causal = tuple(names), width, causal
         self.embed_dropout = Dropout(embed_dropout, stream)
         self.blocks = nn.ModuleList(
-            Block(
+            EncoderLayer(
                 [f"{n}.layers.{i}" for n in names], width, heads,
                 rates=rates, relu_dropout=relu_dropout, res_dropout=res_dropout, stream=stream,
             )
@@ -211,8 +211,8 @@ class EncoderBank(nn.Module):
         last_only: bool = False,
         valid: Sequence[Tensor] | None = None,
         source_valid: Sequence[Tensor] | None = None,
-        places: Sequence[Place] | None = None,
-        source_places: Sequence[Place] | None = None,
+        places: Sequence[SequenceCut] | None = None,
+        source_places: Sequence[SequenceCut] | None = None,
     ) -> list[Tensor]:
         """E queries (S, B, Tq, d) and, across modalities, E sources (S, B, Tk, d) -> E outputs (S, B, Tq, d).
 
@@ -221,8 +221,8 @@ class EncoderBank(nn.Module):
         last step is the last valid one. None: padding is data. `places` and `source_places` tell where sequences that
         were cut lie in the whole ones, which positions and the causal mask count by; None: they are whole.
         """
-        at_query = places or [Place(0, x.shape[2]) for x in queries]
-        at_key = source_places or ([Place(0, x.shape[2]) for x in sources] if sources else at_query)
+        at_query = places or [SequenceCut(0, x.shape[2]) for x in queries]
+        at_key = source_places or ([SequenceCut(0, x.shape[2]) for x in sources] if sources else at_query)
         together: dict[tuple[object, ...], list[int]] = {}
         for e, x in enumerate(queries):
             key = (x.shape[2], sources[e].shape[2] if sources else 0, at_query[e], at_key[e])
@@ -254,7 +254,7 @@ class EncoderBank(nn.Module):
         x: Tensor,
         source: Tensor | None,
         members: Members,
-        where: tuple[Place, Place],
+        where: tuple[SequenceCut, SequenceCut],
         hidden: Tensor | None,
         last_only: bool,
         at: Tensor | None,
@@ -275,7 +275,7 @@ class EncoderBank(nn.Module):
             x = block(x, pair, members, offset=offset, hidden=hidden, one=one, at=at if one else None)
         return self.norm(x, members)
 
-    def _embed(self, x: Tensor, place: Place) -> Tensor:
+    def _embed(self, x: Tensor, place: SequenceCut) -> Tensor:
         """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""
         table = position_table(place.steps, self.width, x.dtype, x.device)[place.first : place.first + x.shape[2]]
         return math.sqrt(self.width) * x + table * (x[..., :1] != 0)

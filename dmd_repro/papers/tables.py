@@ -40,7 +40,7 @@ class Printed:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Citation:
     """Where a copied row comes from, and how sure that is."""
 
     text: str
@@ -81,7 +81,7 @@ class Row:
     convention: Zero  # which ACC2 (and F1) the row counts
     f1_order: F1Order  # "swapped": weighted F1 with its two arguments exchanged
     certainty: str  # how sure the convention is
-    source: Source | None  # of a copied row; None: the paper's own
+    source: Citation | None  # of a copied row; None: the paper's own
     recipe: Recipe | None
     reason: str | None  # why there is no recipe
     derived: Derived | None = None
@@ -106,7 +106,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TableBlock:
     """Rows of one data set, setting and kind of text, in the paper's order."""
 
     key: str
@@ -123,7 +123,7 @@ class PublishedTable:
     name: str
     title: str
     columns: tuple[str, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[TableBlock, ...]
     notes: tuple[str, ...]
 
     @property
@@ -180,7 +180,7 @@ def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str,
     return columns
 
 
-def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> Block:
+def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> TableBlock:
     shared: dict[str, Any] = {
         "dataset": entry.choice("dataset", ("mosi", "mosei")),
         "setting": entry.choice("setting", ("aligned", "unaligned")),
@@ -188,7 +188,7 @@ def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> Block:
     }
     key, columns = entry.text("key"), _columns(entry, columns)
     rows = tuple(_row(row, root, columns, {"block": key, **shared}) for row in entry.entries("rows"))
-    block = Block(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
+    block = TableBlock(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
     entry.done()
     return block
 
@@ -217,7 +217,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
         convention=counting.choice("acc2", ("non0", "has0", "unknown")),
         f1_order=counting.choice("f1", ("plain", "swapped", "unknown")),
         certainty=counting.text("certainty"),
-        source=Source(about.text("text"), about.text("certainty")) if about else None,
+        source=Citation(about.text("text"), about.text("certainty")) if about else None,
         recipe=recipe,
         reason=root.entry("reasons").text(reason) if reason else None,
         derived=_derived(entry.entry("derived")) if entry.has("derived") else None,

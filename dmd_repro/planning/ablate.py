@@ -15,8 +15,8 @@ from itertools import combinations
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.synthetic import is_synthetic, parse_synthetic
 from dmd_repro.errors import SpecError, nearest
-from dmd_repro.papers.tables import Block, PublishedTable, Recipe, Row
-from dmd_repro.planning.grid import SYNTHETIC_FAMILIES, Grid, expand
+from dmd_repro.papers.tables import PublishedTable, Recipe, Row, TableBlock
+from dmd_repro.planning.grid import SYNTHETIC_FAMILIES, PlannedTable, expand
 from dmd_repro.records.folder import Records
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SWITCHES
@@ -176,7 +176,7 @@ def ablation_table(model: str, arms: Sequence[Arm], data: str, store: Store, *, 
         )
         for arm in arms
     )  # fmt: skip
-    block = Block("ablation", None, (), rows, None)
+    block = TableBlock("ablation", None, (), rows, None)
     return PublishedTable(plan_name(model, arms), f"the ablation of {full_name(name, options)}", (), (block,), ())
 
 
@@ -203,7 +203,7 @@ def plan_ablation(
     records: Records,
     overrides: Mapping[str, str | Scalar],
     bert: Callable[[], str] | None = None,
-) -> Grid:
+) -> PlannedTable:
     """Plan an ablation: every arm on the same data and seeds, or a SpecError that says why one cannot be run."""
     if data is None and DEFAULT_DATA not in store.names():
         raise SpecError.at(

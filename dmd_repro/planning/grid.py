@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PlannedTable:
     """A planned table and its runs, each once however many rows use it."""
 
     table: PublishedTable
@@ -100,7 +100,7 @@ def expand(
     rows: Sequence[str] = (),
     overrides: Mapping[str, str | Scalar] | None = None,
     bert: Callable[[], str] | None = None,
-) -> Grid:
+) -> PlannedTable:
     """Plan a table: the runs of each row, or the reason why it has none. Trains nothing, writes nothing.
 
     `data`: feature sets, each used by the rows it fits (`synthetic`: each row its own variant); empty: what each row
@@ -124,7 +124,7 @@ def expand(
             planned[row.key] = _plan_row(row, seeds, data, store, overrides or {}, bert, loaded, jobs)
         except Misfit as misfit:
             planned[row.key] = PlannedRow("skipped", reason=str(misfit))
-    return Grid(
+    return PlannedTable(
         table=table,
         plan=TablePlan(table.name, tuple(data), tuple(seeds), planned),
         selected=tuple(row.key for row in selected),
@@ -266,7 +266,7 @@ def _fit(row: Row, name: str, store: Store, bert: bool) -> tuple[str, TextKind]:
     raise Misfit(f"'{name}' holds {' and '.join(held)} text, the row needs {' or '.join(wanted) or row.text}")
 
 
-def refuse_empty(grid: Grid) -> None:
+def refuse_empty(grid: PlannedTable) -> None:
     """Raise SpecError if no row of a plan can be run, offering the synthetic data."""
     if grid.jobs:
         return

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.papers.tables import PublishedTable, Row
-from dmd_repro.planning.grid import Grid
+from dmd_repro.planning.grid import PlannedTable
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Records
 from dmd_repro.systems.registry import MODELS, load_model
@@ -38,7 +38,7 @@ def under_protocol(table: PublishedTable, protocol: str | None) -> PublishedTabl
     return replace(table, blocks=tuple(replace(block, rows=tuple(map(turned, block.rows))) for block in table.blocks))
 
 
-def one_protocol(planned: Grid, records: Records, *, mixed: bool) -> Grid:
+def one_protocol(planned: PlannedTable, records: Records, *, mixed: bool) -> PlannedTable:
     """Return the plan with the protocol noted in every row that departs from the authors' code.
 
     Rows kept from an earlier plan count. Raises SpecError if rows of one model would follow two protocols and `mixed`
@@ -64,7 +64,7 @@ def one_protocol(planned: Grid, records: Records, *, mixed: bool) -> Grid:
     return replace(planned, plan=replace(planned.plan, rows=rows))
 
 
-def _protocols(planned: Grid, records: Records) -> Mapping[str, tuple[str, str]]:
+def _protocols(planned: PlannedTable, records: Records) -> Mapping[str, tuple[str, str]]:
     """Return (model, protocol) of each row with runs: of those asked for now, and of those an earlier plan left."""
     out = {key: (job.spec.model, job.spec.protocol) for job in planned.jobs for key in job.rows}
     for key, row in planned.plan.rows.items():

@@ -20,7 +20,7 @@ from dmd_repro.render.layout import (
     rule_lines,
     signed,
 )
-from dmd_repro.results.sheet import NONE, Grid, p_value
+from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 
 
@@ -29,7 +29,7 @@ def html(tables: Sequence[ComparisonTable]) -> str:
     return page("DMD: printed and measured", [part for table in tables for part in _table(table)])
 
 
-def grid_html(grid: Grid) -> str:
+def grid_html(grid: TextGrid) -> str:
     """Return a grid of text as a sortable table."""
     rows = [[(text, None) for text in row] for row in grid.rows]
     return _sortable(grid.headers, grid.align, rows)

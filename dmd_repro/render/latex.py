@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dmd_repro.papers.tables import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
 from dmd_repro.render.layout import conventions, data_lines, details, overview, readings, rule_lines
-from dmd_repro.results.sheet import Grid
+from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 
 __all__ = ["DOCUMENT", "NEEDS", "escape", "latex"]
@@ -56,12 +56,12 @@ def _float(table: ComparisonTable, body: Sequence[str], title: str = "", label: 
 def _overview(table: ComparisonTable) -> list[str]:
     wanted = table.blocks[0].columns
     width = 3 + 2 * len(wanted)
-    grids: list[tuple[str, Grid]] = []
+    grids: list[tuple[str, TextGrid]] = []
     for block in table.blocks:
         grid = overview(block, table.footnotes)
         missing = [""] * (width - len(grid.headers))  # section 4.2 prints ACC2 alone
         rows = tuple((*row[:-1], *missing, row[-1]) for row in grid.rows)
-        grids.append((block.title, Grid(grid.title, grid.headers, "lr" + "r" * (width - 3) + "l", rows)))
+        grids.append((block.title, TextGrid(grid.title, grid.headers, "lr" + "r" * (width - 3) + "l", rows)))
     kinds, numeric = columns([grid for _, grid in grids])
     pairs = len(wanted)
     heads = ["", "", *(rf"\multicolumn{{2}}{{c}}{{{COLUMNS[column]}}}" for column in wanted), ""]
@@ -81,7 +81,7 @@ def _overview(table: ComparisonTable) -> list[str]:
 def _more(table: ComparisonTable, make: object) -> list[str]:
     """One tabular of all blocks that have this grid; two if section 4.2's columns differ from the table's."""
     found = [(block.title, grid) for block in table.blocks if callable(make) and (grid := make(block))]
-    alike: dict[tuple[str, ...], list[tuple[str, Grid]]] = {}
+    alike: dict[tuple[str, ...], list[tuple[str, TextGrid]]] = {}
     for title, grid in found:
         alike.setdefault(grid.headers, []).append((title, grid))
     return [line for group in alike.values() for line in ("", r"\medskip", *tabular(group))]

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from dmd_repro.results.sheet import NONE, Grid
+from dmd_repro.results.sheet import NONE, TextGrid
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -48,7 +48,7 @@ def tex_line(cells: Sequence[str]) -> str:
     return " & ".join(map(escape, cells)) + r" \\"
 
 
-def columns(grids: Sequence[Grid]) -> tuple[str, list[bool]]:
+def columns(grids: Sequence[TextGrid]) -> tuple[str, list[bool]]:
     """Return the column types of grids that share their columns, and which of these are numbers (siunitx `S`)."""
     kinds, numeric = [], []
     for i, side in enumerate(grids[0].align):
@@ -91,7 +91,7 @@ def head_line(headers: Sequence[str], numeric: Sequence[bool]) -> str:
     return " & ".join(f"{{{escape(h)}}}" if n else escape(h) for h, n in zip(headers, numeric, strict=True)) + r" \\"
 
 
-def tabular(grids: Sequence[tuple[str, Grid]]) -> list[str]:
+def tabular(grids: Sequence[tuple[str, TextGrid]]) -> list[str]:
     """Return grids that share their columns as ONE tabular, each under its title in italics ("" for none)."""
     kinds, numeric = columns([grid for _, grid in grids])
     headers = grids[0][1].headers

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dmd_repro.papers.tables import COLUMNS
-from dmd_repro.results.sheet import NONE, Grid, p_value
+from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
-from dmd_repro.results.verdict import MARKS
+from dmd_repro.results.verdict import VERDICT_MARKS
 
 CONVENTIONS = (
     "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
@@ -20,7 +20,7 @@ CONVENTIONS = (
 )
 
 
-def overview(block: ComparedBlock, footnotes: Sequence[str]) -> Grid:
+def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
     """Return the paper's rows with the printed and the measured value of each column, and the numbers of the notes."""
     headers = ["method", "n"]
     for column in block.columns:
@@ -31,16 +31,16 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> Grid:
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
         rows.append((*line, ", ".join(str(1 + i) for i in sorted(map(footnotes.index, row.notes)))))
-    return Grid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
+    return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
 
-def details(block: ComparedBlock) -> Grid | None:
+def details(block: ComparedBlock) -> TextGrid | None:
     """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
     headers = ("verdicts", "printed", "mean ± STD", "d", "90 % of d", "p=", "p≠", "verdict")
     return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
 
 
-def readings(block: ComparedBlock) -> Grid | None:
+def readings(block: ComparedBlock) -> TextGrid | None:
     """Return the further readings of each measured number: intervals, one run, t test, and the share of the clips."""
     headers = ("other readings", "95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips")
     return _by_number(block, "Other readings", headers, "lrrlrrr", _reading_line)
@@ -52,14 +52,14 @@ def _by_number(
     headers: tuple[str, ...],
     align: str,
     line: Callable[[ComparedRow, Cell], tuple[str, ...]],
-) -> Grid | None:
+) -> TextGrid | None:
     """One line per measured number; the row's name stands over its numbers, so that columns stay narrow."""
     rows: list[tuple[str, ...]] = []
     for row in block.rows:
         if row.state == "measured":
             rows.append((row.row.label, *[""] * (len(headers) - 1)))
             rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
-    return Grid(title, headers, align, tuple(rows)) if rows else None
+    return TextGrid(title, headers, align, tuple(rows)) if rows else None
 
 
 def _verdict_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ CONVENTION_HEADS = {
 }
 
 
-def conventions(block: ComparedBlock) -> Grid | None:
+def conventions(block: ComparedBlock) -> TextGrid | None:
     """Return the same runs under every convention, and how far apart these alone put them; None without any."""
     columns = [column for column in block.columns if column in ("acc2", "f1")]
     ids = [id_ for id_ in CONVENTION_HEADS if id_.partition("_")[0] in columns]
@@ -117,10 +117,10 @@ def conventions(block: ComparedBlock) -> Grid | None:
     headers = ["by convention"]
     for column in columns:
         headers += [*(CONVENTION_HEADS[i] for i in ids if i.startswith(column)), "moves"]
-    return Grid("Conventions", tuple(headers), "l" + "r" * (len(headers) - 1), tuple(rows)) if rows else None
+    return TextGrid("Conventions", tuple(headers), "l" + "r" * (len(headers) - 1), tuple(rows)) if rows else None
 
 
-def more(block: ComparedBlock) -> list[Grid]:
+def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
     return [grid for grid in (details(block), readings(block), conventions(block)) if grid is not None]
 
@@ -148,7 +148,7 @@ def measured(row: ComparedRow, cell: Cell) -> str:
 
 def mark(cell: Cell) -> str:
     """Return the sign of a headline verdict, "" for the words that are none."""
-    return MARKS.get(cell.judged.word, "") if cell.difference is not None else ""
+    return VERDICT_MARKS.get(cell.judged.word, "") if cell.difference is not None else ""
 
 
 def interval(cell: Cell) -> str:

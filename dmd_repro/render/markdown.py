@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dmd_repro.render.layout import data_lines, more, overview, rule_lines
-from dmd_repro.results.sheet import Grid
+from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 
 
@@ -14,7 +14,7 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", text)
 
 
-def grid_lines(grid: Grid) -> list[str]:
+def grid_lines(grid: TextGrid) -> list[str]:
     """Return one grid as a pipe table, with an empty line after it."""
     rule = ["---:" if side == "r" else ":---" for side in grid.align]
     return ["| " + " | ".join(map(plain, line)) + " |" for line in (grid.headers,)] + [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.render.terminal import show_grid
-from dmd_repro.results.sheet import Grid
+from dmd_repro.results.sheet import TextGrid
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.dmd.switches import PROTOCOLS, SAME, SWITCHES, Protocol, Switch
 
@@ -72,14 +72,14 @@ def switch_markdown(protocols: Sequence[Protocol], switches: Sequence[Switch]) -
         )
         if rows:
             headers = ("switch", *protocols, "the paper", "the code", "source")
-            lines += [f"### {title}", "", *grid_lines(Grid(title, headers, "l" * len(headers), rows))]
+            lines += [f"### {title}", "", *grid_lines(TextGrid(title, headers, "l" * len(headers), rows))]
     return lines
 
 
 def same_markdown() -> list[str]:
     """Return what both protocols do alike as Markdown."""
     rows = tuple((s.topic, s.code_does, s.reason, s.source) for s in SAME)
-    return grid_lines(Grid("", ("topic", "what is done", "why no switch", "source"), "llll", rows))
+    return grid_lines(TextGrid("", ("topic", "what is done", "why no switch", "source"), "llll", rows))
 
 
 def protocol_text(protocols: Sequence[Protocol], format_: ProtocolFormat, *, only_differing: bool = False) -> str:
@@ -108,7 +108,7 @@ def show_protocols(protocols: Sequence[Protocol], console: Console, *, only_diff
             continue
         console.print(Rule(Text(title, style="bold"), align="left"))
         rows = tuple((s.name, *(value_text(s.value(p)) for p in protocols), s.source) for s in chosen)
-        show_grid(Grid("", ("switch", *protocols, "source"), "l" * (len(protocols) + 2), rows), console)
+        show_grid(TextGrid("", ("switch", *protocols, "source"), "l" * (len(protocols) + 2), rows), console)
         for s in chosen:
             console.print(Text(s.name + (f" (also: {s.also})" if s.also else ""), style="bold"))
             if s.choices:

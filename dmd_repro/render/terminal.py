@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dmd_repro.render.layout import data_lines, more, overview, rule_lines
-from dmd_repro.results.sheet import Grid
+from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
     show_list(f"How to read it{above}", [("·", line) for line in lines], console)
 
 
-def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
+def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> None:
     """Print one grid, closer together where the window is narrow; no digit is cut off however narrow it is."""
     from rich.measure import Measurement
     from rich.text import Text
@@ -80,7 +80,7 @@ def show_grid(grid: Grid, console: Console, title: str | None = None) -> None:
     console.width = shown
 
 
-def _table(grid: Grid, narrow: bool) -> Table:
+def _table(grid: TextGrid, narrow: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -12,12 +12,12 @@ from typing import Any
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Runs
-from dmd_repro.results.scores import HEADINGS, MEASURES, Scored, ends, mark_of, number, score, spread
-from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.scores import HEADINGS, MEASURES, Scored, ends, mark_of, number, score_runs, spread
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.stats.paired import Paired, paired
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, holm, summarise
 
-RULE = (
+ABLATION_RULE = (
     "difference: second model − first on the same seed (same batches, same initial values of common parts), mean over "
     "the seeds both have; 95 % interval: Student t of that mean; it says nothing about new clips.",
     "p: two-sided paired t test of no difference, per measure; it needs two seeds, differences that are not all equal, "
@@ -28,7 +28,7 @@ HOLM = "p (Holm): adjusted for the arms compared in this table, measure by measu
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class ArmEffect:
     """What an arm changes in one measure."""
 
     measure: str
@@ -56,7 +56,7 @@ class ComparedArm:
     against: str | None
     protocol: str | None
     scored: Scored
-    effects: tuple[Effect, ...]
+    effects: tuple[ArmEffect, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the arm as plain JSON values."""
@@ -81,20 +81,22 @@ def baseline_of(key: str, keys: list[str]) -> str | None:
 def compare_arms(plan: TablePlan, records: Records) -> list[ComparedArm]:
     """Score the arms of an ablation's plan and pair each with its baseline; RunError where runs cannot be read."""
     runs, keys = Runs(records), list(plan.rows)
-    scored = {key: score(row.runs, runs, digest=(row.features or {}).get("digest")) for key, row in plan.rows.items()}
+    scored = {
+        key: score_runs(row.runs, runs, digest=(row.features or {}).get("digest")) for key, row in plan.rows.items()
+    }
     pairs = {key: base for key in keys if (base := baseline_of(key, keys))}
     effects = {key: _effects(scored[key], scored[base]) for key, base in pairs.items()}
     for i, _ in enumerate(MEASURES):  # Holm over the arms, one family a measure
         tested = [(key, e) for key, found in effects.items() if (e := found[i]).p is not None]
         for (key, e), p in zip(tested, holm([e.p for _, e in tested if e.p is not None]), strict=True):
-            effects[key][i] = Effect(e.measure, e.paired, e.p, p, e.why_not)
+            effects[key][i] = ArmEffect(e.measure, e.paired, e.p, p, e.why_not)
     return [
         ComparedArm(key, pairs.get(key), _protocol(scored[key], runs), scored[key], tuple(effects.get(key, ())))
         for key in keys
     ]
 
 
-def _effects(arm: Scored, base: Scored) -> list[Effect]:
+def _effects(arm: Scored, base: Scored) -> list[ArmEffect]:
     out = []
     for measure in MEASURES:
         gap = paired(arm.values[measure], base.values[measure])
@@ -106,7 +108,7 @@ def _effects(arm: Scored, base: Scored) -> list[Effect]:
         elif gap.test is None:
             why = f"no test: {gap.summary.why}".replace(CONSTANT, "the difference is the same for every seed")
             why = why.replace(TOO_FEW, "one seed has no spread")
-        out.append(Effect(measure, gap, gap.test.p if gap.test and not why else None, None, why))
+        out.append(ArmEffect(measure, gap, gap.test.p if gap.test and not why else None, None, why))
     return out
 
 
@@ -136,7 +138,7 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
         name=plan.table, title=title, grids=tuple(grids), mark=mark_of([str(f["standing"]) for f in facts]),
         notes=tuple(dict.fromkeys([*mixed, *notes])),
         data=tuple(dict.fromkeys(f"{f['label']}, digest {str(f['digest'])[:12]}" for f in facts)),
-        rule=RULE + ((HOLM,) if len(compared) > 1 else ()),
+        rule=ABLATION_RULE + ((HOLM,) if len(compared) > 1 else ()),
         document={
             "protocols": sorted(protocols), "seeds": list(plan.seeds), "arms": [arm.to_json() for arm in arms],
             "plan_data": list(plan.data),
@@ -144,20 +146,20 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
     )  # fmt: skip
 
 
-def _overview(arms: list[ComparedArm]) -> Grid:
+def _overview(arms: list[ComparedArm]) -> TextGrid:
     rows = [
         (arm.key, arm.scored.n, *(number(summarise(list(arm.scored.values[m].values())).mean, m) for m in MEASURES))
         for arm in arms
     ]
-    return Grid("means over seeds", ("model", "n", *(HEADINGS[m] for m in MEASURES)), "lr" + "r" * 6, tuple(rows))
+    return TextGrid("means over seeds", ("model", "n", *(HEADINGS[m] for m in MEASURES)), "lr" + "r" * 6, tuple(rows))
 
 
-def _with_protocols(grid: Grid, arms: list[ComparedArm]) -> Grid:
+def _with_protocols(grid: TextGrid, arms: list[ComparedArm]) -> TextGrid:
     rows = tuple((row[0], arm.protocol or NONE, *row[1:]) for row, arm in zip(grid.rows, arms, strict=True))
-    return Grid(grid.title, (grid.headers[0], "protocol", *grid.headers[1:]), "l" + grid.align, rows)
+    return TextGrid(grid.title, (grid.headers[0], "protocol", *grid.headers[1:]), "l" + grid.align, rows)
 
 
-def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> Grid:
+def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> TextGrid:
     """One line a measure: the full model, the arm, their difference with interval and test."""
     rows = []
     for effect in arm.effects:
@@ -168,4 +170,4 @@ def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> Grid:
         rows.append((HEADINGS[m], *sides, gap, ends(summary, m), *tests, f"{summary.n}/{len(arm.scored.planned)}"))
     headers = ("measure", base.key, arm.key, "difference", "95 % interval", "p", *(("p (Holm)",) if several else ()))
     title = f"{arm.key} beside {base.key}, paired over the seeds both have"
-    return Grid(title, (*headers, "n"), "l" + "r" * len(headers), tuple(rows))
+    return TextGrid(title, (*headers, "n"), "l" + "r" * len(headers), tuple(rows))

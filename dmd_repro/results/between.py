@@ -13,7 +13,7 @@ from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
-from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import Crossed, McNemar, Paired, crossed, mcnemar, paired
@@ -21,7 +21,7 @@ from dmd_repro.stats.summary import TTest, holm
 
 FULL = "full"
 SEEDS_A_LINE = 5
-RULE = (
+BETWEEN_RULE = (
     "gap: first row minus second, in points, over the seeds both have (same seed: same batches, same initial values of "
     "common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t test, none where a run of either "
     "row failed (leaving it out would flatter the mean); p Holm: adjusted over all gaps of this table.",
@@ -178,20 +178,20 @@ def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
         title=f"Between rows of {table.title}",
         grids=tuple(_grids(gaps)),
         notes=tuple(dict.fromkeys(notes)),
-        rule=RULE,
+        rule=BETWEEN_RULE,
         mark=mark,
         document={"table": table.name, "reference": name, "gaps": [_document(gap) for gap in gaps]},
     )
 
 
-def _grids(gaps: Sequence[Gap]) -> list[Grid]:
+def _grids(gaps: Sequence[Gap]) -> list[TextGrid]:
     heads = ("against", "metric", "seeds", "gap", "95 %", "p", "p Holm", "r", "effect", "95 % clips too")
     out = []
     for key in dict.fromkeys(gap.first.key for gap in gaps):
         mine = [gap for gap in gaps if gap.first.key == key]
         first = mine[0].first
         title = f"{first.label} ({first.dataset.upper()}, {first.setting})"
-        out.append(Grid(f"{title} minus", heads, "llrrrrrrrr", tuple(_line(gap) for gap in mine)))
+        out.append(TextGrid(f"{title} minus", heads, "llrrrrrrrr", tuple(_line(gap) for gap in mine)))
         seeds = sorted({seed for gap in mine for seed in gap.mcnemar})
         for i in range(0, len(seeds), SEEDS_A_LINE):
             out.append(_mcnemar_grid(f"{title}: McNemar by seed", mine, seeds[i : i + SEEDS_A_LINE]))
@@ -222,14 +222,14 @@ def _line(gap: Gap) -> tuple[str, ...]:
     )
 
 
-def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> Grid:
+def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> TextGrid:
     rows = []
     for gap in gaps:
         found = [gap.mcnemar.get(seed) for seed in seeds]
         said = [f"{p_value(one.p)} ({one.only_a}:{one.only_b})" if one else NONE for one in found]
         rows.append((gap.second.label, COLUMNS[gap.column], *said))
     headers = ("against", "metric", *(str(seed) for seed in seeds))
-    return Grid(title, headers, "ll" + "r" * len(seeds), tuple(rows))
+    return TextGrid(title, headers, "ll" + "r" * len(seeds), tuple(rows))
 
 
 def _document(gap: Gap) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
 from dmd_repro.results.scores import mark_of
-from dmd_repro.results.sheet import NONE, Grid, Sheet
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.lottery import MODEL, MOST, BestOf, Lottery, best_of, lottery
 from dmd_repro.stats.summary import mean_and_std
@@ -25,7 +25,7 @@ from dmd_repro.stats.verdict import half_cell
 
 FAR = 100_000  # runs: an even bet beyond it is no bet, and its digits mean nothing
 SHOWN = (1, 2, 3, 5, 10, 20)  # of the k up to 20 that JSON holds
-RULE = (
+LOTTERY_RULE = (
     f"the model: {MODEL}. 'counted' uses the runs as they are, 'chance' and 'even bet' the model.",
     "reached: runs that would print as high as the printed number (within half a unit of its last decimal). chance: "
     "that one further run does, with its 95 % confidence limits. even bet: the k that makes the best of k runs as "
@@ -52,8 +52,8 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
             if here.values:
                 notes.append(f"{row.label}: a spread has no best run, for lower is better by the paper: left out")
             continue
-        if here.bar:
-            notes.append(f"{row.label} ({row.setting}): {here.bar}; only best of k and picking are shown")
+        if here.not_comparable:
+            notes.append(f"{row.label} ({row.setting}): {here.not_comparable}; only best of k and picking are shown")
         if here.failed:
             notes.append(f"{row.label} ({row.setting}): {len(here.failed)} planned runs failed and are no draws")
         for column, printed in row.cells.items():
@@ -62,7 +62,7 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
                 continue
             name = f"{row.label}, {row.setting}, {COLUMNS[column]}"
             luck = None
-            if here.bar is None:
+            if here.not_comparable is None:
                 luck = lottery(values, float(printed.value), cell=half_cell(printed.decimals))
             top = luck.best if luck else best_of(values)
             optimism = _optimism(row, column, here, runs)
@@ -78,7 +78,7 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
         title=f"Seed lottery of {table.title}",
         grids=tuple(_grids(draws, best, picks)),
         notes=tuple(dict.fromkeys(notes)),
-        rule=RULE,
+        rule=LOTTERY_RULE,
         mark=mark_of([str((one.features or {}).get("standing")) for one in measured.values() if one.runs]),
         document={"table": table.name, "model": MODEL, "cells": found},
     )
@@ -86,19 +86,19 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
 
 def _grids(
     draws: Sequence[tuple[str, ...]], best: Sequence[tuple[str, ...]], picks: Sequence[tuple[str, ...]]
-) -> list[Grid]:
+) -> list[TextGrid]:
     heads = ("number", "printed", "n", "reached", "lowest", "highest", "chance", "95 % limits", "even bet", "limits")
     grids = []
     if draws:
-        grids.append(Grid("Where the printed number lies", heads, "lrrrrrrrrr", tuple(draws)))
+        grids.append(TextGrid("Where the printed number lies", heads, "lrrrrrrrrr", tuple(draws)))
     if best:
         grids.append(
-            Grid(
+            TextGrid(
                 "Expected best of k runs", ("number", *(f"k = {k}" for k in SHOWN)), "l" + "r" * len(SHOWN), tuple(best)
             )
         )
         grids.append(
-            Grid(
+            TextGrid(
                 "What picking on the test clips would add",
                 ("number", "epoch by test", "seed by test"),
                 "lrr",

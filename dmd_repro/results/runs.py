@@ -40,7 +40,7 @@ class Measured:
     scores: dict[int, Scores] = field(
         default_factory=dict
     )  # seed -> labels and predictions of the test clips, (B,) each
-    bar: str | None = None  # why these runs may not be compared with the printed row
+    not_comparable: str | None = None  # why these runs may not be compared with the printed row
     notes: list[str] = field(default_factory=list)
     features: Mapping[str, Any] | None = None
 
@@ -103,18 +103,18 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
         out.runs[seed] = run_id
         out.scores[seed] = predictions.y_true, score
         configurations.add(record.configuration_id)
-        out.bar = out.bar or _bar(row, record)
+        out.not_comparable = out.not_comparable or _why_not_comparable(row, record)
         for column in row.cells:
             value = METRICS[row.metric_id(column)].shown(predictions.y_true, score)
             if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
                 out.values.setdefault(column, {})[seed] = value
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
-        out.bar = _data_bar(row, planned.features) if planned.features else None
+        out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
     if planned.overrides:
         changed = ", ".join(f"{name}={value}" for name, value in sorted(planned.overrides.items()))
-        out.bar = out.bar or f"settings were changed ({changed}), so not comparable"
+        out.not_comparable = out.not_comparable or f"settings were changed ({changed}), so not comparable"
     if len(configurations) > 1:
-        out.bar = out.bar or "its runs mix several configurations"
+        out.not_comparable = out.not_comparable or "its runs mix several configurations"
     return out
 
 
@@ -129,21 +129,21 @@ def _mismatch(row: Row, record: RunRecord, seed: int, digest: str | None) -> str
     return None
 
 
-def _bar(row: Row, record: RunRecord) -> str | None:
+def _why_not_comparable(row: Row, record: RunRecord) -> str | None:
     """Say why a run may not be compared with the printed row, None if it may."""
     recipe = row.recipe
     assert recipe is not None
-    if why := _data_bar(row, record.data):
+    if why := _data_not_comparable(row, record.data):
         return why
     config = record.spec.config
-    if why := bert_bar(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
+    if why := bert_not_comparable(str(config.get("bert") or ""), bool(config.get("bert_finetune", True))):
         return why
     if record.spec.protocol != recipe.protocol:
         return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
     return None
 
 
-def _data_bar(row: Row, data: Mapping[str, Any]) -> str | None:
+def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
     """Say why data may not be compared with the printed row, None if they may."""
     if data["standing"] == "synthetic":
         return "synthetic data are never compared with printed numbers"
@@ -158,7 +158,7 @@ def _data_bar(row: Row, data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def bert_bar(fingerprint: str, finetuned: bool) -> str | None:
+def bert_not_comparable(fingerprint: str, finetuned: bool) -> str | None:
     """Say why a BERT bars a comparison with a starred row, None if it does not (or if there is none)."""
     if fingerprint and not fingerprint.startswith(BERT_BASE):
         return f"read by the BERT {fingerprint}, printed for BERT-base"
@@ -171,7 +171,7 @@ def derive(derived: Derived, columns: tuple[str, ...], measured: Mapping[str, Me
     out = Measured(planned=tuple(dict.fromkeys(seed for part in parts for seed in part.planned)))
     out.failed = sorted({seed for part in parts for seed in part.failed})
     out.features = next((part.features for part in parts if part.features), None)
-    out.bar = next((part.bar for part in parts if part.bar), None)
+    out.not_comparable = next((part.not_comparable for part in parts if part.not_comparable), None)
     statistic = fmean if derived.statistic == "mean" else pstdev
     for seed in out.planned:
         if all(seed in part.runs for part in parts):

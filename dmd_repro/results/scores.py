@@ -22,7 +22,7 @@ HEADINGS = {
     "acc2_non0": "ACC2 non0", "acc2_has0": "ACC2 has0", "f1_non0": "F1 non0", "f1_has0": "F1 has0", "acc7": "ACC7",
     "mae": "MAE", "corr": "Corr",
 }  # fmt: skip
-MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
+DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Scored:
         return f"{len(self.runs)}/{len(self.planned)}"
 
 
-def score(
+def score_runs(
     planned: Mapping[int, str],
     runs: Runs,
     *,
@@ -79,7 +79,7 @@ def score(
 
 def mark_of(standings: Sequence[str]) -> str | None:
     """Return the mark of results on data of these standings."""
-    return next((words for standing, words in MARKS.items() if standing in standings), None)
+    return next((words for standing, words in DATA_MARKS.items() if standing in standings), None)
 
 
 def data_line(record: RunRecord) -> str:

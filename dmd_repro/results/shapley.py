@@ -13,12 +13,12 @@ from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records
 from dmd_repro.results.masks import PARTS, MaskGroup, all_masks, mask_groups, parts_on
 from dmd_repro.results.runs import Runs
-from dmd_repro.results.scores import HEADINGS, MEASURES, Scored, ends, number, score, spread
-from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.scores import HEADINGS, MEASURES, Scored, ends, number, score_runs, spread
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.stats.shapley import Worth, interactions, shapley_values
 from dmd_repro.stats.summary import holm, one_sample_t, summarise
 
-RULE = (
+SHAPLEY_RULE = (
     "Shapley value of a part: its marginal effect averaged over all orders of adding the four parts, computed per seed "
     "from the 16 masks; then mean ± sample STD, t interval (95 %) and t test against 0 over the seeds that have "
     "all 16. The four values of a seed add up to full − none.",
@@ -37,7 +37,7 @@ def shapley_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
 
 
 def _sheet(group: MaskGroup, runs: Runs) -> Sheet | None:
-    scored = {off: score(group.masks[off], runs) for off in all_masks()}
+    scored = {off: score_runs(group.masks[off], runs) for off in all_masks()}
     worths = {m: _by_seed(scored, m) for m in MEASURES}
     if not any(worths.values()):
         return None
@@ -60,7 +60,7 @@ def _sheet(group: MaskGroup, runs: Runs) -> Sheet | None:
         mark=group.mark,
         notes=tuple(dict.fromkeys(notes)),
         data=(group.line,),
-        rule=RULE,
+        rule=SHAPLEY_RULE,
         document={
             "complete": True, "protocol": group.protocol, "seeds": seeds, "config": dict(group.config),
             "shapley": {m: {part: _stats(v) for part, v in found.items()} for m, found in parts.items()},
@@ -105,7 +105,7 @@ def _tests(found: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[str, str]]:
     return {k: (p_value(plain[k]), p_value(adjusted[k])) if k in plain else (NONE, NONE) for k in found}
 
 
-def _effects(title: str, found: Mapping[str, list[float]], whole: list[float], measure: str, n: int) -> Grid:
+def _effects(title: str, found: Mapping[str, list[float]], whole: list[float], measure: str, n: int) -> TextGrid:
     tests = _tests(found)
     rows = [
         (part, spread(summarise(v), measure, signed=True), ends(summarise(v), measure), *tests[part], str(len(v)))
@@ -115,10 +115,10 @@ def _effects(title: str, found: Mapping[str, list[float]], whole: list[float], m
     rows.append(
         ("sum = full − none", spread(total, measure, signed=True), ends(total, measure), NONE, NONE, str(len(whole)))
     )
-    return Grid(title, ("part", "value", "95 % interval", "p", "p (Holm)", "n"), "lrrrrr", tuple(rows))
+    return TextGrid(title, ("part", "value", "95 % interval", "p", "p (Holm)", "n"), "lrrrrr", tuple(rows))
 
 
-def _pairs_grid(found: Mapping[str, Mapping[tuple[str, str], list[float]]]) -> Grid:
+def _pairs_grid(found: Mapping[str, Mapping[tuple[str, str], list[float]]]) -> TextGrid:
     pairs = list(next(iter(found.values())))
     tests = {m: _tests(values) for m, values in found.items()}
     shown = ("acc2_non0", "f1_non0", "acc7", "mae")
@@ -132,10 +132,10 @@ def _pairs_grid(found: Mapping[str, Mapping[tuple[str, str], list[float]]]) -> G
             cells += [spread(summarise(found[m][pair]), m, signed=True), tests[m][pair][1]]
         rows.append((" × ".join(pair), *cells))
     headers = ("pair", *(h for m in shown for h in (HEADINGS[m], "p (Holm)")))
-    return Grid("pairwise interactions", headers, "l" + "rr" * len(shown), tuple(rows))
+    return TextGrid("pairwise interactions", headers, "l" + "rr" * len(shown), tuple(rows))
 
 
-def _masks_grid(scored: Mapping[tuple[str, ...], Scored]) -> Grid:
+def _masks_grid(scored: Mapping[tuple[str, ...], Scored]) -> TextGrid:
     """The 16 masks, the paper's six rows among them with what it prints."""
     printed: dict[tuple[str, ...], dict[str, str]] = {}
     for row in load_table("table3").rows:
@@ -150,7 +150,7 @@ def _masks_grid(scored: Mapping[tuple[str, ...], Scored]) -> Grid:
         said = printed.get(off, {})
         rows.append((parts_on(off), s.n, *values, said.get("mosi", ""), said.get("mosei", "")))
     headers = ("parts on", "n", "ACC7", "F1 non0", "ACC2 non0", "MAE", "MOSI printed", "MOSEI printed")
-    return Grid("the 16 masks; printed: ACC7 / F1 of the paper's six rows", headers, "lrrrrrrr", tuple(rows))
+    return TextGrid("the 16 masks; printed: ACC7 / F1 of the paper's six rows", headers, "lrrrrrrr", tuple(rows))
 
 
 def _incomplete(groups: Sequence[MaskGroup], runs: Runs) -> Sheet:

@@ -13,7 +13,7 @@ NONE = "—"
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TextGrid:
     """A table of text."""
 
     title: str
@@ -28,7 +28,7 @@ class Sheet:
 
     name: str
     title: str
-    grids: tuple[Grid, ...]
+    grids: tuple[TextGrid, ...]
     notes: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     rule: tuple[str, ...] = ()

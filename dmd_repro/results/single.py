@@ -15,7 +15,7 @@ import numpy as np
 from dmd_repro.metrics.measures import METRICS
 from dmd_repro.papers.tables import COLUMNS, Row, load_table, table_names
 from dmd_repro.records.folder import Predictions
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, bert_bar
+from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, bert_not_comparable
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.bootstrap import LEVEL, RESAMPLES, intervals
@@ -77,7 +77,7 @@ class Subject:
     changed: Mapping[str, Any] = field(default_factory=dict)  # settings that are not the preset's
 
 
-def score(said: Predictions, *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[Score, ...]:
+def score_predictions(said: Predictions, *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[Score, ...]:
     """Score predictions by every metric, with percentile intervals over `resamples` draws of clips.
 
     The draws depend on the clips alone, so two checkpoints on one split share theirs.
@@ -113,7 +113,7 @@ def beside(subject: Subject, scores: Sequence[Score]) -> tuple[PrintedRow | None
         if row.text != kind:
             continue
         values = {one.metric: one.value for one in scores}
-        bar = _bar(row, subject)
+        bar = _why_not_comparable(row, subject)
         cells = []
         for column, printed in row.cells.items():
             value = values[row.metric_id(column)]
@@ -140,7 +140,7 @@ def _candidates(subject: Subject, setting: str) -> Iterator[tuple[str, Row]]:
     return iter(sorted(found, key=lambda pair: -len(pair[1].recipe.overrides if pair[1].recipe else ())))
 
 
-def _bar(row: Row, subject: Subject) -> str | None:
+def _why_not_comparable(row: Row, subject: Subject) -> str | None:
     """Say why a value may not be held against a printed row, None if it may."""
     assert row.recipe is not None
     if subject.standing != "official":
@@ -149,7 +149,7 @@ def _bar(row: Row, subject: Subject) -> str | None:
         return f"scored on {subject.split}, printed for test"
     if subject.text != row.text:
         return f"read {TEXT_WORDS[subject.text]} text, printed for {TEXT_WORDS[row.text]}"
-    if why := bert_bar(subject.bert, subject.finetuned):
+    if why := bert_not_comparable(subject.bert, subject.finetuned):
         return why
     if subject.protocol != row.recipe.protocol:
         return f"trained under protocol '{subject.protocol}', printed for '{row.recipe.protocol}'"

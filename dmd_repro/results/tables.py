@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmd_repro.errors import RunError, nearest
-from dmd_repro.papers.tables import Block, Printed, PublishedTable, Row, load_table
+from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
@@ -25,7 +25,7 @@ from dmd_repro.stats.verdict import MARGIN
 from dmd_repro.systems.registry import MODELS
 
 ZERO_WORDS = {"non0": "negative / positive", "has0": "negative / non-negative"}
-MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
+DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare(
         if planned.features
     }
     standings = {entry["standing"] for entry in data.values()}
-    mark = next((words for standing, words in MARKS.items() if standing in standings), None)
+    mark = next((words for standing, words in DATA_MARKS.items() if standing in standings), None)
     notes = list(table.notes)
     if len(runs.executions) > 1:
         notes.append(
@@ -140,7 +140,9 @@ def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence
 Judgements = Mapping[tuple[str, str], Judged]
 
 
-def _block(block: Block, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements) -> ComparedBlock:
+def _block(
+    block: TableBlock, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements
+) -> ComparedBlock:
     first = block.rows[0]
     words = f"{DATASET_WORDS[first.dataset]}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
@@ -191,8 +193,8 @@ def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged
     difference = test = why_not = None
     if measured.runs and not values:
         why_not = "the measure is not defined on these clips"
-    elif summary.mean is not None and measured.bar:
-        why_not = measured.bar
+    elif summary.mean is not None and measured.not_comparable:
+        why_not = measured.not_comparable
     elif summary.mean is not None:
         difference = summary.mean - float(printed.value)
         if measured.failed:

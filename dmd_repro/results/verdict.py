@@ -17,7 +17,7 @@ from dmd_repro.stats.summary import CONSTANT, prediction_interval
 from dmd_repro.stats.verdict import FEWEST, Difference, Verdict, half_cell, verdicts
 
 HEADLINES = ("reproduced", "below", "above", "inconclusive")  # the words that need the rule; the others need none
-MARKS = {"reproduced": "✓", "below": "↓", "above": "↑", "inconclusive": "?"}
+VERDICT_MARKS = {"reproduced": "✓", "below": "↓", "above": "↑", "inconclusive": "?"}
 NOT_RUN, NOT_PUBLIC, NOT_COMPARABLE = "not run", "not reproducible from public data", "not comparable"
 VALUE_ONLY, INTERVAL_ONLY, NO_VERDICT = "value only", "interval only", "no verdict"
 FAMILIES = {"acc2": ("acc2_non0", "acc2_has0"), "f1": ("f1_non0", "f1_has0", "f1_non0_swapped", "f1_has0_swapped")}
@@ -81,15 +81,15 @@ def judge(
 
 
 def _comparable(measured: Measured, column: str) -> bool:
-    return bool(measured.values.get(column)) and measured.bar is None
+    return bool(measured.values.get(column)) and measured.not_comparable is None
 
 
 def _judge(row: Row, column: str, printed: Printed, measured: Measured, verdict: Verdict | None) -> Judged:
     values = list(measured.values.get(column, {}).values())
     clips = _clips(row.metric_id(column), measured)
     if not values:
-        if measured.failed and measured.bar:
-            return Judged(NOT_COMPARABLE, measured.bar)
+        if measured.failed and measured.not_comparable:
+            return Judged(NOT_COMPARABLE, measured.not_comparable)
         if measured.failed:
             return Judged("inconclusive", f"all {len(measured.failed)} finished runs failed")
         if measured.runs:
@@ -97,7 +97,7 @@ def _judge(row: Row, column: str, printed: Printed, measured: Measured, verdict:
         return Judged(NOT_PUBLIC, row.unavailable) if row.unavailable else Judged(NOT_RUN)
     prediction = prediction_interval(values)
     if verdict is None:
-        return Judged(NOT_COMPARABLE, measured.bar, prediction=prediction, clips=clips)
+        return Judged(NOT_COMPARABLE, measured.not_comparable, prediction=prediction, clips=clips)
     half = half_cell(printed.decimals)
     one_run = None
     if prediction:

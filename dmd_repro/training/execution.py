@@ -81,7 +81,7 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def lost(execution: Execution) -> str:
+def device_failure(execution: Execution) -> str:
     """Return why the device of an execution can compute nothing more in this process; "" where it can.
 
     An error on a GPU stays with the process that met it: whatever runs there next would fail for it too.

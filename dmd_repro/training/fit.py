@@ -25,7 +25,7 @@ from dmd_repro.systems.config import TrainConfig
 from dmd_repro.systems.registry import load_model, split_options
 from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
 from dmd_repro.training.loop import PRECISIONS, Loop
-from dmd_repro.training.seat import Seat
+from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare, with_bert
 
 TRAINING_VERSION = 2
@@ -33,7 +33,7 @@ SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and mome
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
 
-Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `Seat.save` returns
+Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `SeedState.save` returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +193,25 @@ def _train(
 ) -> dict[int, RunRecord]:
     """Train a stack until its last seed has stopped; return the finished records by seed."""
     loop, done = Loop(specs, features, device, bert), {}
-    for seat in loop.seats:
-        if (found := writers[seat.spec.seed].resume()) is not None:
-            seat.restore(*found)
+    for state in loop.seed_states:
+        if (found := writers[state.spec.seed].resume()) is not None:
+            state.restore(*found)
     while True:
-        for seat in loop.seats:
-            if seat.at.stopped and seat.spec.seed not in done:
-                done[seat.spec.seed] = _finish(seat, features, writers[seat.spec.seed])
-        over = [seat.place for seat in loop.seats if seat.at.stopped]
-        if len(over) == len(loop.seats):
+        for state in loop.seed_states:
+            if state.at.stopped and state.spec.seed not in done:
+                done[state.spec.seed] = _finish(state, features, writers[state.spec.seed])
+        over = [state.place for state in loop.seed_states if state.at.stopped]
+        if len(over) == len(loop.seed_states):
             return done
         # Killed between two saves, some seeds are an epoch ahead: they sit the next one out in their places, so that
         # every epoch of every seed is computed in the same company, bit for bit, as without the interruption.
-        level = min(seat.at.epoch for seat in loop.seats if not seat.at.stopped)
-        ahead = {seat.place: seat.save() for seat in loop.seats if seat.at.epoch > level and not seat.at.stopped}
-        uneven = any(seat.at.epoch > level for seat in loop.seats)
+        level = min(state.at.epoch for state in loop.seed_states if not state.at.stopped)
+        ahead = {
+            state.place: state.save() for state in loop.seed_states if state.at.epoch > level and not state.at.stopped
+        }
+        uneven = any(state.at.epoch > level for state in loop.seed_states)
         # a captured step is not captured again for each that leaves
-        if over and not uneven and (not loop.capturing or 2 * len(over) >= len(loop.seats)):
+        if over and not uneven and (not loop.capturing or 2 * len(over) >= len(loop.seed_states)):
             loop = loop.without(over)
             release(device)
         _epoch(loop, ahead, writers, on_epoch)
@@ -219,38 +221,38 @@ def _epoch(
     loop: Loop, ahead: Mapping[int, Saved], writers: Mapping[int, RunWriter], on_epoch: Callable[[EpochReport], None]
 ) -> None:
     """Train an epoch and make it durable for every seed that takes part; those `ahead` are left as they were."""
-    lines = dict(zip(loop.seats, loop.epoch(), strict=True))
+    lines = dict(zip(loop.seed_states, loop.epoch(), strict=True))
     for place, before in ahead.items():
-        loop.seats[place].restore(*before)
+        loop.seed_states[place].restore(*before)
     trained = {s: line for s, line in lines.items() if line is not None and s.place not in ahead}
     # a seed takes a second to train on a GPU, and a good part of one to hash and write
     with ThreadPoolExecutor(max_workers=min(len(trained), SAVED_AT_ONCE)) as pool:
-        saved = {seat: pool.submit(_save, seat, line, writers) for seat, line in trained.items()}
-        for seat, line in trained.items():
-            saved[seat].result()
-            on_epoch(_report(seat, line))
+        saved = {state: pool.submit(_save, state, line, writers) for state, line in trained.items()}
+        for state, line in trained.items():
+            saved[state].result()
+            on_epoch(_report(state, line))
 
 
-def _save(seat: Seat, line: Mapping[str, Any], writers: Mapping[int, RunWriter]) -> None:
-    writers[seat.spec.seed].save_epoch(*seat.save(), line)
+def _save(state: SeedState, line: Mapping[str, Any], writers: Mapping[int, RunWriter]) -> None:
+    writers[state.spec.seed].save_epoch(*state.save(), line)
 
 
-def _report(seat: Seat, line: Mapping[str, Any]) -> EpochReport:
-    at, loss = seat.at, line["valid_loss"]
+def _report(state: SeedState, line: Mapping[str, Any]) -> EpochReport:
+    at, loss = state.at, line["valid_loss"]
     return EpochReport(
-        seat.spec.seed, at.epoch, seat.config.max_epochs, line["seconds"], math.nan if loss is None else loss,
+        state.spec.seed, at.epoch, state.config.max_epochs, line["seconds"], math.nan if loss is None else loss,
         at.best_epoch, at.best_loss, at.stopped,
     )  # fmt: skip
 
 
-def _finish(seat: Seat, features: Features, writer: RunWriter) -> RunRecord:
-    at = seat.at
+def _finish(state: SeedState, features: Features, writer: RunWriter) -> RunRecord:
+    at = state.at
     return writer.finish(
         predictions={s: _predictions(features.splits[s], at.best, s) for s in EVALUATED},
         epochs={s: np.stack(at.curves[s]) for s in EVALUATED},
         checkpoint={k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")},
         provenance={"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.best_epoch,
-                    "hit_max_epochs": at.epoch - at.best_epoch < seat.config.early_stop},
+                    "hit_max_epochs": at.epoch - at.best_epoch < state.config.early_stop},
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The training of a stack of seeds as the authors train one: an epoch of batches, evaluation, selection.
 
-With `seat.py` the only module that knows `torch.optim`. It reads everything it does from the specs; it has no
+With `seed_state.py` the only module that knows `torch.optim`. It reads everything it does from the specs; it has no
 `if model ==`. One seed alone is a stack of one.
 """
 
@@ -35,7 +35,7 @@ from dmd_repro.systems.registry import load_model
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict
-from dmd_repro.training.seat import Seat
+from dmd_repro.training.seed_state import SeedState
 
 PRECISIONS = {"float32": "highest", "tf32": "high"}  # a setting, and torch's word for it
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
@@ -126,12 +126,12 @@ class Loop:
         self.captured_update = CapturedUpdate(self) if self.capturing else None
         if self.stream is not None:
             self.stream.restart([0] * len(specs), device)
-        self.take_seats()
+        self.take_seeds()
 
-    def take_seats(self) -> None:
+    def take_seeds(self) -> None:
         """Give every seed its optimizer on the model's parameters as they are."""
-        self.seats = [
-            Seat(spec, self.model, self.config, i, captured=self.capturing) for i, spec in enumerate(self.specs)
+        self.seed_states = [
+            SeedState(spec, self.model, self.config, i, captured=self.capturing) for i, spec in enumerate(self.specs)
         ]
         self.parameters = [p for g in self.model.param_groups() for p in g["params"]]
         self.terms: list[str] = []
@@ -168,10 +168,10 @@ class Loop:
     def step_seeds(self) -> None:
         """Compute the optimizer's step of every seed."""
         if self.config.clip_norm > 0:
-            clip_norm_(self.parameters, self.config.clip_norm, len(self.seats))
-        for seat in self.seats:
-            seat.take_gradients()
-            seat.optimizer.step()
+            clip_norm_(self.parameters, self.config.clip_norm, len(self.seed_states))
+        for state in self.seed_states:
+            state.take_gradients()
+            state.optimizer.step()
 
     def train_batches(self, orders: Order, mark: Mark = lambda phase: None) -> list[Means]:
         """Train over the clips in these orders (S, n); return the means over the batches, for each seed.
@@ -213,39 +213,46 @@ class Loop:
                 dict(zip(self.terms, found["terms"][s].tolist(), strict=True)),
                 {k.removeprefix("edges/"): x[s].tolist() for k, x in found.items() if k != "terms"},
             )
-            for s in range(len(self.seats))
+            for s in range(len(self.seed_states))
         ]
 
     def epoch(self) -> list[dict[str, Any] | None]:
         """Train and evaluate one epoch, select, and return each seed's line of history; None for one that is over."""
         started, size = time.perf_counter(), len(self.features.splits["train"])
-        epochs = [seat.at.epoch + 1 for seat in self.seats]
+        epochs = [state.at.epoch + 1 for state in self.seed_states]
         if self.stream is not None:
             self.stream.restart(epochs, self.device)
-        rates = [seat.learning_rate for seat in self.seats]
-        orders = [epoch_order(seat.spec.seed, "train", e, size) for seat, e in zip(self.seats, epochs, strict=True)]
+        rates = [state.learning_rate for state in self.seed_states]
+        orders = [
+            epoch_order(state.spec.seed, "train", e, size) for state, e in zip(self.seed_states, epochs, strict=True)
+        ]
         means = self.train_batches(np.stack(orders))
         with arithmetic(self.config.precision):
-            found = {s: predict(self.model, self.feed, s, len(self.seats)) for s in EVALUATED}
-        seconds = (time.perf_counter() - started) / sum(not seat.at.stopped for seat in self.seats)
+            found = {s: predict(self.model, self.feed, s, len(self.seed_states)) for s in EVALUATED}
+        seconds = (time.perf_counter() - started) / sum(not state.at.stopped for state in self.seed_states)
         return [
             None
-            if seat.at.stopped
+            if state.at.stopped
             else self._select(
-                seat, rates[i], means[i], {s: {k: x[i] for k, x in found[s].items()} for s in found}, seconds
+                state, rates[i], means[i], {s: {k: x[i] for k, x in found[s].items()} for s in found}, seconds
             )
-            for i, seat in enumerate(self.seats)
+            for i, state in enumerate(self.seed_states)
         ]
 
     def _select(
-        self, seat: Seat, rate: float, means: Means, said: dict[str, dict[str, NDArray[np.float32]]], seconds: float
+        self,
+        state: SeedState,
+        rate: float,
+        means: Means,
+        said: dict[str, dict[str, NDArray[np.float32]]],
+        seconds: float,
     ) -> dict[str, Any]:
-        splits, number = self.features.splits, seat.at.epoch + 1
-        order = epoch_order(seat.spec.seed, "valid", number, len(splits["valid"]))
+        splits, number = self.features.splits, state.at.epoch + 1
+        order = epoch_order(state.spec.seed, "valid", number, len(splits["valid"]))
         loss = selection_loss(np.abs(said["valid"]["y_pred"] - splits["valid"].labels), order, self.config)
-        if selected := seat.advance(seconds, said, loss):
-            weights = read_weights(self.module, seat.spec.model, seat.place)
-            seat.at.best |= {f"weights/{n}": x for n, x in weights.items()}
+        if selected := state.advance(seconds, said, loss):
+            weights = read_weights(self.module, state.spec.model, state.place)
+            state.at.best |= {f"weights/{n}": x for n, x in weights.items()}
         scores = {
             s: {k: _json(m.function(splits[s].labels, said[s]["y_pred"])) for k, m in METRICS.items()} for s in said
         }
@@ -257,9 +264,9 @@ class Loop:
 
     def without(self, places: Sequence[int]) -> Loop:
         """Return a smaller stack: the seeds at other places, each where it stands."""
-        kept = [seat for seat in self.seats if seat.place not in places]
-        fresh = Loop([seat.spec for seat in kept], self.features, self.device, self.bert, capture=self.capturing)
-        for new, old in zip(fresh.seats, kept, strict=True):
+        kept = [state for state in self.seed_states if state.place not in places]
+        fresh = Loop([state.spec for state in kept], self.features, self.device, self.bert, capture=self.capturing)
+        for new, old in zip(fresh.seed_states, kept, strict=True):
             new.restore(*old.save())
         return fresh
 

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from dmd_repro.audit import counts
 from dmd_repro.audit.counts import (
     RULES,
     chance_once_rounding_fails,
@@ -25,9 +24,9 @@ from dmd_repro.audit.counts import (
     printable,
     weighted_f1,
 )
-from dmd_repro.audit.findings import CHECKS, audit
+from dmd_repro.audit.findings import CHECKS, audit, counts
 from dmd_repro.audit.one_rule import chance_of
-from dmd_repro.audit.types import STATUSES, Finding, Spread
+from dmd_repro.audit.types import STATUSES, Finding, SeedSpread
 from dmd_repro.errors import ClaimError
 from dmd_repro.papers.tables import Printed, load_table, table_names, tables_folder
 from dmd_repro.render.findings import FIELDS, FINDING_FORMATS, render_findings
@@ -201,7 +200,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 
 def test_a_measured_spread_replaces_the_assumed_one() -> None:
     """Where runs are at hand, the noise floor is theirs."""
-    found = audit(table="table1", checks=("noise-floor",), spreads={("mosi", "acc2"): Spread(0.1, "measured here")})
+    found = audit(table="table1", checks=("noise-floor",), spreads={("mosi", "acc2"): SeedSpread(0.1, "measured here")})
     text = next(f.explanation for f in found if f.metric == "acc2")
     assert "STD 0.1 points, measured here" in text
 

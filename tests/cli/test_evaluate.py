@@ -15,7 +15,7 @@ from toy_store import put
 
 from dmd_repro.metrics.measures import METRICS
 from dmd_repro.records.folder import Predictions, Records
-from dmd_repro.results.single import ONE_RUN, Subject, beside, score
+from dmd_repro.results.single import ONE_RUN, Subject, beside, score_predictions
 from dmd_repro.spec import AblationMask
 
 QUICK = ("--epochs", "2", *(f"--set={s}" for s in ("accumulate=1", "batch_size=8", "d=10", "heads=5", "layers=1")))
@@ -165,7 +165,7 @@ def test_the_printed_row_beside_one_run(changes: dict[str, object], key: str, ve
     """Protects: one run gets a value and no verdict, and whatever is not the row's own is not held against it."""
     stream = np.random.Generator(np.random.PCG64(3))
     true = stream.uniform(-3, 3, 80).astype(np.float32)
-    scores = score(Predictions(tuple(map(str, range(80))), true, true + np.float32(0.1)), resamples=50)
+    scores = score_predictions(Predictions(tuple(map(str, range(80))), true, true + np.float32(0.1)), resamples=50)
     row, _ = beside(subject(**changes), scores)
     assert row is not None
     assert row.key == key

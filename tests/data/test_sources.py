@@ -17,21 +17,21 @@ from command import Here
 from toy_files import mmsa, mult, save
 
 from dmd_repro.data.download import drive as download_drive
-from dmd_repro.data.download.get import Wish, by_hand, download
-from dmd_repro.data.download.sources import Source, load_sources, make_place
+from dmd_repro.data.download.get import DownloadOptions, by_hand, download
+from dmd_repro.data.download.sources import FeatureSource, load_sources, make_place
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import ClaimError, DataError
 
 
 @pytest.fixture
-def source(server: BadServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Source]:
+def source(server: BadServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FeatureSource]:
     body = save(tmp_path / "made.pkl", mmsa(aligned=True, text=768)).read_bytes()
     with serving(body) as own:
         base = load_sources()["mosi-aligned-bert"]
         yield replace(base, places=(make_place("url", own.url("good")),), sha256=None)
 
 
-def with_place(source: Source, *hows: str, sha256: str | None = None) -> Source:
+def with_place(source: FeatureSource, *hows: str, sha256: str | None = None) -> FeatureSource:
     base = source.places[0].value
     places = tuple(make_place("url", base.replace("/good/", f"/{how}/")) for how in hows)
     return replace(source, places=places, sha256=sha256)
@@ -40,15 +40,15 @@ def with_place(source: Source, *hows: str, sha256: str | None = None) -> Source:
 def test_a_source_is_fetched_imported_and_checked_once(source, tmp_path):
     """One call; the second finds it there; the hash is remembered; the file is gone unless kept."""
     store, said = Store(tmp_path / "data"), []
-    wish = Wish(QUICK, say=said.append)
-    done = download(source, store, wish)
+    options = DownloadOptions(QUICK, say=said.append)
+    done = download(source, store, options)
     assert (done.name, done.new, done.report.name) == ("mosi-aligned-bert", True, "mosi-aligned-bert")
     assert "trusted on first use" in said[0]
     known = json.loads((store.root / ".downloads" / "known.json").read_text())
     assert known["mosi-aligned-bert/aligned_50.pkl"]["sha256"] == done.manifest.source["sha256"]
     assert not list((store.root / ".downloads" / "mmsa").glob("[!.]*.pkl*"))
-    assert not download(source, store, wish).new
-    kept = download(source, store, replace(wish, force=True, keep=True))
+    assert not download(source, store, options).new
+    kept = download(source, store, replace(options, force=True, keep=True))
     assert "first downloaded on" in said[-1]
     assert kept.files[0].is_file()
     assert store.names() == ["mosi-aligned-bert"]
@@ -57,47 +57,47 @@ def test_a_source_is_fetched_imported_and_checked_once(source, tmp_path):
 def test_a_change_since_the_first_download_is_reported(source, tmp_path, monkeypatch):
     """Trust on first use: the second content needs the user's word; the right one is taken again without."""
     store = Store(tmp_path / "data")
-    wish = Wish(QUICK, force=True)
-    download(source, store, wish)
+    options = DownloadOptions(QUICK, force=True)
+    download(source, store, options)
     with serving(save(tmp_path / "b.pkl", mmsa(aligned=True, text=768, v=21), 3).read_bytes()) as other:
         changed = replace(source, places=(make_place("url", other.url("good")),))
         before = store.manifest("mosi-aligned-bert").digest
         for _ in range(2):
             with pytest.raises(DataError, match=r"first downloaded on .*other content.*--accept-change"):
-                download(changed, store, wish)
+                download(changed, store, options)
         assert store.manifest("mosi-aligned-bert").digest == before
-        assert download(changed, store, replace(wish, accept=True)).manifest.digest != before
-        assert download(changed, store, wish).new
+        assert download(changed, store, replace(options, accept=True)).manifest.digest != before
+        assert download(changed, store, options).new
     with pytest.raises(DataError, match="--accept-change"):
-        download(source, store, wish)
+        download(source, store, options)
     (store.root / ".downloads" / "known.json").write_text("{")
     with pytest.raises(DataError, match="hashes of earlier downloads"):
-        download(source, store, wish)
+        download(source, store, options)
 
 
 def test_places_are_tried_in_order(source, tmp_path):
     """A dead link, a web page, a wrong hash: the next place; if none is left, every reason and the manual way."""
     store, said = Store(tmp_path / "data"), []
     with_three = with_place(source, "404", "html", "good")
-    assert download(with_three, store, Wish(QUICK, say=said.append)).new
+    assert download(with_three, store, DownloadOptions(QUICK, say=said.append)).new
     assert len([t for t in said if "next place" in t]) == 2
     right = store.manifest("mosi-aligned-bert").source["sha256"]
     hashed = with_place(source, "other", "good", sha256=right)
-    assert download(hashed, store, Wish(QUICK, force=True, say=said.append)).new
+    assert download(hashed, store, DownloadOptions(QUICK, force=True, say=said.append)).new
     assert "published sha256" in said[-1]
     with pytest.raises(DataError, match=r"2 places.*404.*web page.*--how"):
-        download(with_place(source, "404", "html"), store, Wish(QUICK, force=True))
+        download(with_place(source, "404", "html"), store, DownloadOptions(QUICK, force=True))
     with pytest.raises(DataError, match="published sha256"):
-        download(with_place(source, "other", sha256=right), store, Wish(QUICK, force=True))
+        download(with_place(source, "other", sha256=right), store, DownloadOptions(QUICK, force=True))
 
 
 def test_what_is_no_feature_file_is_not_trusted(source, tmp_path):
     """A truncated file must not be remembered as the right one, nor stand in the way of the next attempt."""
     store = Store(tmp_path / "data")
     with pytest.raises(DataError, match=r"truncated.*kept as .*refused"):
-        download(with_place(source, "short"), store, Wish(QUICK))
+        download(with_place(source, "short"), store, DownloadOptions(QUICK))
     assert not (store.root / ".downloads" / "known.json").exists()
-    assert download(source, store, Wish(QUICK)).new
+    assert download(source, store, DownloadOptions(QUICK)).new
 
 
 def test_a_dropbox_folder_is_fetched_once_for_all_its_files(tmp_path, monkeypatch):
@@ -111,11 +111,11 @@ def test_a_dropbox_folder_is_fetched_once_for_all_its_files(tmp_path, monkeypatc
         place = replace(make_place("dropbox_folder", server.url("notag", "folder")), hosts=())
         sources = [replace(load_sources()[n], places=(place,)) for n in ("mosi-aligned-glove", "mosi-unaligned-glove")]
         for source in sources:
-            assert download(source, store, Wish(QUICK), siblings=sources).new
+            assert download(source, store, DownloadOptions(QUICK), siblings=sources).new
         assert server.asked["notag"] == 1
         missing = replace(sources[0], name="other", file="absent.pkl")
         with pytest.raises(DataError, match="archive without it"):
-            download(missing, store, Wish(QUICK))
+            download(missing, store, DownloadOptions(QUICK))
     assert store.names() == ["mosi-aligned-glove", "mosi-unaligned-glove"]
 
 
@@ -153,24 +153,24 @@ def test_a_drive_folder_gives_the_right_one_of_two_files(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "gdown", fake)
     store, source = Store(tmp_path / "store"), load_sources()["mosi-aligned-bert"]
-    assert download(source, store, Wish(QUICK)).new
+    assert download(source, store, DownloadOptions(QUICK)).new
     fake.fail["MOSI/Processed/aligned_50.pkl"] = RuntimeError("Too many users have viewed\nor downloaded this file")
     with pytest.raises(DataError, match=r"Too many users .*quota.*--how"):
-        download(source, store, Wish(QUICK, force=True))
+        download(source, store, DownloadOptions(QUICK, force=True))
     fake.fail.clear()
     fake.files["MOSI/Processed/aligned_50.pkl"] = b"<!DOCTYPE html><html>"
     with pytest.raises(DataError, match="a web page"):
-        download(source, store, Wish(QUICK, force=True))
+        download(source, store, DownloadOptions(QUICK, force=True))
     with pytest.raises(DataError, match=r"0; it holds .*readme"):
         download_drive.choose(download_drive.listing("1" * 12, QUICK), "absent.pkl", "mosi", "f")
     fake.files["CMU-MOSI/x/aligned_50.pkl"] = mosi
     with pytest.raises(DataError, match="got 2; it holds"):
-        download(source, store, Wish(QUICK, force=True))
+        download(source, store, DownloadOptions(QUICK, force=True))
     with pytest.raises(DataError, match="public folder"):
         download_drive.listing("0" * 12, QUICK)
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(DataError, match="pip install gdown"):
-        download(source, store, Wish(QUICK, force=True))
+        download(source, store, DownloadOptions(QUICK, force=True))
 
 
 def test_checkpoints_are_a_folder_of_files(tmp_path, monkeypatch):
@@ -178,16 +178,16 @@ def test_checkpoints_are_a_folder_of_files(tmp_path, monkeypatch):
     fake = FakeDrive({"mosi/dmd.pth": b"weights", "mosei/dmd.pth": b"others"})
     monkeypatch.setitem(sys.modules, "gdown", fake)
     store, source = Store(tmp_path / "store"), load_sources()["checkpoints"]
-    done = download(source, store, Wish(QUICK))
+    done = download(source, store, DownloadOptions(QUICK))
     assert [p.read_bytes() for p in done.files] == [b"weights", b"others"]
-    assert not download(source, store, Wish(QUICK)).new
+    assert not download(source, store, DownloadOptions(QUICK)).new
     done.files[0].unlink()
     fake.files["mosi/dmd.pth"] = b"changed"
     with pytest.raises(DataError, match="--accept-change"):
-        download(source, store, Wish(QUICK))
+        download(source, store, DownloadOptions(QUICK))
     fake.files["../../evil.pth"] = b"x"
     with pytest.raises(DataError, match="plain file name"):
-        download(source, store, Wish(QUICK, accept=True))
+        download(source, store, DownloadOptions(QUICK, accept=True))
     assert not (tmp_path / "evil.pth").exists()
 
 

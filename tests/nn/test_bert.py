@@ -127,9 +127,8 @@ def test_fine_tuning_moves_bert_and_stores_only_what_moved(folder: str, tmp_path
     assert "bert text" in record.data["label"]
 
     loop = Loop([spec], features, CPU, load_bert(folder))
-    assert any(
-        p is q for p in loop.module.text_model.parameters() for q in loop.seats[0].optimizer.param_groups[0]["params"]
-    )
+    trained = {id(p) for p in loop.seed_states[0].optimizer.param_groups[0]["params"]}
+    assert any(id(p) in trained for p in loop.module.text_model.parameters())
     write_weights(loop.module, weights, "dmd", "here")
     again = read_weights(loop.module, "dmd")
     assert set(again) == set(weights)
@@ -317,15 +316,15 @@ def replace_aligned(store: Store) -> object:
 
 def test_another_bert_or_a_frozen_one_bars_the_comparison(folder: str, tmp_path: Path) -> None:
     """Protects: only a fine-tuned BERT of the printed row's shape is held against a starred number."""
-    from dmd_repro.results.runs import _bar, bert_bar
+    from dmd_repro.results.runs import _why_not_comparable, bert_not_comparable
 
     record = fit(spec_of(folder), token_features(), Records(tmp_path / "runs"), execution=Execution(bert=folder))
     record = replace(record, data={**record.data, "standing": "official", "aligned": True})
     row = load_table("table1").row("mosi-aligned-bert-dmd")
-    assert "read by the BERT 2x12-" in (_bar(row, record) or "")
-    assert bert_bar("12x768-0123456789abcdef", True) is None
-    assert "frozen" in (bert_bar("12x768-0123456789abcdef", False) or "")
-    assert bert_bar("", True) is None
+    assert "read by the BERT 2x12-" in (_why_not_comparable(row, record) or "")
+    assert bert_not_comparable("12x768-0123456789abcdef", True) is None
+    assert "frozen" in (bert_not_comparable("12x768-0123456789abcdef", False) or "")
+    assert bert_not_comparable("", True) is None
 
 
 def test_without_the_extra_a_sentence_names_it(tmp_path: Path) -> None:

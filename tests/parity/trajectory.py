@@ -56,7 +56,7 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
     model = silence_dropout(loop.model)  # type: ignore[arg-type]
     if double:
         model.double()
-        loop.take_seats()  # the optimizer's views are of the parameters as they are now
+        loop.take_seeds()  # the optimizer's views are of the parameters as they are now
     names = [str(n) for n in z["loss_names"] if UNUSED not in str(n)]
     lines, norms, snapshots = [], [], []
     real_total, real_clip, real_gather = loop_module.losses.total, loop_module.clip_grad_value_, feed_module.gather
@@ -87,7 +87,7 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
         return type(batch)({m: x.double() for m, x in batch.inputs.items()}, batch.labels.double())
 
     snapshot()
-    loop.seats[0].optimizer.register_step_post_hook(snapshot)
+    loop.seed_states[0].optimizer.register_step_post_hook(snapshot)
     a_batch = build("A_mosi_aligned", "")[1]
     if double:
         a_batch = type(a_batch)({m: x.double() for m, x in a_batch.inputs.items()}, a_batch.labels.double())

@@ -20,7 +20,7 @@ from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
 from dmd_repro.execution.workers import Event, run_jobs
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning import grid
-from dmd_repro.planning.grid import HIDDEN_FOR_BERT, Grid, expand, refuse_empty, select_rows
+from dmd_repro.planning.grid import HIDDEN_FOR_BERT, PlannedTable, expand, refuse_empty, select_rows
 from dmd_repro.planning.plans import save_plan
 from dmd_repro.planning.stacks import group
 from dmd_repro.records.folder import Records
@@ -39,13 +39,13 @@ def records(tmp_path: Path) -> Records:
     return Records(tmp_path / "runs")
 
 
-def plan(records: Records, table: str = "table1", **options: object) -> Grid:
+def plan(records: Records, table: str = "table1", **options: object) -> PlannedTable:
     """Plan a table, on synthetic data and two seeds unless told otherwise."""
     options = {"data": ("synthetic",), "seeds": (1111, 1112), "store": Store(records.root.parent / "data"), **options}
     return expand(load_table(table), records=records, **options)  # type: ignore[arg-type]
 
 
-def quick(records: Records, **options: object) -> Grid:
+def quick(records: Records, **options: object) -> PlannedTable:
     """Plan two short runs of the aligned row."""
     return plan(records, rows=(ALIGNED,), overrides=QUICK, **options)
 
@@ -289,7 +289,7 @@ def test_a_device_that_is_lost_costs_its_runs_only(
         return real(self)
 
     monkeypatch.setattr(Loop, "epoch", epoch)
-    monkeypatch.setattr(training_execution, "lost", lambda execution: gone[-1] if gone else "")
+    monkeypatch.setattr(training_execution, "device_failure", lambda execution: gone[-1] if gone else "")
     fork = multiprocessing.get_context("fork")  # so that the workers are as patched
 
     class Worker(fork.Process):  # type: ignore[name-defined,misc]
@@ -336,7 +336,7 @@ def test_a_device_lost_before_anything_is_recorded_is_a_failure(
         raise RuntimeError("CUDA error: device is gone")
 
     monkeypatch.setattr(training, "fit_stack", gone)
-    monkeypatch.setattr(training_execution, "lost", lambda execution: "device is gone")
+    monkeypatch.setattr(training_execution, "device_failure", lambda execution: "device is gone")
     jobs, store = quick(records).jobs, Store(tmp_path / "data")
     texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
     assert all("device is gone" in (texts[job.run_id] or "") for job in jobs)
@@ -358,7 +358,7 @@ def test_seeds_after_one_that_lost_the_device_keep_their_epochs(
     dead: list[bool] = []
     monkeypatch.setattr(training, "fit_stack", broken)
     monkeypatch.setattr(training, "fit", fails)
-    monkeypatch.setattr(training_execution, "lost", lambda execution: "gone" if dead else "")
+    monkeypatch.setattr(training_execution, "device_failure", lambda execution: "gone" if dead else "")
     jobs, store = quick(records).jobs, Store(tmp_path / "data")
     texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
     assert all(texts[job.run_id] for job in jobs)

@@ -26,7 +26,7 @@ QUIET = dict.fromkeys(("text_dropout", "output_dropout", "attn_dropout", "attn_d
 QUICK = {**QUIET, "max_epochs": 2, "d": 8, "heads": 2, "layers": 1}
 
 
-def planned(records: Records, seeds: tuple[int, ...] = (1, 2, 3), **more: object) -> grid.Grid:
+def planned(records: Records, seeds: tuple[int, ...] = (1, 2, 3), **more: object) -> grid.PlannedTable:
     """Return two quick rows of Table 3 on synthetic features."""
     table = load_table("table3")
     rows = [row.key for row in table.rows if row.recipe is not None and row.dataset == "mosi"][:2]
@@ -87,7 +87,7 @@ def test_seeds_interrupted_together_go_on_together(records: Records, monkeypatch
     store, real = Store(records.root.parent / "data"), training.Loop.epoch
 
     def once(self):
-        if self.seats[0].at.epoch == 1:
+        if self.seed_states[0].at.epoch == 1:
             raise KeyboardInterrupt
         return real(self)
 

@@ -188,7 +188,7 @@ def test_clipping_by_norm_happens_before_the_step(toy: Features) -> None:
         grads = [p.grad.flatten() for p in loop.module.parameters() if p.grad is not None]
         norms.append(torch.cat(grads).norm().item())
 
-    loop.seats[0].optimizer.register_step_pre_hook(measure)
+    loop.seed_states[0].optimizer.register_step_pre_hook(measure)
     loop.train_batches(np.arange(6, dtype=np.int64)[None])
     assert norms == pytest.approx([1e-3] * 3, rel=1e-3)
 

@@ -112,7 +112,7 @@ def outcome(data: Features, settings: Mapping[str, object]) -> str:
     """Train a small model to its end and return a digest of everything it became: weights, losses, epochs."""
     spec = resolve_spec("dmd", seed=3, features=data, overrides={**SMALL, **settings})  # type: ignore[dict-item]
     loop, digest = Loop([spec], data, torch.device("cpu")), hashlib.sha256()
-    while not loop.seats[0].at.stopped:
+    while not loop.seed_states[0].at.stopped:
         digest.update(repr(loop.epoch()[0]["valid_loss"]).encode())
     for parameter in loop.module.parameters():
         digest.update(parameter.detach().numpy().tobytes())

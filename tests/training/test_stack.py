@@ -102,7 +102,7 @@ def test_a_seed_that_has_stopped_leaves_the_stack(
     real = Loop.epoch
 
     def noted(self: Loop) -> list:
-        sizes.append(len(self.seats))
+        sizes.append(len(self.seed_states))
         return real(self)
 
     monkeypatch.setattr(Loop, "epoch", noted)
@@ -122,8 +122,8 @@ def test_a_stack_larger_than_memory_is_halved(
     real = Loop.epoch
 
     def tight(self: Loop) -> list:
-        sizes.append(len(self.seats))
-        if len(self.seats) > 1 and any(seat.at.epoch == 1 for seat in self.seats):
+        sizes.append(len(self.seed_states))
+        if len(self.seed_states) > 1 and any(seed_state.at.epoch == 1 for seed_state in self.seed_states):
             raise error
         return real(self)
 

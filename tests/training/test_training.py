@@ -91,7 +91,7 @@ def test_gradients_are_summed_and_the_rest_of_an_epoch_never_steps(toy: Features
     """Protects: one step for each full window; the clips after the last full window move nothing."""
     loop = Loop([spec_of(toy, batch_size=2, accumulate=2)], toy, CPU)
     steps = []
-    loop.seats[0].optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    loop.seed_states[0].optimizer.register_step_post_hook(lambda *_: steps.append(1))
     loop.train_batches(np.arange(6, dtype=np.int64)[None])  # 3 batches of 2
     assert len(steps) == 1
     weights = [p.detach().clone() for p in loop.module.parameters()]

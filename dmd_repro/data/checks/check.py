@@ -14,7 +14,7 @@ import numpy as np
 from dmd_repro.data.checks.clips import duplicates, in_step, shared
 from dmd_repro.data.checks.labels import Official, against_official, labels, read_labels, transcript_words
 from dmd_repro.data.checks.leak import leakage
-from dmd_repro.data.checks.report import CheckReport, Finding, Padding, SplitReport, video_of
+from dmd_repro.data.checks.report import CheckReport, DataFinding, Padding, SplitReport, video_of
 from dmd_repro.data.checks.stats import Gathered, gather, token_stats
 from dmd_repro.data.checks.tokens import tokens
 from dmd_repro.data.checks.values import finite, padding, padding_of, values
@@ -27,7 +27,7 @@ from dmd_repro.errors import DataError
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
 from dmd_repro.systems.registry import DatasetFacts, dataset_facts
 
-__all__ = ["CheckReport", "Finding", "Padding", "SplitReport", "check", "examine", "video_of"]
+__all__ = ["CheckReport", "DataFinding", "Padding", "SplitReport", "check", "examine", "video_of"]
 
 
 def check(name: str, store: Store, official: Path | None = None) -> CheckReport:
@@ -47,7 +47,7 @@ def check(name: str, store: Store, official: Path | None = None) -> CheckReport:
             opened[kind] = store.open(name, kind, verify=True)
     except DataError as error:
         report = CheckReport(name, manifest.dataset, manifest.aligned, manifest.texts, manifest.standing)
-        report.findings.append(Finding("content", "defect", str(error), "a run on it would be refused"))
+        report.findings.append(DataFinding("content", "defect", str(error), "a run on it would be refused"))
         return report
     ids = opened["bert"].splits if "bert" in opened else None
     return examine(opened[manifest.texts[0]], manifest, token_ids=ids, official=listed)
@@ -73,7 +73,7 @@ def examine(
     facts = dataset_facts(features.dataset)
     finding = report.findings
     if manifest:
-        finding.append(Finding("content", "ok", "every array has the digest it was imported with"))
+        finding.append(DataFinding("content", "ok", "every array has the digest it was imported with"))
     finding.append(_sizes(features, facts))
     finding.append(_widths(features, facts))
     finding += labels(report, facts)
@@ -91,7 +91,7 @@ def examine(
     if manifest:
         said = [*told_dataset(manifest.dataset, manifest.dims, manifest.sizes, "")[1]]  # above, as sizes and widths
         said += standing_of(manifest.dataset, manifest.sizes)[1]
-        finding += [Finding("import", "warning", remark) for remark in manifest.warnings if remark not in said]
+        finding += [DataFinding("import", "warning", remark) for remark in manifest.warnings if remark not in said]
     return report
 
 
@@ -109,18 +109,18 @@ def _split_report(part: FeatureSet, gathered: Gathered, split: str) -> SplitRepo
     )
 
 
-def _sizes(features: Features, facts: DatasetFacts) -> Finding:
+def _sizes(features: Features, facts: DatasetFacts) -> DataFinding:
     have = "/".join(str(features.sizes[s]) for s in SPLITS)
     if facts.splits is None:
-        return Finding("sizes", "ok", f"{have} generated clips: SYNTHETIC, comparable to nothing printed")
+        return DataFinding("sizes", "ok", f"{have} generated clips: SYNTHETIC, comparable to nothing printed")
     want = "/".join(str(facts.splits[s]) for s in SPLITS)
     if have == want:
-        return Finding("sizes", "ok", f"{have} clips, the official split of {facts.title}")
+        return DataFinding("sizes", "ok", f"{have} clips, the official split of {facts.title}")
     text = f"{have} clips, the official split of {facts.title} has {want}"
-    return Finding("sizes", "warning", text, "PARTIAL DATA in every table, never tested against printed numbers")
+    return DataFinding("sizes", "warning", text, "PARTIAL DATA in every table, never tested against printed numbers")
 
 
-def _widths(features: Features, facts: DatasetFacts) -> Finding:
+def _widths(features: Features, facts: DatasetFacts) -> DataFinding:
     known = {m: facts.dims[m] for m in features.dims if m in facts.dims}
     odd = [
         f"{MODALITY_NAMES[m]} {features.dims[m]} (public files: {' or '.join(map(str, known[m]))})"
@@ -128,5 +128,5 @@ def _widths(features: Features, facts: DatasetFacts) -> Finding:
         if features.dims[m] not in known[m]
     ]
     if odd:
-        return Finding("widths", "warning", ", ".join(odd), "other features than the paper's, so other results")
-    return Finding("widths", "ok", ", ".join(f"{MODALITY_NAMES[m]} {n}" for m, n in features.dims.items()))
+        return DataFinding("widths", "warning", ", ".join(odd), "other features than the paper's, so other results")
+    return DataFinding("widths", "ok", ", ".join(f"{MODALITY_NAMES[m]} {n}" for m, n in features.dims.items()))

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import Finding, plural, some, video_of
+from dmd_repro.data.checks.report import DataFinding, plural, some, video_of
 from dmd_repro.data.checks.stats import Counts, Gathered, TokenStats
 from dmd_repro.data.features import Features
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
@@ -21,7 +21,7 @@ _FEWEST = 20  # clips below which durations tell nothing
 _FARTHEST = 5  # clips a modality is tried to be moved by
 
 
-def shared(features: Features, facts: DatasetFacts) -> Iterator[Finding]:
+def shared(features: Features, facts: DatasetFacts) -> Iterator[DataFinding]:
     """No video and no clip stands in two splits, as their ids tell."""
     videos = {s: {video_of(i) for i in features.splits[s].ids} for s in SPLITS}
     clean = True
@@ -35,18 +35,18 @@ def shared(features: Features, facts: DatasetFacts) -> Iterator[Finding]:
                 f"{one} and {other} share {len(both)} videos ({names}{', ...' if len(both) > 3 else ''})"
                 f" and {len(clips)} clips"
             )
-            yield Finding("overlap", "defect", text, "the speaker is known before the test, numbers are too good")
+            yield DataFinding("overlap", "defect", text, "the speaker is known before the test, numbers are too good")
     counts = {s: len(videos[s]) for s in SPLITS}
     have = ", ".join(f"{s} {n}" for s, n in counts.items())
     if clean:
-        yield Finding("overlap", "ok", f"no video in two splits (videos: {have})")
+        yield DataFinding("overlap", "ok", f"no video in two splits (videos: {have})")
     if facts.videos and features.standing == "official" and counts != dict(facts.videos):
         want = ", ".join(f"{s} {facts.videos[s]}" for s in SPLITS)
         text = f"{have} videos, the official split has {want}: ids of another form?"
-        yield Finding("videos", "warning", text, "shared videos cannot be ruled out")
+        yield DataFinding("videos", "warning", text, "shared videos cannot be ruled out")
 
 
-def duplicates(features: Features, gathered: Gathered) -> Iterator[Finding]:
+def duplicates(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
     """No clip stands twice, as its content tells whatever its id says."""
     holders: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     alone: dict[str, dict[str, list[tuple[str, int]]]] = {"a": defaultdict(list), "v": defaultdict(list)}
@@ -68,14 +68,14 @@ def duplicates(features: Features, gathered: Gathered) -> Iterator[Finding]:
             names = some((" = ".join(_named(features, *place) for place in g[:2]) for g in pairs), 2)
             what = plural(len(pairs), "content")
             text = f"{MODALITY_NAMES[m]}: {what} under several clips whose other modalities differ ({names})"
-            yield Finding(
+            yield DataFinding(
                 "duplicates", "warning", text, "rows of this modality were repeated, or belong to other clips"
             )
     if not groups:
-        yield Finding("duplicates", "ok", "no two clips hold the same content")
+        yield DataFinding("duplicates", "ok", "no two clips hold the same content")
 
 
-def _twice(features: Features, groups: list[list[tuple[str, int]]]) -> Iterator[Finding]:
+def _twice(features: Features, groups: list[list[tuple[str, int]]]) -> Iterator[DataFinding]:
     for group in groups[:10]:
         splits = {split for split, _ in group}
         ids = [features.splits[split].ids[i] for split, i in group]
@@ -84,17 +84,21 @@ def _twice(features: Features, groups: list[list[tuple[str, int]]]) -> Iterator[
         same_video = len({video_of(i) for i in ids}) == 1
         if len(splits) > 1:
             effect = "a clip of the test is trained on, numbers are too good"
-            yield Finding("duplicates", "defect", f"the same content in two splits: {names} (labels {labels})", effect)
+            yield DataFinding(
+                "duplicates", "defect", f"the same content in two splits: {names} (labels {labels})", effect
+            )
         elif KNOWN_TWICE.issuperset(ids):
-            yield Finding("duplicates", "ok", f"{names} hold the same content (labels {labels}), as in CMU-MOSI itself")
+            yield DataFinding(
+                "duplicates", "ok", f"{names} hold the same content (labels {labels}), as in CMU-MOSI itself"
+            )
         else:
             severity = "warning" if same_video and not any("#" in i for i in ids) else "defect"
             effect = "it counts twice" + (
                 ", with labels that contradict each other" if len(set(labels.split(" and "))) > 1 else ""
             )
-            yield Finding("duplicates", severity, f"the same content twice: {names} (labels {labels})", effect)  # type: ignore[arg-type]
+            yield DataFinding("duplicates", severity, f"the same content twice: {names} (labels {labels})", effect)  # type: ignore[arg-type]
     if len(groups) > 10:
-        yield Finding("duplicates", "warning", f"{len(groups) - 10} more contents stand twice", "they count twice")
+        yield DataFinding("duplicates", "warning", f"{len(groups) - 10} more contents stand twice", "they count twice")
 
 
 def _named(features: Features, split: str, i: int) -> str:
@@ -103,7 +107,7 @@ def _named(features: Features, split: str, i: int) -> str:
 
 def in_step(
     features: Features, gathered: Gathered, tokens: Mapping[str, TokenStats], words: Mapping[str, Counts] | None = None
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """The modalities of a clip last equally long: one that does not has lost step with the others.
 
     `words` counts the official transcript's, where one is given (0: not known).
@@ -127,16 +131,16 @@ def in_step(
             lost = True
             yield finding
     if looked and not lost:
-        yield Finding(
+        yield DataFinding(
             "in step", "ok", "the modalities of each clip last equally long: none is shifted against the others"
         )
     elif not looked:
-        yield Finding("in step", "ok", "nothing is padded, so a shifted modality could not be seen")
+        yield DataFinding("in step", "ok", "nothing is padded, so a shifted modality could not be seen")
 
 
 def _out_of_step(
     split: str, name: str, x: NDArray[np.float64], others: Mapping[str, NDArray[np.float64]]
-) -> Finding | None:
+) -> DataFinding | None:
     """A series that agrees with no other, while moving it by some clips, or the others among themselves, agree."""
     if not others or max(_corr(x, y) for y in others.values()) >= _LOST:
         return None
@@ -151,10 +155,10 @@ def _out_of_step(
         text = f"{name} of {split} does not last as long as {names}, which agree (correlation {max(among):.2f})"
     else:
         return None
-    return Finding("in step", "defect", text, "the model reads one clip's words with another clip's voice or face")
+    return DataFinding("in step", "defect", text, "the model reads one clip's words with another clip's voice or face")
 
 
-def _moved_in_time(gathered: Gathered) -> Iterator[Finding]:
+def _moved_in_time(gathered: Gathered) -> Iterator[DataFinding]:
     """Aligned modalities whose clips start at different steps."""
     for split, part in gathered.items():
         for one, other in combinations([m for m in MODALITIES if m in part], 2):
@@ -168,7 +172,7 @@ def _moved_in_time(gathered: Gathered) -> Iterator[Finding]:
                 way = f"{plural(abs(usual), 'step')} {'after' if usual > 0 else 'before'} {MODALITY_NAMES[one]}"
                 share = f"{counts.max()} of {plural(len(off), 'clip')}"
                 text = f"{MODALITY_NAMES[other]} of {split} starts {way} in {share}"
-                yield Finding("in step", "defect", text, "words are read with the voice or face of other words")
+                yield DataFinding("in step", "defect", text, "words are read with the voice or face of other words")
 
 
 def _corr(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

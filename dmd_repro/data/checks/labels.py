@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import CheckReport, Finding, plural, some
+from dmd_repro.data.checks.report import CheckReport, DataFinding, plural, some
 from dmd_repro.data.checks.stats import Counts
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DataError
@@ -65,30 +65,30 @@ def read_labels(path: Path) -> dict[str, Official]:
     return found
 
 
-def labels(report: CheckReport, facts: DatasetFacts) -> Iterator[Finding]:
+def labels(report: CheckReport, facts: DatasetFacts) -> Iterator[DataFinding]:
     """Range, variety, and the signs of the official test split."""
     for split, part in report.splits.items():
         low, high = part.label_range
         if not (low >= -3 and high <= 3):
             text = f"{split} has labels from {low} to {high}, outside [-3, 3]"
-            yield Finding("labels", "defect", text, "errors and ACC7 are measured on another scale")
+            yield DataFinding("labels", "defect", text, "errors and ACC7 are measured on another scale")
         elif low == high:
-            yield Finding("labels", "defect", f"every label of {split} is {low}", "nothing to learn or to measure")
+            yield DataFinding("labels", "defect", f"every label of {split} is {low}", "nothing to learn or to measure")
     signs = report.splits["test"].signs
     if facts.test_signs is None or report.standing != "official":
-        yield Finding("test signs", "ok", f"{_signs(signs)} (no official count to compare with)")
+        yield DataFinding("test signs", "ok", f"{_signs(signs)} (no official count to compare with)")
     elif signs == facts.test_signs:
-        yield Finding("test signs", "ok", f"{_signs(signs)}, as in the official test split")
+        yield DataFinding("test signs", "ok", f"{_signs(signs)}, as in the official test split")
     else:
         text = f"{_signs(signs)}, but the official test split has {_signs(facts.test_signs)}"
-        yield Finding("test signs", "defect", text, "ACC2 and F1 would be measured on other labels")
+        yield DataFinding("test signs", "defect", text, "ACC2 and F1 would be measured on other labels")
 
 
 def _signs(signs: tuple[int, int, int]) -> str:
     return f"{signs[0]} negative, {signs[1]} zero, {signs[2]} positive"
 
 
-def against_official(features: Features, official: Mapping[str, Official]) -> Iterator[Finding]:
+def against_official(features: Features, official: Mapping[str, Official]) -> Iterator[DataFinding]:
     """Each clip's id, label and split against the official list."""
     strict = features.standing == "official"
     here = {s: [_known(i, official) for i in features.splits[s].ids] for s in SPLITS}
@@ -100,11 +100,11 @@ def against_official(features: Features, official: Mapping[str, Official]) -> It
     strangers = [i for s in SPLITS for i, k in zip(features.splits[s].ids, here[s], strict=True) if k is None]
     if strangers:
         text = f"{len(strangers)} of {plural(total, 'clip')} are not in the list ({some(strangers)})"
-        yield Finding("official ids", "defect" if strict else "warning", text, "they belong to no official split")
+        yield DataFinding("official ids", "defect" if strict else "warning", text, "they belong to no official split")
     repeated = [i for i, n in Counter(k for ids in here.values() for k in ids if k is not None).items() if n > 1]
     if repeated:
         text = f"{plural(len(repeated), 'clip')} of the list stand here more than once ({some(repeated)})"
-        yield Finding("official ids", "defect", text, "they count twice")
+        yield DataFinding("official ids", "defect", text, "they count twice")
     moved = Counter((official[k].split, s) for s in SPLITS for k in here[s] if k is not None and official[k].split != s)
     if moved:
         ways = ", ".join(f"{n} of {a} in {b}" for (a, b), n in sorted(moved.items()))
@@ -112,22 +112,22 @@ def against_official(features: Features, official: Mapping[str, Official]) -> It
         effect = "trained and measured on other clips than the paper" + (
             "" if strict else ": PARTIAL DATA in every table"
         )
-        yield Finding("official split", "defect" if strict else "warning", text, effect)
+        yield DataFinding("official split", "defect" if strict else "warning", text, effect)
     absent = len(official) - len({k for ids in here.values() for k in ids if k is not None})
     if absent and strict:
-        yield Finding(
+        yield DataFinding(
             "official ids", "defect", f"{plural(absent, 'clip')} of the list are missing", "not the official data"
         )
     wrong = list(_wrong_labels(features, here, official))
     yield from wrong
     if not (strangers or repeated or wrong):
         rest = f"; {absent} of the list are not here" if absent else ""
-        yield Finding("official labels", "ok", f"all {total} clips have their official label{rest}")
+        yield DataFinding("official labels", "ok", f"all {total} clips have their official label{rest}")
 
 
 def _wrong_labels(
     features: Features, here: Mapping[str, list[str | None]], official: Mapping[str, Official]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     for split in SPLITS:
         rows = [(i, k) for i, k in enumerate(here[split]) if k is not None]
         got = np.array([features.splits[split].labels[i] for i, _ in rows], dtype=np.float64)
@@ -137,7 +137,7 @@ def _wrong_labels(
             continue
         names = some(f"{rows[i][1]} {got[i]:g}, officially {want[i]:g}" for i in off)
         text = f"{plural(off.size, 'label')} of {split} differ from the list ({names}){_how(got, want, off)}"
-        yield Finding("official labels", "defect", text, "the model learns, or is measured on, wrong answers")
+        yield DataFinding("official labels", "defect", text, "the model learns, or is measured on, wrong answers")
 
 
 def _how(got: NDArray[np.float64], want: NDArray[np.float64], off: NDArray[np.int64]) -> str:
@@ -154,7 +154,9 @@ def _how(got: NDArray[np.float64], want: NDArray[np.float64], off: NDArray[np.in
     return ""
 
 
-def _as_a_whole(features: Features, official: Mapping[str, Official], matched: int, total: int) -> Iterator[Finding]:
+def _as_a_whole(
+    features: Features, official: Mapping[str, Official], matched: int, total: int
+) -> Iterator[DataFinding]:
     """Where ids are of another form: the labels of each split as a whole."""
     strict = features.standing == "official"
     different = []
@@ -166,9 +168,9 @@ def _as_a_whole(features: Features, official: Mapping[str, Official], matched: i
     form = f"the ids are of another form ({matched} of {total} are in the list)"
     if different:
         text = f"{form}, and the labels of {' and '.join(different)} are not those of the list"
-        yield Finding("official labels", "defect" if strict else "warning", text, "other clips, or wrong answers")
+        yield DataFinding("official labels", "defect" if strict else "warning", text, "other clips, or wrong answers")
     else:
-        yield Finding("official labels", "ok", f"{form}; each split holds the list's labels, in whatever order")
+        yield DataFinding("official labels", "ok", f"{form}; each split holds the list's labels, in whatever order")
 
 
 def transcript_words(features: Features, official: Mapping[str, Official]) -> dict[str, Counts]:

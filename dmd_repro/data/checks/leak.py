@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import Finding, Severity, video_of
+from dmd_repro.data.checks.report import DataFinding, Severity, video_of
 from dmd_repro.data.checks.stats import ClipStats, Gathered
 from dmd_repro.data.features import Features
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
@@ -27,7 +27,7 @@ _CUT = 10.0  # standard deviations: one wild value must not decide
 _COPY = 0.95  # correlation with the label that no feature of a face, a voice or words has
 
 
-def leakage(features: Features, gathered: Gathered) -> Iterator[Finding]:
+def leakage(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
     """Compare, for each modality, what train predicts of itself out of fold with what it predicts of test."""
     told = []
     train, test = features.splits["train"], features.splits["test"]
@@ -36,7 +36,7 @@ def leakage(features: Features, gathered: Gathered) -> Iterator[Finding]:
     folds = fold_of([train.ids[i] for i in pick_train])
     enough = len(y) >= _FEWEST and len(z) >= _FEWEST // 2 and np.ptp(y) > 0 and np.ptp(z) > 0
     if not enough or folds.max() < 1 or any(g.not_finite for part in gathered.values() for g in part.values()):
-        yield Finding("leakage", "ok", "too few clips or videos to tell whether the features know the labels")
+        yield DataFinding("leakage", "ok", "too few clips or videos to tell whether the features know the labels")
         return
     clean = True
     for m in (m for m in MODALITIES if m in gathered["train"]):
@@ -56,7 +56,7 @@ def leakage(features: Features, gathered: Gathered) -> Iterator[Finding]:
                 clean = False
                 channel = f"channel {column % gathered['train'][m].mean.shape[1]}"
                 text = f"{name} of {split}: {channel} is the label (correlation {r:.3f})"
-                yield Finding(
+                yield DataFinding(
                     "leakage",
                     "defect",
                     text,
@@ -67,17 +67,19 @@ def leakage(features: Features, gathered: Gathered) -> Iterator[Finding]:
         if outside > _COPY:
             clean = False
             text = f"{name} predicts the test labels with correlation {outside:.2f} by a plain regression"
-            yield Finding("leakage", "defect", text, "no published system comes near: the labels are in the features")
+            yield DataFinding(
+                "leakage", "defect", text, "no published system comes near: the labels are in the features"
+            )
         elif gap > _ODD and sure > _SURE:
             clean = False
             said = f"{inside:.2f} on train (out of fold, by video) but {outside:.2f} on test"
             text = f"{name} predicts labels with correlation {said}"
             severity: Severity = "defect" if gap > _GAP else "warning"
             effect = "features learned on the training labels? A model trusts them and fails on test"
-            yield Finding("leakage", severity, text, effect)
+            yield DataFinding("leakage", severity, text, effect)
     if clean:
         text = f"a plain regression on train predicts train out of fold / test with correlation: {', '.join(told)}"
-        yield Finding("leakage", "ok", text)
+        yield DataFinding("leakage", "ok", text)
 
 
 def summary(stats: ClipStats) -> Numbers:

@@ -12,7 +12,7 @@ _VIDEO = re.compile(r"(?P<video>.+?)(\$_\$.*|\[\d+\]|#\d+)|(?P<youtube>.{11})_\d
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DataFinding:
     """One thing looked at and what came of it.
 
     A defect makes numbers wrong or too good; a warning makes them incomparable or unusual.
@@ -58,7 +58,7 @@ class CheckReport:
     texts: tuple[str, ...]
     standing: str
     splits: dict[str, SplitReport] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DataFinding] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:

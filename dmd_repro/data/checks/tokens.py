@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dmd_repro.data.checks.report import Finding, plural
+from dmd_repro.data.checks.report import DataFinding, plural
 from dmd_repro.data.checks.stats import TokenStats
 
 VOCABULARY = 30522  # of bert-base-uncased, which the paper names
 
 
-def tokens(stats: Mapping[str, TokenStats]) -> Iterator[Finding]:
+def tokens(stats: Mapping[str, TokenStats]) -> Iterator[DataFinding]:
     """The mask covers the ids, without gaps; the ids are of the vocabulary the paper names."""
     clean = True
     for split, part in stats.items():
@@ -26,10 +26,12 @@ def tokens(stats: Mapping[str, TokenStats]) -> Iterator[Finding]:
         ):
             if count:
                 clean = False
-                yield Finding("tokens", "defect", f"{plural(count, 'clip')} of {split} {what}", effect)
+                yield DataFinding("tokens", "defect", f"{plural(count, 'clip')} of {split} {what}", effect)
         if part.highest >= VOCABULARY:
             clean = False
             text = f"{split} holds the token id {part.highest}; bert-base-uncased has {VOCABULARY}"
-            yield Finding("tokens", "warning", text, "another vocabulary: a BERT-base would read other words or stop")
+            yield DataFinding(
+                "tokens", "warning", text, "another vocabulary: a BERT-base would read other words or stop"
+            )
     if stats and clean:
-        yield Finding("tokens", "ok", "the mask covers the token ids exactly, ids of bert-base-uncased's range")
+        yield DataFinding("tokens", "ok", "the mask covers the token ids exactly, ids of bert-base-uncased's range")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dmd_repro.data.checks.report import Finding, Padding, plural, some
+from dmd_repro.data.checks.report import DataFinding, Padding, plural, some
 from dmd_repro.data.checks.stats import HALF_LARGEST, ClipStats, Counts, Gathered
 from dmd_repro.data.features import Features
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
@@ -32,7 +32,7 @@ def padding_of(stats: ClipStats, claimed: Counts) -> Padding:
     )
 
 
-def finite(gathered: Gathered) -> Finding:
+def finite(gathered: Gathered) -> DataFinding:
     """Nothing is NaN or infinite."""
     bad = [
         f"{MODALITY_NAMES[m]} of {split} {stats.not_finite}"
@@ -41,13 +41,13 @@ def finite(gathered: Gathered) -> Finding:
         if stats.not_finite
     ]
     if bad:
-        return Finding(
+        return DataFinding(
             "finite", "defect", f"values that are NaN or infinite: {', '.join(bad)}", "every loss becomes NaN"
         )
-    return Finding("finite", "ok", "no NaN, no infinity")
+    return DataFinding("finite", "ok", "no NaN, no infinity")
 
 
-def padding(features: Features, gathered: Gathered) -> Iterator[Finding]:
+def padding(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
     """The side of the padding, clips without content, lengths that do not hold."""
     for m in MODALITIES:
         parts = {s: g[m] for s, g in gathered.items() if m in g}
@@ -59,19 +59,21 @@ def padding(features: Features, gathered: Gathered) -> Iterator[Finding]:
         shares = ", ".join(f"{s} {p.share:.0%}" for s, p in pads.items())
         what = f"{name}: {' and '.join(sides)} ({shares} of the steps)"
         if set(sides) & {"right", "both"}:
-            yield Finding("padding", "warning", what, "the authors' code reads the last step, which is then padding")
+            yield DataFinding(
+                "padding", "warning", what, "the authors' code reads the last step, which is then padding"
+            )
         else:
-            yield Finding("padding", "ok", what)
+            yield DataFinding("padding", "ok", what)
         if zero := sum(p.zero_clips for p in pads.values()):
             text = f"{name}: {zero} clips are zero at every step"
-            yield Finding("empty clips", "warning", text, "the model sees nothing of them in this modality")
+            yield DataFinding("empty clips", "warning", text, "the model sees nothing of them in this modality")
         if longer := sum(p.longer_than_claimed for p in pads.values()):
             text = f"{name}: {longer} clips have more steps than their stated length"
-            yield Finding("lengths", "defect", text, "a model that masks by length drops real steps")
+            yield DataFinding("lengths", "defect", text, "a model that masks by length drops real steps")
         yield from _claims(features, m, parts)
 
 
-def _claims(features: Features, m: str, parts: dict[str, ClipStats]) -> Iterator[Finding]:
+def _claims(features: Features, m: str, parts: dict[str, ClipStats]) -> Iterator[DataFinding]:
     """Lengths that promise many more steps than there are."""
     over = total = 0
     for split, stats in parts.items():
@@ -82,10 +84,10 @@ def _claims(features: Features, m: str, parts: dict[str, ClipStats]) -> Iterator
         total += len(claimed)
     if over > 0.02 * total:
         text = f"{MODALITY_NAMES[m]}: {over} of {total} clips state a length far beyond their last filled step"
-        yield Finding("lengths", "warning", text, "a model that masks by length reads padding as content")
+        yield DataFinding("lengths", "warning", text, "a model that masks by length reads padding as content")
 
 
-def values(features: Features, gathered: Gathered) -> Iterator[Finding]:
+def values(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
     """Constant channels, channels out of scale, what half precision has cut off, clips normalised one by one."""
     clean = True
     for m in MODALITIES:
@@ -94,10 +96,10 @@ def values(features: Features, gathered: Gathered) -> Iterator[Finding]:
             clean = clean and finding.severity == "ok"
             yield finding
     if clean:
-        yield Finding("values", "ok", "channels vary, none out of scale, clips not normalised one by one")
+        yield DataFinding("values", "ok", "channels vary, none out of scale, clips not normalised one by one")
 
 
-def _channels(m: str, parts: list[ClipStats]) -> Iterator[Finding]:
+def _channels(m: str, parts: list[ClipStats]) -> Iterator[DataFinding]:
     name, train = MODALITY_NAMES[m], parts[0]
     kept = ~train.empty
     if not kept.any() or any(p.not_finite for p in parts):
@@ -107,13 +109,13 @@ def _channels(m: str, parts: list[ClipStats]) -> Iterator[Finding]:
     constant = np.flatnonzero(high - low <= 1e-6 * size)
     if len(constant) == len(low):
         text = f"{name}: every channel has the same value at every step"
-        yield Finding("constant", "defect", text, "the modality carries nothing")
+        yield DataFinding("constant", "defect", text, "the modality carries nothing")
         return
     if len(constant):
         where = some((str(c) for c in constant), 5)
         text = f"{name}: {len(constant)} of {plural(len(low), 'channel')} never change ({where})"
         severe = len(constant) > _FEW_CHANNELS * len(low)
-        yield Finding("constant", "warning" if severe else "ok", text, "they carry nothing" if severe else "")
+        yield DataFinding("constant", "warning" if severe else "ok", text, "they carry nothing" if severe else "")
     spread = np.sqrt((train.std[kept] ** 2).mean(axis=0) + train.mean[kept].var(axis=0))
     centre = np.median(train.mean[kept], axis=0)
     usual = np.sqrt(np.quantile(train.std[kept] ** 2 + (train.mean[kept] - centre) ** 2, 0.9, axis=0))  # of most clips
@@ -123,26 +125,26 @@ def _channels(m: str, parts: list[ClipStats]) -> Iterator[Finding]:
         c = int(reach.argmax())
         value = high[c] if high[c] - centre[c] > centre[c] - low[c] else low[c]
         text = f"{name}: channel {c} reaches {value:.4g}, {reach[c]:.0f} standard deviations from its mean"
-        yield Finding("scale", "warning", text, "single frames outweigh all others in the first layer")
+        yield DataFinding("scale", "warning", text, "single frames outweigh all others in the first layer")
     varied = np.delete(spread, constant)
     if varied.max() > _UNEVEN * np.median(varied):
         c = int(spread.argmax())
         text = f"{name}: channel {c} varies {varied.max() / np.median(varied):.0f} times as much as the median channel"
-        yield Finding("scale", "warning", text, "one channel outweighs the others in the first layer")
+        yield DataFinding("scale", "warning", text, "one channel outweighs the others in the first layer")
     if cut := sum(p.at_half for p in parts):
         text = f"{name}: {plural(cut, 'value')} of exactly {HALF_LARGEST:.0f}, the largest float16"
-        yield Finding(
+        yield DataFinding(
             "float16", "defect", text, "larger values were cut off when the file was made: the loud ones are gone"
         )
     elif size.max() > HALF_LARGEST:
         text = f"{name}: values up to {size.max():.4g}, beyond float16's {HALF_LARGEST:.0f}"
-        yield Finding("float16", "warning", text, "half precision makes them infinite: train in float32")
+        yield DataFinding("float16", "warning", text, "half precision makes them infinite: train in float32")
     long = train.used >= 5
     if long.sum() >= 10:
         mean, std = np.delete(train.mean[long], constant, axis=1), np.delete(train.std[long], constant, axis=1)
         if np.mean((np.abs(mean) < 0.01) & (np.abs(std - 1) < 0.1)) > 0.9:
             text = f"{name}: nearly every clip has mean 0 and deviation 1 in every channel"
-            yield Finding(
+            yield DataFinding(
                 "normalised",
                 "warning",
                 text,

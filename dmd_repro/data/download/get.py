@@ -15,7 +15,7 @@ from dmd_repro.data.checks.check import CheckReport, check
 from dmd_repro.data.download import drive as drive
 from dmd_repro.data.download.http import Policy, fetch
 from dmd_repro.data.download.part import Part
-from dmd_repro.data.download.sources import Place, Source
+from dmd_repro.data.download.sources import FeatureSource, Mirror
 from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.download.zip import take
 from dmd_repro.data.formats.importer import import_file
@@ -30,7 +30,7 @@ _NO_SPACE = "Free some space, or choose another folder with --data-dir, then typ
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DownloadOptions:
     """How a download is to be done."""
 
     policy: Policy = field(default_factory=Policy)
@@ -52,25 +52,32 @@ class Downloaded:
     new: bool
 
 
-def download(source: Source, store: Store, wish: Wish, siblings: Sequence[Source] = ()) -> Downloaded:
+def download(
+    source: FeatureSource, store: Store, options: DownloadOptions, siblings: Sequence[FeatureSource] = ()
+) -> Downloaded:
     """Fetch, verify, import and check one source; what is there already is not fetched again.
 
     `siblings` are the other sources that may come in the same archive. Raises DataError if no place gives the file, if
     it is another than is known, or if it cannot be imported; what has arrived is kept for the next call.
     """
     if source.kind == "folder":
-        return _folder(source, store, wish)
-    if not wish.force and source.name in store.names():
+        return _folder(source, store, options)
+    if not options.force and source.name in store.names():
         return Downloaded(source.name, store.manifest(source.name), None, (), False)
     home, trust = store.root / ".downloads" / source.group, Trust(store.root / ".downloads" / "known.json")
     key = f"{source.name}/{source.file}"
     with disk(home, _NO_SPACE):
         home.mkdir(parents=True, exist_ok=True)
         with alone(home / f".{_local(source)}.lock", "other download of this file"):
-            file, sha256, place = _obtain(source, home, trust, key, wish, siblings)
+            file, sha256, place = _obtain(source, home, trust, key, options, siblings)
             try:
                 manifest, _ = import_file(
-                    file, store, name=source.name, dataset=source.dataset, force=wish.force, on_progress=wish.progress
+                    file,
+                    store,
+                    name=source.name,
+                    dataset=source.dataset,
+                    force=options.force,
+                    on_progress=options.progress,
                 )
             except DataError as error:
                 if not isinstance(error.__cause__, OSError):  # the content's fault: it would be refused again
@@ -79,9 +86,9 @@ def download(source: Source, store: Store, wish: Wish, siblings: Sequence[Source
                 raise
             trust.remember(key, sha256, file.stat().st_size, place)
             report = check(source.name, store)
-            if not wish.keep:
+            if not options.keep:
                 file.unlink()
-    return Downloaded(source.name, manifest, report, (file,) if wish.keep else (), True)
+    return Downloaded(source.name, manifest, report, (file,) if options.keep else (), True)
 
 
 class _Changed(Exception):
@@ -89,14 +96,19 @@ class _Changed(Exception):
 
 
 def _obtain(
-    source: Source, home: Path, trust: Trust, key: str, wish: Wish, siblings: Sequence[Source]
+    source: FeatureSource,
+    home: Path,
+    trust: Trust,
+    key: str,
+    options: DownloadOptions,
+    siblings: Sequence[FeatureSource],
 ) -> tuple[Path, str, str]:
     """Return the file from the first place that gives it, with its sha256 and the place."""
     final = home / _local(source)
 
     def verify(sha256: str) -> None:
-        words = trust.check(key, sha256, final.stat().st_size, published=source.sha256, accept=wish.accept)
-        wish.say(f"{source.file}: {words}.")
+        words = trust.check(key, sha256, final.stat().st_size, published=source.sha256, accept=options.accept)
+        options.say(f"{source.file}: {words}.")
 
     if final.is_file():  # fetched or unpacked before, and not imported yet
         sha256 = _sha256(final)
@@ -108,7 +120,7 @@ def _obtain(
     refusals = []
     for place in source.places:
         try:
-            sha256 = _from_place(source, place, final, wish, siblings)
+            sha256 = _from_place(source, place, final, options, siblings)
             try:
                 verify(sha256)
             except DataError:
@@ -122,7 +134,7 @@ def _obtain(
         except DataError as error:
             refusals.append(str(error))
             if len(refusals) < len(source.places):
-                wish.say(f"{error} Trying the next place.")
+                options.say(f"{error} Trying the next place.")
     if len(refusals) == 1:
         raise DataError(f"{refusals[0]} By hand: dmd data download {source.name} --how")
     raise DataError.at(
@@ -133,41 +145,43 @@ def _obtain(
     )
 
 
-def _from_place(source: Source, place: Place, final: Path, wish: Wish, siblings: Sequence[Source]) -> str:
+def _from_place(
+    source: FeatureSource, place: Mirror, final: Path, options: DownloadOptions, siblings: Sequence[FeatureSource]
+) -> str:
     """Bring a file from a place to its path and return its sha256."""
 
     def hear(done: int, total: int) -> None:
-        wish.progress(f"Downloading {source.file}", done, total)
+        options.progress(f"Downloading {source.file}", done, total)
 
     if place.kind == "drive_folder":
-        chosen = drive.choose(drive.listing(place.value, wish.policy), source.file, source.within, place.value)
-        return drive.fetch(chosen, final, wish.policy, hear)
+        chosen = drive.choose(drive.listing(place.value, options.policy), source.file, source.within, place.value)
+        return drive.fetch(chosen, final, options.policy, hear)
     if place.kind == "dropbox_folder":
-        return _from_archive(source, place, final, hear, wish, siblings)
+        return _from_archive(source, place, final, hear, options, siblings)
     with Part(final, hear) as part:
-        fetch(place, part, wish.policy, size=source.size, known=source.sha256 is not None)
+        fetch(place, part, options.policy, size=source.size, known=source.sha256 is not None)
         part.finish()
         return part.sha256
 
 
 def _from_archive(
-    source: Source,
-    place: Place,
+    source: FeatureSource,
+    place: Mirror,
     final: Path,
     hear: Callable[[int, int], None],
-    wish: Wish,
-    siblings: Sequence[Source],
+    options: DownloadOptions,
+    siblings: Sequence[FeatureSource],
 ) -> str:
     """Fetch a folder that comes as one archive, and unpack its siblings too: it is fetched once."""
     archive = final.with_name("folder.zip")
     with Part(archive, hear) as part:
-        fetch(place, part, wish.policy)
+        fetch(place, part, options.policy)
         part.finish()
     try:
         names = [source.file, *(s.file for s in siblings if s.group == source.group)]
 
         def unpacking(done: int, total: int) -> None:
-            wish.progress(f"Unpacking {archive.name}", done, total)
+            options.progress(f"Unpacking {archive.name}", done, total)
 
         found = take(archive, names, final.parent, unpacking)
     finally:
@@ -186,12 +200,12 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _local(source: Source) -> str:
+def _local(source: FeatureSource) -> str:
     """Return the name a file is kept under: two data sets have an `aligned_50.pkl` each."""
     return f"{source.within}-{source.file}" if source.within else source.file
 
 
-def _folder(source: Source, store: Store, wish: Wish) -> Downloaded:
+def _folder(source: FeatureSource, store: Store, options: DownloadOptions) -> Downloaded:
     home, trust = store.root / source.name, Trust(store.root / ".downloads" / "known.json")
     files: list[Path] = []
     new = False
@@ -199,27 +213,27 @@ def _folder(source: Source, store: Store, wish: Wish) -> Downloaded:
         home.mkdir(parents=True, exist_ok=True)
         with alone(home / ".lock", "other download of this folder"):
             for place in source.places:
-                for item in drive.listing(place.value, wish.policy):
+                for item in drive.listing(place.value, options.policy):
                     final = home / drive.safe_path(item.path)
                     files.append(final)
-                    if final.is_file() and not wish.force:
+                    if final.is_file() and not options.force:
                         continue
                     new = True
 
                     def hear(done: int, total: int, name: str = final.name) -> None:
-                        wish.progress(f"Downloading {name}", done, total)
+                        options.progress(f"Downloading {name}", done, total)
 
                     apart = final.with_name(f"{final.name}.arrived")
-                    sha256 = drive.fetch(item, apart, wish.policy, hear)
+                    sha256 = drive.fetch(item, apart, options.policy, hear)
                     key, size = f"{source.name}/{item.path}", apart.stat().st_size
-                    words = trust.check(key, sha256, size, published=None, accept=wish.accept)
-                    wish.say(f"{final.name}: {words}.")
+                    words = trust.check(key, sha256, size, published=None, accept=options.accept)
+                    options.say(f"{final.name}: {words}.")
                     apart.replace(final)
                     trust.remember(key, sha256, size, place.value)
     return Downloaded(source.name, None, None, tuple(files), new)
 
 
-def by_hand(source: Source, rows: Sequence[str]) -> list[str]:
+def by_hand(source: FeatureSource, rows: Sequence[str]) -> list[str]:
     """Return the lines of `--how`: the page, the file, the command that imports it."""
     lines = [f"{source.name}: {source.title}", f"page:    {source.page}"]
     if source.kind == "folder":

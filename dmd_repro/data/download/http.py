@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from dmd_repro import __version__
 from dmd_repro.data.download.part import Part
-from dmd_repro.data.download.sources import Place, check_url
+from dmd_repro.data.download.sources import Mirror, check_url
 from dmd_repro.errors import DataError
 
 _PIECE = 1 << 18
@@ -49,7 +49,7 @@ class _Again(Exception):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     max_redirections = 8
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Mirror) -> None:
         self._place = place
 
     def redirect_request(
@@ -59,7 +59,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def check_redirect(place: Place, old: str, new: str) -> None:
+def check_redirect(place: Mirror, old: str, new: str) -> None:
     """Raise DataError if a redirect leads to plain HTTP or to a host that the source does not name."""
     check_url(new)
     was, now = urlsplit(old), urlsplit(new)
@@ -76,7 +76,7 @@ def _refused(url: str, expected: str, got: str) -> DataError:
     )
 
 
-def fetch(place: Place, part: Part, policy: Policy, *, size: int | None = None, known: bool = False) -> None:
+def fetch(place: Mirror, part: Part, policy: Policy, *, size: int | None = None, known: bool = False) -> None:
     """Bring a part to its end. `size` is the published one; `known`: the hash is, so any bytes may be gone on with.
 
     Raises DataError if the place does not have the file, gives something else, or fails too often; what has arrived is

@@ -11,31 +11,31 @@ from urllib.parse import urlsplit
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.papers.yaml import Entry, read_entry
 
-PlaceKind = Literal["url", "drive_folder", "dropbox_folder"]
-_KINDS: tuple[PlaceKind, ...] = ("url", "drive_folder", "dropbox_folder")
+MirrorKind = Literal["url", "drive_folder", "dropbox_folder"]
+_KINDS: tuple[MirrorKind, ...] = ("url", "drive_folder", "dropbox_folder")
 _DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 # where a service's own links lead: a redirect to any other host is refused
 _SERVICE_HOSTS = {"dropbox_folder": ("dropbox.com", "dropboxusercontent.com")}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Mirror:
     """One place a file may be fetched from."""
 
-    kind: PlaceKind
+    kind: MirrorKind
     value: str  # a URL, or a folder's id
     hosts: tuple[str, ...] = ()  # hosts (and their subdomains) a redirect may lead to, besides its own
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FeatureSource:
     """One thing that can be downloaded by name."""
 
     name: str
     kind: Literal["features", "folder"]
     title: str
     file: str  # the published file's name
-    places: tuple[Place, ...]
+    places: tuple[Mirror, ...]
     page: str
     licence: str
     cite: str
@@ -48,7 +48,7 @@ class Source:
     see_also: tuple[str, ...] = ()
 
 
-def load_sources(path: Path | None = None) -> dict[str, Source]:
+def load_sources(path: Path | None = None) -> dict[str, FeatureSource]:
     """Read the sources that come with the package, or another file of that form.
 
     Raises ClaimError naming file and key if it is malformed, DataError on a URL or a name that may not be.
@@ -62,7 +62,7 @@ def load_sources(path: Path | None = None) -> dict[str, Source]:
     return found
 
 
-def find_source(name: str, sources: dict[str, Source]) -> Source:
+def find_source(name: str, sources: dict[str, FeatureSource]) -> FeatureSource:
     """Return a source by name; DataError with the nearest."""
     if name not in sources:
         raise DataError.at(
@@ -72,7 +72,7 @@ def find_source(name: str, sources: dict[str, Source]) -> Source:
     return sources[name]
 
 
-def _source(name: str, entry: Entry, groups: Entry) -> Source:
+def _source(name: str, entry: Entry, groups: Entry) -> FeatureSource:
     group_name = entry.text("group")
     group = groups.entry(group_name)
     size = entry.maybe("size")
@@ -83,7 +83,7 @@ def _source(name: str, entry: Entry, groups: Entry) -> Source:
         entry.fail("sha256", "64 hexadecimal digits", repr(sha256))
     own = entry.entries("places") if entry.has("places") else group.entries("places")
     kind: Literal["features", "folder"] = entry.choice("kind", ("features", "folder"))
-    source = Source(
+    source = FeatureSource(
         name=plain_name(name),
         kind=kind,
         title=group.text("title"),
@@ -104,7 +104,7 @@ def _source(name: str, entry: Entry, groups: Entry) -> Source:
     return source
 
 
-def _place(entry: Entry) -> Place:
+def _place(entry: Entry) -> Mirror:
     kinds = [kind for kind in _KINDS if entry.has(kind)]
     if len(kinds) != 1:
         entry.fail("place", f"one of {', '.join(_KINDS)}", f"{len(kinds)} of them")
@@ -113,16 +113,16 @@ def _place(entry: Entry) -> Place:
     return place
 
 
-def make_place(kind: PlaceKind, value: str, hosts: tuple[str, ...] = ()) -> Place:
+def make_place(kind: MirrorKind, value: str, hosts: tuple[str, ...] = ()) -> Mirror:
     """Return a place; DataError on a URL of another scheme than HTTP(S), or an id that is none."""
     if kind == "drive_folder":
         if not _DRIVE_ID.fullmatch(value):
             raise DataError.at(
                 f"Drive folder {value!r}", expected="the id of a folder", got="something else", do="Correct the id"
             )
-        return Place(kind, value)
+        return Mirror(kind, value)
     check_url(value)
-    return Place(kind, value, (*hosts, *_SERVICE_HOSTS.get(kind, ())))
+    return Mirror(kind, value, (*hosts, *_SERVICE_HOSTS.get(kind, ())))
 
 
 def check_url(url: str) -> None:

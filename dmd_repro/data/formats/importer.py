@@ -13,7 +13,7 @@ from typing import Any
 
 from dmd_repro.data.formats.columns import NanRule
 from dmd_repro.data.formats.families import convert
-from dmd_repro.data.pickle_gate.filearray import FileArray, Source
+from dmd_repro.data.pickle_gate.filearray import ByteSource, FileArray
 from dmd_repro.data.pickle_gate.unpickle import load, open_source
 from dmd_repro.data.store.disk import size_text
 from dmd_repro.data.store.folder import Store, check_name
@@ -104,7 +104,7 @@ def _check_room(folder: Path, needed: int) -> None:
         ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _sha256(source: Source) -> str:
+def _sha256(source: ByteSource) -> str:
     digest = hashlib.sha256()
     for start in range(0, source.size, _PIECE):
         digest.update(source.read(start, min(_PIECE, source.size - start)).data)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.pickle_gate.filearray import FileArray, Source, Span
+from dmd_repro.data.pickle_gate.filearray import ByteSource, FileArray, Span
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{0,9})")
 _PIECE = 1 << 22  # bytes decoded together
@@ -184,7 +184,7 @@ class Builders:
             text = decoder.decode(span.source.read(span.offset + start, n).tobytes(), final=start + n == span.length)
             file.write(text.encode("latin1"))
         file.flush()
-        source = Source(span.source.path, file)
+        source = ByteSource(span.source.path, file)
         source.on_read = lambda n: span.source.on_read(n)
         return Span(source, 0, source.size)
 

@@ -1,6 +1,6 @@
 """Arrays that stay in the file they came in, read block by block: an import holds a few megabytes, whatever the file.
 
-`Source` is the open file, `Span` a stretch of it, `FileArray` such a stretch with dtype and shape, `Narrowed` a
+`ByteSource` is the open file, `Span` a stretch of it, `FileArray` such a stretch with dtype and shape, `Narrowed` a
 validated FileArray as the store holds it. None of them copies the file into memory or maps it: a map would end the
 process without a word if the file shrank meanwhile.
 """
@@ -35,7 +35,7 @@ class Blocks(Protocol):
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]: ...
 
 
-class Source:
+class ByteSource:
     """A file open for reading in any order; `on_read` hears the number of bytes of each read."""
 
     __slots__ = ("_file", "_seen", "on_read", "path", "size")
@@ -100,7 +100,7 @@ class Span:
 
     __slots__ = ("length", "offset", "source", "text")
 
-    def __init__(self, source: Source, offset: int, length: int, text: bool = False) -> None:
+    def __init__(self, source: ByteSource, offset: int, length: int, text: bool = False) -> None:
         self.source, self.offset, self.length, self.text = source, offset, length, text
 
     def read(self) -> bytes:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, ClassVar
 
 from dmd_repro.data.pickle_gate.builders import Array, Dtype, Name, Refused, malformed, short
-from dmd_repro.data.pickle_gate.filearray import Source, Span
+from dmd_repro.data.pickle_gate.filearray import ByteSource, Span
 from dmd_repro.data.pickle_gate.opcodes import SPAN
 
 
 class Reader(pickle._Unpickler):
     """Reads one pickle that `opcodes.walk` has found whole; `names` are what it may call."""
 
-    def __init__(self, file: BinaryIO, source: Source, names: Mapping[tuple[str, str], Name]) -> None:
+    def __init__(self, file: BinaryIO, source: ByteSource, names: Mapping[tuple[str, str], Name]) -> None:
         super().__init__(file, encoding="latin1")
         self._file, self._source, self._names = file, source, names
 

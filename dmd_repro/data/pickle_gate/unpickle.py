@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dmd_repro.data.pickle_gate.builders import Array, Builders, Dtype, Name, Refused, malformed, short
-from dmd_repro.data.pickle_gate.filearray import Source, Span
+from dmd_repro.data.pickle_gate.filearray import ByteSource, Span
 from dmd_repro.data.pickle_gate.opcodes import TooMuch, Walked, walk
 from dmd_repro.data.pickle_gate.reader import Reader
 from dmd_repro.errors import DataError
@@ -45,14 +45,14 @@ def load_pickle(path: Path, scratch: Path | None = None) -> Any:
     return load(source, scratch)
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> ByteSource:
     """Open a file that may be a pickle; DataError if it is none at first sight."""
     where = str(path)
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing there"
         raise DataError.at(where, expected="a feature file (.pkl)", got=got, do="Check the path")
     try:
-        source = Source(path)
+        source = ByteSource(path)
         with path.open("rb") as file:
             _check_head(path, file.read(512))
         return source
@@ -60,12 +60,12 @@ def open_source(path: Path) -> Source:
         raise _refused_by_disk(where, error) from error
 
 
-def load(source: Source, scratch: Path | None = None) -> Any:
+def load(source: ByteSource, scratch: Path | None = None) -> Any:
     """Read an open file as `load_pickle` does; the arrays stay usable until the source is closed."""
     return read_with(source, lambda file: Reader(file, source, Builders(source.size, scratch).names))[0]
 
 
-def read_with(source: Source, make: Callable[[BinaryIO], Reader], *, keep: bool = True) -> tuple[Any, Walked]:
+def read_with(source: ByteSource, make: Callable[[BinaryIO], Reader], *, keep: bool = True) -> tuple[Any, Walked]:
     """Walk over the file, then read it with a reader; every failure is a DataError. `keep` False drops the content."""
     where, head = str(source.path), b""
     try:

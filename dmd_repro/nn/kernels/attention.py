@@ -24,7 +24,7 @@ class Masks(NamedTuple):
     pieces: int  # blocks along the queries
 
 
-class Call(NamedTuple):
+class KernelCall(NamedTuple):
     """What one call needs besides its tensors."""
 
     heads: int
@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, call: Call) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, call: KernelCall) -> Tensor:
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[0] * q.shape[1] * call.heads, q.shape[2], dtype=torch.float32, device=q.device)
         bias = q if call.bias is None else call.bias
@@ -78,7 +78,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        call: Call = ctx.call
+        call: KernelCall = ctx.call
         grad, bias = grads[0].contiguous(), q if call.bias is None else call.bias
         dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
         mean, rest, flags = torch.empty_like(lse), (*call.tables(q), *call.numbers(q, k, v)), call.flags(q)
@@ -101,5 +101,7 @@ def attention(
     """
     q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
     bias = None if bias is None else bias.contiguous()
-    done: Tensor = _Fused.apply(q, k, v, Call(heads, encoders, offset, bias, None if masks is None else Masks(*masks)))
+    done: Tensor = _Fused.apply(
+        q, k, v, KernelCall(heads, encoders, offset, bias, None if masks is None else Masks(*masks))
+    )
     return done

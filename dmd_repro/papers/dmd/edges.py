@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dmd_repro.errors import DmdError, RunError, nearest
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.scores import mark_of
-from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.spec import canonical
 from dmd_repro.stats.summary import one_sample_t, summarise
 from dmd_repro.systems.dmd.switches import turned
@@ -28,7 +28,7 @@ UNIFORM = 1 / len(EDGES)
 SHOWN_EPOCHS = 10
 UNITS = {"homo": "HomoGD", "hetero": "HeteroGD"}
 
-RULE = (
+EDGES_RULE = (
     "edge: softmax weight of teacher -> student, mean over the clips and batches of a training epoch; sources of one "
     "softmax sum to 1 (all six edges, or the two of a target under edge_softmax=per_target).",
     "start: what a uniform softmax gives; prior: the fixed weight the authors' code adds to the edge; used: edge + "
@@ -158,8 +158,8 @@ def _sheet(runs: EdgeRuns) -> Sheet:
     title = f"Edges of {words}{', ' if switched else ''}{switched}, over {len(chosen)} seeds"
     return Sheet(
         name=f"edges-{runs.unit}-{record.configuration_id}", title=title,
-        grids=(Grid("", headers, "l" + "r" * 8, tuple(rows)), _curve(runs)),
-        notes=_notes(runs, selected, shares), rule=RULE, mark=mark_of([record.data["standing"]]),
+        grids=(TextGrid("", headers, "l" + "r" * 8, tuple(rows)), _curve(runs)),
+        notes=_notes(runs, selected, shares), rule=EDGES_RULE, mark=mark_of([record.data["standing"]]),
         data=(f"{record.data['label']}, digest {str(record.data['digest'])[:12]}, protocol {record.spec.protocol}",),
         document={
             "unit": runs.unit, "model": record.spec.model, "mask": list(record.spec.mask.off),
@@ -204,7 +204,7 @@ def _notes(runs: EdgeRuns, selected: Sequence[float], shares: Sequence[float]) -
     return tuple(notes)
 
 
-def _curve(runs: EdgeRuns) -> Grid:
+def _curve(runs: EdgeRuns) -> TextGrid:
     """Mean edges over the runs that reached an epoch; at most ten epochs, evenly spaced."""
     most = max(len(curve) for curve in runs.curves.values())
     step = max(1, math.ceil((most - 1) / (SHOWN_EPOCHS - 1))) if most > 1 else 1
@@ -214,4 +214,4 @@ def _curve(runs: EdgeRuns) -> Grid:
         there = [curve[epoch] for curve in runs.curves.values() if len(curve) > epoch]
         rows.append((str(epoch + 1), str(len(there)), *(f"{_mean(there, e):.4f}" for e in range(len(EDGES)))))
     names = tuple(edge.replace("->", "→").upper() for edge in EDGES)
-    return Grid("mean edges by epoch", ("epoch", "runs", *names), "r" * (2 + len(names)), tuple(rows))
+    return TextGrid("mean edges by epoch", ("epoch", "runs", *names), "r" * (2 + len(names)), tuple(rows))

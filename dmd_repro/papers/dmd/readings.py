@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmd_repro.papers.tables import Block, PublishedTable, Row
+from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 
 ALONE = "alone"  # behind the key of the row it is another reading of
 JOINING = frozenset({"ca", "homogd", "heterogd"})  # parts that join modalities: one alone cannot have them
@@ -45,5 +45,5 @@ def with_readings(table: PublishedTable) -> PublishedTable:
     rows = alone_rows(table)
     if not rows:
         return table
-    block = Block(ALONE, "Other reading: one modality trained alone", table.columns, rows, None)
+    block = TableBlock(ALONE, "Other reading: one modality trained alone", table.columns, rows, None)
     return replace(table, blocks=(*table.blocks, block))

@@ -16,8 +16,8 @@ from dmd_repro.planning.plans import PlannedRow, TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.masks import MaskGroup, group_runs, mask_groups, parts_on
 from dmd_repro.results.runs import Runs
-from dmd_repro.results.scores import HEADINGS, Scored, ends, mark_of, number, score, spread
-from dmd_repro.results.sheet import NONE, Grid, Sheet, p_value
+from dmd_repro.results.scores import HEADINGS, Scored, ends, mark_of, number, score_runs, spread
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.stats.paired import paired
 from dmd_repro.stats.summary import summarise
 
@@ -26,7 +26,7 @@ COLUMNS = {"acc2": "acc2_non0", "f1": "f1_non0"}
 READINGS = {"heads": "the homogeneous heads of one run", "alone": "one modality trained alone"}
 ORDER = ("l", "v", "a")  # as the table prints them
 BySeed = dict[int, float]
-RULE = (
+TABLE4_RULE = (
     "heads: the homogeneous heads of a run, with FD alone against no part; alone: the output of a model that sees one "
     "modality (modalities=l, a or v), with and without FD. The paper does not say which it means.",
     "Mean and STD (population, divisor 3) are of the three modalities of one run, then averaged over seeds; alone: of "
@@ -45,7 +45,7 @@ def table4_sheets(plan: TablePlan | None, records: Records, data: Sequence[str] 
 def _readings(plan: TablePlan, runs: Runs) -> Sheet | None:
     table = load_table("table4")
     scored = {
-        key: score(row.runs, runs, head=_head(key), digest=(row.features or {}).get("digest"), measures=MEASURES)
+        key: score_runs(row.runs, runs, head=_head(key), digest=(row.features or {}).get("digest"), measures=MEASURES)
         for key, row in plan.rows.items()
         if row.status == "planned" and _known(key)
     }
@@ -60,7 +60,7 @@ def _readings(plan: TablePlan, runs: Runs) -> Sheet | None:
     return Sheet(
         name="table4-readings", title="Table 4 in both readings, and section 4.2",
         grids=(_both(values, printed), _changes(values), _text(scored, printed)),
-        notes=tuple(dict.fromkeys(notes)), rule=RULE, mark=mark_of([str(f["standing"]) for f in facts]),
+        notes=tuple(dict.fromkeys(notes)), rule=TABLE4_RULE, mark=mark_of([str(f["standing"]) for f in facts]),
         data=tuple(dict.fromkeys(f"{f['label']}, digest {str(f['digest'])[:12]}" for f in facts)),
         document={"readings": {r: _json(found) for r, found in values.items()}, "rows": _rows_json(scored)},
     )  # fmt: skip
@@ -96,7 +96,7 @@ def _lines(reading: str, scored: Mapping[str, Scored]) -> dict[tuple[str, str], 
 Values = Mapping[str, Mapping[tuple[str, str], Mapping[str, BySeed]]]
 
 
-def _both(values: Values, printed: Mapping[str, Row]) -> Grid:
+def _both(values: Values, printed: Mapping[str, Row]) -> TextGrid:
     rows = []
     for line in (*ORDER, "mean", "std"):
         for side in ("without-fd", "with-fd"):
@@ -108,14 +108,14 @@ def _both(values: Values, printed: Mapping[str, Row]) -> Grid:
                 ]
             rows.append((printed[f"{line}-{side}"].method, *cells))
     names = [f"{HEADINGS[m].split()[0]} {word}" for m in MEASURES for word in ("printed", *READINGS)]
-    return Grid("two readings of one modality alone", ("row", *names), "l" + "r" * len(names), tuple(rows))
+    return TextGrid("two readings of one modality alone", ("row", *names), "l" + "r" * len(names), tuple(rows))
 
 
 def _mean(values: BySeed, measure: str) -> str:
     return spread(summarise(list(values.values())), measure) if values else NONE
 
 
-def _changes(values: Values) -> Grid:
+def _changes(values: Values) -> TextGrid:
     """Claim C4, paired: FD lifts each modality and narrows their spread."""
     rows = []
     for reading in READINGS:
@@ -131,7 +131,7 @@ def _changes(values: Values) -> Grid:
         "of",
         *(f"{HEADINGS[m].split()[0]} {w}" for m in MEASURES for w in ("change", "95 % interval", "p")),
     )
-    return Grid("what FD changes (claim: each modality up, STD down)", headers, "llrrrrrr", tuple(rows))
+    return TextGrid("what FD changes (claim: each modality up, STD down)", headers, "llrrrrrr", tuple(rows))
 
 
 def _difference(a: Mapping[int, float], b: Mapping[int, float], measure: str) -> list[str]:
@@ -142,7 +142,7 @@ def _difference(a: Mapping[int, float], b: Mapping[int, float], measure: str) ->
     ]  # fmt: skip
 
 
-def _text(scored: Mapping[str, Scored], printed: Mapping[str, Row]) -> Grid:
+def _text(scored: Mapping[str, Scored], printed: Mapping[str, Row]) -> TextGrid:
     """The numbers of section 4.2: heads without and with HomoGD, and heterogeneous heads after CA (claims C5, C8)."""
     rows = []
     for m in ORDER:
@@ -159,7 +159,7 @@ def _text(scored: Mapping[str, Scored], printed: Mapping[str, Row]) -> Grid:
         mean = _mean(scored[key].values["acc2_non0"], "acc2_non0") if key in scored else NONE
         rows.append((f"{m.upper()} heterogeneous, after CA", printed[key].cells["acc2"].text, "", mean, "", "", ""))
     headers = ("section 4.2, ACC2", "printed", "printed change", "measured", "change", "95 % interval", "p")
-    return Grid(
+    return TextGrid(
         "the text's numbers (first reading; direction and order are read from the context)",
         headers,
         "lrrrrrr",
@@ -191,7 +191,7 @@ def _heads(plan: TablePlan | None, records: Records, runs: Runs, data: Sequence[
     for off in sorted(masks, key=lambda off: (len(off), off)):
         cells: list[str] = []
         for branch in ("homo", "hetero"):
-            found = [score(masks[off], runs, head=f"{m}_{branch}", measures=("acc2_non0",)) for m in ORDER]
+            found = [score_runs(masks[off], runs, head=f"{m}_{branch}", measures=("acc2_non0",)) for m in ORDER]
             three = [one.values["acc2_non0"] for one in found]
             seeds = sorted(set.intersection(*map(set, three)))
             lines = {m.upper(): values for m, values in zip(ORDER, three, strict=True)}
@@ -201,7 +201,7 @@ def _heads(plan: TablePlan | None, records: Records, runs: Runs, data: Sequence[
             document[f"{parts_on(off)} {branch}"] = {k: {str(s): x for s, x in v.items()} for k, v in lines.items()}
         rows.append((parts_on(off), str(len(masks[off])), *cells))
     names = [f"{branch} {name}" for branch in ("homo", "hetero") for name in ("L", "V", "A", "mean", "STD")]
-    grid = Grid("means over seeds", ("parts on", "n", *names), "lr" + "r" * 10, tuple(rows))
+    grid = TextGrid("means over seeds", ("parts on", "n", *names), "lr" + "r" * 10, tuple(rows))
     return Sheet(
         name="table4-masks", title="ACC2 of each modality's heads, for every mask at hand", grids=(grid,),
         mark=group.mark, data=(group.line,),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmd_repro.nn.dropout import Dropout, DropoutStream
-from dmd_repro.nn.encoder import EncoderBank, Place
+from dmd_repro.nn.encoder import EncoderBank, SequenceCut
 from dmd_repro.nn.layers import Conv1d, Linear, initialise
 from dmd_repro.nn.padding import after_convolution, mean_over_steps, valid_steps
 from dmd_repro.shapes import MODALITIES
@@ -140,7 +140,7 @@ class DMD(nn.Module):
         heads: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
         valid = self._valid(batch)
-        places = {m: Place(batch.first.get(m, 0), self.steps[m]) for m in self.seen}
+        places = {m: SequenceCut(batch.first.get(m, 0), self.steps[m]) for m in self.seen}
         com, prt = self._decouple(batch, features, valid, places, keep, everything=keep_features)
         if hasattr(self, "homo_heads"):
             for m in self.seen:
@@ -195,7 +195,7 @@ class DMD(nn.Module):
         batch: Batch,
         features: dict[str, Tensor],
         valid: Mapping[str, Tensor] | None,
-        places: Mapping[str, Place],
+        places: Mapping[str, SequenceCut],
         keep: bool,
         everything: bool,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -225,7 +225,7 @@ class DMD(nn.Module):
         return com, prt
 
     def _summarise(
-        self, com: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, Place]
+        self, com: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, SequenceCut]
     ) -> Tensor:
         """Return one vector for the common features of all modalities, (S, B, n * d), in the order l, v, a."""
         if self.config.common_summary == "mean":
@@ -237,7 +237,7 @@ class DMD(nn.Module):
         return torch.cat([found[m] for m in VERTICES if m in found], dim=-1)
 
     def _reinforce(
-        self, prt: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, Place]
+        self, prt: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, SequenceCut]
     ) -> Tensor:
         """Private features {m: (S, B, T', d)} -> the reinforced last step of each modality, (S, n, B, wide)."""
         masks = None if valid is None else list(valid.values())
@@ -285,7 +285,7 @@ class DMD(nn.Module):
         return self.config.loss_weights()
 
 
-def whole(x: Tensor, place: Place) -> Tensor:
+def whole(x: Tensor, place: SequenceCut) -> Tensor:
     """(S, B, T, d) -> (S, B, steps, d): what was cut off is zero again, for a map that counts steps absolutely."""
     after = place.steps - place.first - x.shape[2]
     return x if not (place.first or after) else F.pad(x, (0, 0, place.first, after))

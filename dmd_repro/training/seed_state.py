@@ -36,7 +36,7 @@ class Progress:
     best: dict[str, NDArray[Any]] = field(default_factory=dict)  # weights, and predictions of both splits
 
 
-class Seat:
+class SeedState:
     """The place of one seed in a stacked model; its parameters are views of the stacked ones."""
 
     def __init__(self, spec: RunSpec, model: EmotionModel, config: TrainConfig, place: int, *, captured: bool) -> None:

@@ -1,11 +1,9 @@
-"""Write the tree of README.md, a line per file from the file's own docstring: `python benchmarks/tree.py`."""
+"""Print the tree of the package, a line per file from the file's own docstring: `python benchmarks/tree.py`."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
-
-from sections import write_section
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {  # in the order the data takes, with what each folder is for
@@ -63,4 +61,4 @@ def tree() -> str:
 
 
 if __name__ == "__main__":
-    write_section(ROOT / "README.md", "tree", tree())
+    print(tree())

@@ -1,9 +1,8 @@
-"""The README is true: its tree, its commands, and what it says can be typed."""
+"""The README is true: its commands, and what it says can be typed."""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,17 +39,6 @@ def test_the_commands_of_the_readme_exist() -> None:
     known = {words[0] for words in commands()}
     typed = set(re.findall(r"\bdmd ([a-z]+)", README))
     assert typed <= known
-
-
-def test_the_tree_is_todays() -> None:
-    """Protects: the tree in the README is made from the files, and was made again."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from sections import read_section
-        from tree import tree
-    finally:
-        sys.path.pop(0)
-    assert read_section(ROOT / "README.md", "tree").strip() == tree().strip(), "run: python benchmarks/tree.py"
 
 
 def test_no_path_of_one_machine() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def lstm_over(cell: nn.LSTMCell, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Run an LSTM cell from zero states over all steps: (B, T, D) -> all hidden states (B, T, H), last h, last c (B, H).
+    """Run an LSTM cell from zero states: (B, T, D) -> hidden states of all steps (B, T, H), last h and c (B, H).
 
     The references hold an `nn.LSTMCell` and loop over the steps; its parameters keep their names, the fused kernel of
     `nn.LSTM` computes the same numbers.
@@ -18,6 +19,24 @@ def lstm_over(cell: nn.LSTMCell, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, (zero, zero), (cell.weight_ih, cell.weight_hh, *bias), cell.bias, 1, 0.0, cell.training, False, True
     )
     return states, h[0], c[0]
+
+
+def lstm_states(cell: nn.LSTMCell, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Run an LSTM cell from zero states: (B, T, D) -> hidden AND cell states of all steps, each (T, B, H).
+
+    The fused kernel returns no cell state but the last, so this one loops; the products with the input are made at
+    once. For aligned sequences of some fifty steps.
+    """
+    gates = F.linear(x, cell.weight_ih, cell.bias_ih).unbind(1)
+    h = c = x.new_zeros(x.shape[0], cell.hidden_size)
+    hidden, cells = [], []
+    for given in gates:
+        i, f, g, o = (given + F.linear(h, cell.weight_hh, cell.bias_hh)).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        hidden.append(h)
+        cells.append(c)
+    return torch.stack(hidden), torch.stack(cells)
 
 
 class SubNet(nn.Module):

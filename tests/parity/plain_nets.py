@@ -119,7 +119,8 @@ CASES: dict[str, Case] = {
     "LMF_justin_small": Case(
         lambda c: LowRankFusion(_by_modality(c["input_dims_avt"], "avl"), _by_modality(c["hidden_avt"], "avl"),
                                 c["text_out"], c["rank"], NO_RATES),
-        _pooled, True, {"traj": _two_groups(5e-4, 1e-3, 0.002), "traj_pre2020": _two_groups(5e-4, 1e-3, 0.002, UNTRAINED)},
+        _pooled, True,
+        {"traj": _two_groups(5e-4, 1e-3, 0.002), "traj_pre2020": _two_groups(5e-4, 1e-3, 0.002, UNTRAINED)},
     ),
     "LMF_mmsa_small": Case(
         lambda c: LowRankFusion(_by_modality(c["dims_lav"], "lav"), _by_modality(c["args"]["hidden_dims"], "lav"),
@@ -185,7 +186,7 @@ class _Run:
         errors = (said[:, 0] - x["labels"]).abs()
         return said, errors.sum() if self.case.summed else errors.mean()
 
-    def keys(self) -> Iterator[tuple[str, Any, float, float]]:
+    def found(self) -> Iterator[tuple[str, Any, float, float]]:
         """Yield (key without variant and precision, ours, relative and absolute tolerance)."""
         fine = self.dtype == torch.float64
         tight = (lambda r, a: (1e-9, 1e-11)) if fine else (lambda r, a: (r, a))
@@ -255,7 +256,7 @@ def computed(name: str) -> Computed:
     variants = ["", "p/"] + (["t/"] if any(k.startswith("t/") for k in arrays(name)) else [])
     for variant in variants:
         for dtype in (torch.float32, torch.float64):
-            for key, value, rtol, atol in _Run(name, variant, dtype).keys():
+            for key, value, rtol, atol in _Run(name, variant, dtype).found():
                 ours = value.detach().numpy() if isinstance(value, Tensor) else np.asarray(value)
                 found[f"{variant}{_named(key, dtype)}"] = (ours, rtol, atol)
     return {k: v for k, v in found.items() if k in arrays(name)} | _pool(name)

@@ -1,7 +1,7 @@
 """EF-LSTM: the three modalities concatenated step by step, one LSTM over them, two linear maps.
 
-Two public nets carry the name. `EarlyFusion` is pliang279/MFN's (class EFLSTM; MulT's authors' group, whose tables print
-the row and whose own net was never released). `EarlyFusionMMSA` is thuiar/MMSA's.
+Two public nets carry the name. `EarlyFusion` is pliang279/MFN's (class EFLSTM): the group of MulT's authors, whose
+tables print the row and whose own net was never released. `EarlyFusionMMSA` is thuiar/MMSA's.
 """
 
 from __future__ import annotations

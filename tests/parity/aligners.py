@@ -141,10 +141,10 @@ def _pooling(reference: dict[str, np.ndarray]) -> Yielded:
         kind = key.rpartition("/")[2]
         if key.startswith("avgpool/") and "/mmsa/" in key:  # avgpool/375to50/mmsa/audio
             size = key.split("/")[1]
-            x = torch.as_tensor(reference[f"avgpool/{size}/{kind}"])
+            x = torch.as_tensor(reference[f"avgpool/{size}/{kind}"]).float()
             yield key, pool_to(x, int(size.partition("to")[2])), 0, 1e-6
         if key.startswith("avgpool/") and kind.endswith("_out"):  # avgpool/17_12/audio_out
-            x = torch.as_tensor(reference[key.removesuffix("_out")])
+            x = torch.as_tensor(reference[key.removesuffix("_out")]).float()
             yield key, pool_to(x, reference[key].shape[1]), 0, 1e-6
 
 

@@ -82,7 +82,8 @@ def _mfm_sizes(c: dict[str, Any]) -> MFMSizes:
     cfg, nets = c["cfg"], {"att1": "NN1", "att2": "NN2", "gamma1": "gamma1", "gamma2": "gamma2", "out": "out"}
     return MFMSizes(
         h=_by(cfg["h_dims"]), z={k: cfg[f"z{k}_size"] for k in FACTORS}, f={k: cfg[f"f{k}_size"] for k in FACTORS},
-        memory=cfg["memsize"], hidden={k: c[n]["shapes"] for k, n in nets.items()}, hidden_dropout=dict.fromkeys(nets, 0.0),
+        memory=cfg["memsize"], hidden={k: c[n]["shapes"] for k, n in nets.items()},
+        hidden_dropout=dict.fromkeys(nets, 0.0),
         factor_dropout=dict.fromkeys(FACTORS, 0.0), output_dropout=0.0,
     )  # fmt: skip
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from dmd_repro.datasets import DATASETS
 from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row, TableBlock
-from dmd_repro.systems.registry import DATASETS
 
 Status = Literal["ok", "flag", "fail", "n/a"]
 STATUSES: tuple[Status, ...] = ("ok", "flag", "fail", "n/a")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
 from dmd_repro.metrics.measures import METRICS
 from dmd_repro.papers.tables import Derived, Row
@@ -22,7 +23,6 @@ from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
 from dmd_repro.systems.registry import BERT_BASE
 
-DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
 
 
@@ -148,7 +148,7 @@ def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
     if data["standing"] == "synthetic":
         return "synthetic data are never compared with printed numbers"
     if data["dataset"] != row.dataset:
-        return f"run on {DATASET_WORDS.get(data['dataset'], data['dataset'])}, printed for {DATASET_WORDS[row.dataset]}"
+        return f"run on {dataset_title(data['dataset'])}, printed for {dataset_title(row.dataset)}"
     if data["standing"] != "official":
         return "partial data: not the official split, so not comparable"
     if data["aligned"] != (row.setting == "aligned"):

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.measures import METRICS
 from dmd_repro.papers.tables import COLUMNS, Row, load_table, table_names
 from dmd_repro.records.folder import Predictions
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, bert_not_comparable
+from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.bootstrap import LEVEL, RESAMPLES, intervals
@@ -121,7 +122,7 @@ def beside(subject: Subject, scores: Sequence[Score]) -> tuple[PrintedRow | None
             cells.append(PrintedCell(COLUMNS[column], row.metric_id(column), printed.text, value, gap))
         verdict = f"not comparable: {bar}" if bar else ONE_RUN
         return PrintedRow(table, row.key, row.label, tuple(cells), row.certainty, not bar, verdict), ""
-    where = f"{DATASET_WORDS.get(subject.dataset, subject.dataset)}, {setting}, {TEXT_WORDS.get(kind, kind)} text"
+    where = f"{dataset_title(subject.dataset)}, {setting}, {TEXT_WORDS.get(kind, kind)} text"
     return None, f"the paper prints no row of {subject.model} ({subject.mask.label}) on {where}"
 
 

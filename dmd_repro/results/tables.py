@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import RunError, nearest
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.prose import prose
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
+from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 from dmd_repro.results.verdict import Judged, convention_means, judge
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
@@ -144,7 +145,7 @@ def _block(
     block: TableBlock, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements
 ) -> ComparedBlock:
     first = block.rows[0]
-    words = f"{DATASET_WORDS[first.dataset]}, {first.setting}, {TEXT_WORDS[first.text]} text"
+    words = f"{dataset_title(first.dataset)}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
     rows = tuple(_row(row, plan, measured[row.key], judged) for row in block.rows)
     return ComparedBlock(block.key, title, block.columns, rows)

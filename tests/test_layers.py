@@ -22,7 +22,7 @@ RANKS = {  # by package; `OWN` ranks the modules of packages that span two layer
     4: ("systems", "nn"),
     3: ("planning", "records", "data"),
     2: ("papers", "stats", "metrics"),
-    1: ("spec", "seeds"),
+    1: ("spec", "seeds", "datasets"),
     0: ("errors", "shapes", "disk"),
 }
 OWN = {
@@ -41,6 +41,7 @@ SIDEWAYS = {  # between packages of one rank: (from, to)
     ("disk", "errors"),
     ("shapes", "errors"),
     ("stats", "metrics"),
+    ("papers", "metrics"),
     ("planning", "data"),
     ("planning", "records"),
     ("records", "data"),

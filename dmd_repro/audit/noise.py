@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, clips, heading
+from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, clips, heading, in_points
 from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 from dmd_repro.stats.paired import most_discordant
 from dmd_repro.stats.power import power_two_samples, seeds_for_gap
@@ -26,7 +26,7 @@ def standard_error(percent: float, n: int) -> float:
 def noise_floor(evidence: Evidence) -> Iterable[Said]:
     """Yield, per block and column, what the lead over the runner-up is in clips and how many seeds would show it."""
     for table, block in evidence.blocks("table1", "table2", "table5"):
-        for column in block.columns:
+        for column in (c for c in block.columns if in_points(block.rows[0], c)):
             ordered = sorted(block.rows, key=lambda row: row.cells[column].value, reverse=True)
             yield _lead(evidence, table, ordered[0], ordered[1], column)
 
@@ -76,7 +76,7 @@ def _certainty(spread: SeedSpread) -> str:
 def ablation_power(evidence: Evidence) -> Iterable[Said]:
     """Yield, per data set and column of Table 3, what its six rows can show of the parts."""
     for table, block in evidence.blocks("table3"):
-        for column in block.columns:
+        for column in (c for c in block.columns if in_points(block.rows[0], c)):
             yield _ablation(evidence, table, block, column)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row, TableBlock
-from dmd_repro.systems.registry import DATASETS
+from dmd_repro.datasets import DATASETS
+from dmd_repro.metrics.registry import COLUMNS, METRICS
+from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 
 Status = Literal["ok", "flag", "fail", "n/a"]
 STATUSES: tuple[Status, ...] = ("ok", "flag", "fail", "n/a")
@@ -133,9 +134,19 @@ def heading(column: str) -> str:
     return COLUMNS[column]
 
 
-def zeros_of(row: Row) -> tuple[Literal["non0", "has0"], ...]:
-    """Return the ACC2 conventions a row may have been counted by: its own, or both where it is unknown."""
-    return (row.convention,) if row.convention != "unknown" else ("non0", "has0")
+def in_points(row: Row, column: str) -> bool:
+    """Whether a column is printed in percent, so that a gap in it is one in points."""
+    return METRICS[row.metric_id(column)].unit == "%"
+
+
+def better(row: Row, column: str) -> int:
+    """Return 1 where the higher number of a column is the better one, -1 where the lower one is."""
+    return 1 if METRICS[row.metric_id(column)].higher_is_better else -1
+
+
+def zeros_of(row: Row) -> tuple[str, ...]:
+    """Return the ACC2 conventions a row may have been counted by: its own, or all of its data set if unknown."""
+    return (row.convention,) if row.convention != "unknown" else DATASETS[row.dataset].zeros
 
 
 def orders_of(row: Row) -> tuple[Literal["plain", "swapped"], ...]:
@@ -154,7 +165,7 @@ def sign_counts(dataset: str, zero: str) -> tuple[int, int]:
 def clips(dataset: str, column: str, zero: str = "non0") -> int:
     """Return how many test clips a column is counted over."""
     facts = DATASETS[dataset]
-    if column == "acc7":
+    if column not in ("acc2", "f1"):  # classes and errors count every clip
         assert facts.splits is not None
         return facts.splits["test"]
     return sum(sign_counts(dataset, zero))

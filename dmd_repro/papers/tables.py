@@ -14,12 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
 
-COLUMNS = {"acc7": "ACC7", "acc2": "ACC2", "f1": "F1"}  # a table's columns and their headings
-Zero = Literal["non0", "has0", "unknown"]
+UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
 F1Order = Literal["plain", "swapped", "unknown"]
 
 
@@ -77,8 +78,8 @@ class Row:
     dataset: str
     setting: str  # aligned | unaligned
     text: str  # glove | hidden | bert
-    cells: Mapping[str, Printed]  # by column: acc7, acc2, f1
-    convention: Zero  # which ACC2 (and F1) the row counts
+    cells: Mapping[str, Printed]  # by column: acc7, acc2, f1, mae, ...
+    convention: str  # which ACC2 (and F1) the row counts
     f1_order: F1Order  # "swapped": weighted F1 with its two arguments exchanged
     certainty: str  # how sure the convention is
     source: Citation | None  # of a copied row; None: the paper's own
@@ -98,11 +99,8 @@ class Row:
         return self.method + ("*" if self.starred else "")
 
     def metric_id(self, column: str) -> str:
-        """Return the metric of a column under the row's own convention; under ours (`non0`, plain F1) if unknown."""
-        if column not in ("acc2", "f1"):
-            return column
-        zero = "has0" if self.convention == "has0" else "non0"
-        return f"{column}_{zero}" + ("_swapped" if column == "f1" and self.f1_order == "swapped" else "")
+        """Return the metric of a column as the row counts it; as its data set is usually counted if that is unknown."""
+        return metric_of(column, self.dataset, self.convention, self.f1_order).id
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +173,8 @@ def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str,
     for column in columns:
         if column not in COLUMNS:
             entry.fail("columns", f"names among {', '.join(COLUMNS)}", column)
+        if columns.count(column) > 1:
+            entry.fail("columns", "each column once", f"'{column}' twice")
     if not columns:
         entry.fail("columns", "at least one column", "none")
     return columns
@@ -182,11 +182,14 @@ def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str,
 
 def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> TableBlock:
     shared: dict[str, Any] = {
-        "dataset": entry.choice("dataset", ("mosi", "mosei")),
+        "dataset": entry.choice("dataset", tuple(name for name in DATASETS if name not in UNPRINTED)),
         "setting": entry.choice("setting", ("aligned", "unaligned")),
         "text": entry.choice("text", ("glove", "hidden", "bert")),
     }
     key, columns = entry.text("key"), _columns(entry, columns)
+    for column in columns:
+        if column not in (known := columns_of(shared["dataset"])):
+            entry.fail("columns", f"columns that {shared['dataset']} is scored by ({', '.join(known)})", f"'{column}'")
     rows = tuple(_row(row, root, columns, {"block": key, **shared}) for row in entry.entries("rows"))
     block = TableBlock(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
     entry.done()
@@ -214,7 +217,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
         method=entry.text("method"),
         **shared,
         cells=cells,
-        convention=counting.choice("acc2", ("non0", "has0", "unknown")),
+        convention=counting.choice("acc2", (*DATASETS[shared["dataset"]].zeros, "unknown")),
         f1_order=counting.choice("f1", ("plain", "swapped", "unknown")),
         certainty=counting.text("certainty"),
         source=Citation(about.text("text"), about.text("certainty")) if about else None,

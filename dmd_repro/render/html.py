@@ -19,6 +19,7 @@ from dmd_repro.render.layout import (
     overview,
     rule_lines,
     signed,
+    unprinted,
 )
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
@@ -67,6 +68,8 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f"<p>{escape(table.prose)}</p>")
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
+        if grid := unprinted(block):
+            parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))
         if grid := conventions(block):

@@ -11,7 +11,7 @@ from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_fo
 from scipy import stats as scipy_stats
 from verdict_cases import AT, KEY, measured_table, near, write_scores
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.looks import read_looks
 from dmd_repro.planning.plans import load_plan

@@ -132,7 +132,11 @@ class TrainConfig:
 
 def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
     """Return the least and the greatest value of a setting, and whether the greatest is itself left out."""
-    if name.endswith("dropout") or name.startswith(("dropout", "attn_dropout", "adam_beta")) or name == "plateau_factor":
+    if (
+        name.endswith("dropout")
+        or name.startswith(("dropout", "attn_dropout", "adam_beta"))
+        or name == "plateau_factor"
+    ):
         return 0, 1, True  # at 1 nothing is left of the signal, the average never moves, and the rate never decays
     if whole:
         return (0 if name in _FROM_ZERO else 1), 2**31, True

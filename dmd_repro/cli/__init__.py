@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import ablate, audit, bench, data, evaluate, protocol, report, reproduce, runs, train
+from dmd_repro.cli import ablate, audit, bench, data, evaluate, protocol, report, reproduce, runs, systems, train
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(systems.app, name="systems")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
@@ -41,8 +42,15 @@ def _version(show: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    system: list[str] = typer.Option([], "--system", metavar="FILE.py", help="A file with a system of your own."),
 ) -> None:
-    pass
+    if system:
+        from pathlib import Path
+
+        from dmd_repro.systems.registry import add_file
+
+        for file in system:
+            add_file(Path(file))
 
 
 def main() -> None:

@@ -22,13 +22,16 @@ from dmd_repro.audit.types import (
     Check,
     Evidence,
     Said,
+    both_signs,
     cell,
     clips,
+    counted,
     heading,
     orders_of,
     sign_counts,
     zeros_of,
 )
+from dmd_repro.datasets import DATASETS
 from dmd_repro.metrics.binary import ZERO_WORDS
 from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.papers.tables import Printed, PublishedTable, Row
@@ -45,6 +48,9 @@ def attainable(evidence: Evidence) -> Iterable[Said]:
                 if row.derived:
                     words = "a mean or STD of other rows is not a count of clips: recomputed under 'arithmetic'"
                     yield Said("n/a", f"{heading(column)} {printed.text}: {words}.", **at)
+                elif not counted(row, column):
+                    words = f"the official clips of {DATASETS[row.dataset].title} are not known here"
+                    yield Said("n/a", f"{heading(column)} {printed.text}: {words}.", **at)
                 elif column in COUNTED:
                     yield _counted(table, row, column, printed)
                 elif column == "f1":
@@ -54,7 +60,7 @@ def attainable(evidence: Evidence) -> Iterable[Said]:
 
 
 def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> Said:
-    zeros = ("non0", "has0") if column == "acc2" else ("",)
+    zeros = DATASETS[row.dataset].zeros if column == "acc2" else ("",)
     own = zeros_of(row) if column == "acc2" else ("",)
     parts, fits = [], {}
     for zero in zeros:
@@ -75,9 +81,9 @@ def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> 
             f" one. A rule found after looking is post hoc: of those rounding does not reach, {chance:.0%} fit"
             " another rule, so that one does is hardly evidence for it."
         )
-    elif plain and len(own) == 1 and column == "acc2" and not fits["non0" if own[0] == "has0" else "has0"]:
+    elif plain and len(zeros) == 2 and len(own) == 1 and not any(fits[zero] for zero in zeros if zero not in own):
         text += " The other convention cannot give it."
-    if plain and column == "acc2" and own == ("has0",) and "rounded" not in fits["non0"]:
+    if plain and column == "acc2" and own == ("has0",) and "rounded" not in fits.get("non0", ["rounded"]):
         text += (
             " Negative / positive cannot give it by rounding: the row is negative / non-negative, as its source says."
         )
@@ -117,7 +123,7 @@ def joint(evidence: Evidence) -> Iterable[Said]:
     """Yield, for each row with both, which confusion matrices print its ACC2 and F1 together."""
     for table in evidence.tables.values():
         for row in table.rows:
-            if row.derived or not {"acc2", "f1"} <= set(row.cells):
+            if row.derived or not {"acc2", "f1"} <= set(row.cells) or not both_signs(row):
                 continue
             yield _joint(table, row)
 
@@ -190,7 +196,7 @@ def majority(evidence: Evidence) -> Iterable[Said]:
     """Yield, for each ACC2, how it stands to calling every clip by the larger class."""
     for table in evidence.tables.values():
         for row in table.rows:
-            if row.derived or "acc2" not in row.cells:
+            if row.derived or "acc2" not in row.cells or not both_signs(row):
                 continue
             printed = row.cells["acc2"]
             floors = {

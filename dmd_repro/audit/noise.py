@@ -6,7 +6,18 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, clips, heading, in_points
+from dmd_repro.audit.types import (
+    ARITHMETIC,
+    Check,
+    Evidence,
+    Said,
+    SeedSpread,
+    cell,
+    clips,
+    counted,
+    heading,
+    in_points,
+)
 from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 from dmd_repro.stats.paired import most_discordant
 from dmd_repro.stats.power import power_two_samples, seeds_for_gap
@@ -26,7 +37,8 @@ def standard_error(percent: float, n: int) -> float:
 def noise_floor(evidence: Evidence) -> Iterable[Said]:
     """Yield, per block and column, what the lead over the runner-up is in clips and how many seeds would show it."""
     for table, block in evidence.blocks("table1", "table2", "table5"):
-        for column in (c for c in block.columns if in_points(block.rows[0], c)):
+        first = block.rows[0]
+        for column in (c for c in block.columns if in_points(first, c) and counted(first, c) and len(block.rows) > 1):
             ordered = sorted(block.rows, key=lambda row: row.cells[column].value, reverse=True)
             yield _lead(evidence, table, ordered[0], ordered[1], column)
 
@@ -123,5 +135,6 @@ CHECKS = (
         "independent runs a row, normal over seeds",
         ("rows may share seeds and data order, which pairs them", "each row may be a mean over many runs"),
         ablation_power,
+        this_paper=True,
     ),
 )

@@ -9,6 +9,7 @@ import typer
 
 from dmd_repro import __version__
 from dmd_repro.cli import ablate, audit, bench, data, evaluate, protocol, report, reproduce, runs, train
+from dmd_repro.cli.paths import use_papers
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -42,7 +43,8 @@ def _version(show: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    if os.environ.get("DMD_PAPERS"):
+        use_papers()
 
 
 def main() -> None:

@@ -28,7 +28,8 @@ from dmd_repro.audit.findings import CHECKS, audit, counts
 from dmd_repro.audit.one_rule import chance_of
 from dmd_repro.audit.types import STATUSES, Finding, SeedSpread
 from dmd_repro.errors import ClaimError
-from dmd_repro.papers.tables import Printed, load_table, table_names, tables_folder
+from dmd_repro.papers.folders import table_names, tables_folder
+from dmd_repro.papers.tables import Printed, load_table
 from dmd_repro.render.findings import FIELDS, FINDING_FORMATS, render_findings
 
 

@@ -201,6 +201,7 @@ CHECKS = (
         "the numbers of a block are comparable",
         ("the row was best in an earlier version of the table",),
         best,
+        this_paper=True,
     ),
     Check(
         "claims",
@@ -208,6 +209,7 @@ CHECKS = (
         "a claim holds for every metric and data set printed",
         ("the claim was made for one metric or data set", "the change is within the spread over seeds"),
         claims,
+        this_paper=True,
     ),
     Check(
         "conventions",
@@ -218,5 +220,6 @@ CHECKS = (
             "some sources do not say which convention they used",
         ),
         mixed,
+        this_paper=True,
     ),
 )

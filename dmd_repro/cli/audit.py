@@ -53,7 +53,8 @@ def audit(
         )
     if list_:
         for one in library.CHECKS:
-            typer.echo(f"{one.name}: {one.question}\n  premise: {one.premise}")
+            whose = " (the DMD paper alone)" if one.this_paper else " (further papers alone)" if one.further else ""
+            typer.echo(f"{one.name}{whose}: {one.question}\n  premise: {one.premise}")
         return
     use_papers(papers)
     folder = runs_dir(runs)

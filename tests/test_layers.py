@@ -41,6 +41,7 @@ SIDEWAYS = {  # between packages of one rank: (from, to)
     ("disk", "errors"),
     ("shapes", "errors"),
     ("stats", "metrics"),
+    ("papers", "metrics"),
     ("planning", "data"),
     ("planning", "records"),
     ("records", "data"),

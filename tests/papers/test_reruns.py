@@ -1,4 +1,4 @@
-"""Others' runs as they are kept: the figures are the sources', and a file that is not what it says is refused by name."""
+"""Others' runs as they are kept: the figures are the sources', and a wrong file is refused by name."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sections import write_section
 
 from dmd_repro.data.features import Features
 from dmd_repro.data.synthetic import generate
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.records.folder import Records
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.results.scores import HEADINGS, ends, number, spread
@@ -74,7 +74,7 @@ def main() -> None:
                     gap = paired(scores[more][m], scores[less][m])
                     test = p_value(gap.test.p) if gap.test else NONE
                     mean = number(gap.summary.mean, m, signed=True)
-                    gaps.append((truth, question, HEADINGS[m], mean, ends(gap.summary, m), test))
+                    gaps.append((truth, question, HEADINGS[m], mean, ends(gap.summary.interval, m), test))
     names = ("truth", "model", *(HEADINGS[m] for m in MEASURES))
     tables = [
         f"Mean ± sample STD over {len(seeds)} seeds, test split; synthetic data, never compared with printed numbers.",

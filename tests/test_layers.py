@@ -22,7 +22,7 @@ RANKS = {  # by package; `OWN` ranks the modules of packages that span two layer
     4: ("systems", "nn"),
     3: ("planning", "records", "data"),
     2: ("papers", "stats", "metrics"),
-    1: ("spec", "seeds"),
+    1: ("spec", "seeds", "datasets"),
     0: ("errors", "shapes", "disk"),
 }
 OWN = {

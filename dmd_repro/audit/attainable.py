@@ -23,17 +23,21 @@ from dmd_repro.audit.types import (
     Evidence,
     Said,
     Status,
+    both_signs,
     cell,
     clips,
+    counted,
     heading,
     orders_of,
     sign_counts,
     zeros_of,
 )
-from dmd_repro.metrics.measures import ZERO_WORDS
+from dmd_repro.datasets import DATASETS
+from dmd_repro.metrics.binary import ZERO_WORDS
+from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.papers.tables import Printed, PublishedTable, Row
 
-COUNTED = ("acc7", "acc2")
+COUNTED = tuple(c for c in COLUMNS if c.startswith("acc"))  # a share of the test clips
 
 
 def attainable(evidence: Evidence) -> Iterable[Said]:
@@ -45,14 +49,19 @@ def attainable(evidence: Evidence) -> Iterable[Said]:
                 if row.derived:
                     words = "a mean or STD of other rows is not a count of clips: recomputed under 'arithmetic'"
                     yield Said("n/a", f"{heading(column)} {printed.text}: {words}.", **at)
+                elif not counted(row, column):
+                    words = f"the official clips of {DATASETS[row.dataset].title} are not known here"
+                    yield Said("n/a", f"{heading(column)} {printed.text}: {words}.", **at)
                 elif column in COUNTED:
                     yield _counted(table, row, column, printed)
-                else:
+                elif column == "f1":
                     yield _f1(table, row, printed)
+                else:
+                    yield Said("n/a", f"{heading(column)} {printed.text}: not a count of clips.", **at)
 
 
 def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> Said:
-    zeros = ("non0", "has0") if column == "acc2" else ("",)
+    zeros = DATASETS[row.dataset].zeros if column == "acc2" else ("",)
     own = zeros_of(row) if column == "acc2" else ("",)
     parts, fits = [], {}
     for zero in zeros:
@@ -73,9 +82,9 @@ def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> 
             f" one. A rule found after looking is post hoc: of those rounding does not reach, {chance:.0%} fit"
             " another rule, so that one does is hardly evidence for it."
         )
-    elif plain and len(own) == 1 and column == "acc2" and not fits["non0" if own[0] == "has0" else "has0"]:
+    elif plain and len(zeros) == 2 and len(own) == 1 and not any(fits[zero] for zero in zeros if zero not in own):
         text += " The other convention cannot give it."
-    if plain and column == "acc2" and own == ("has0",) and "rounded" not in fits["non0"]:
+    if plain and column == "acc2" and own == ("has0",) and "rounded" not in fits.get("non0", ["rounded"]):
         text += (
             " Negative / positive cannot give it by rounding: the row is negative / non-negative, as its source says."
         )
@@ -115,7 +124,7 @@ def joint(evidence: Evidence) -> Iterable[Said]:
     """Yield, for each row with both, which confusion matrices print its ACC2 and F1 together."""
     for table in evidence.tables.values():
         for row in table.rows:
-            if row.derived or not {"acc2", "f1"} <= set(row.cells):
+            if row.derived or not {"acc2", "f1"} <= set(row.cells) or not both_signs(row):
                 continue
             yield _joint(table, row)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from dmd_repro.audit import arithmetic as audit_arithmetic
 from dmd_repro.audit import attainable as audit_attainable
 from dmd_repro.audit import chance as audit_chance
+from dmd_repro.audit import claimed as audit_claimed
 from dmd_repro.audit import inferred as audit_inferred
 from dmd_repro.audit import noise as audit_noise
 from dmd_repro.audit import one_rule as audit_one_rule
@@ -20,7 +21,8 @@ from dmd_repro.audit import parts as audit_parts
 from dmd_repro.audit.types import FEWEST_SEEDS, STATUSES, Check, Evidence, Finding, SeedSpread, Status, spread_key
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.papers.dmd import claims as audit_claims
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.folders import paper_asked, table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.stats.summary import mean_and_std
 
 CHECKS: tuple[Check, ...] = (
@@ -32,7 +34,13 @@ CHECKS: tuple[Check, ...] = (
     *audit_claims.CHECKS,
     *audit_noise.CHECKS,
     *audit_parts.CHECKS,
+    *audit_claimed.CHECKS,
 )
+
+
+def checks_of(paper: str) -> tuple[Check, ...]:
+    """Return the checks that are put to a paper: those of this paper alone are put to it alone."""
+    return tuple(check for check in CHECKS if not (check.this_paper if paper else check.further))
 
 
 def audit(
@@ -44,10 +52,12 @@ def audit(
 ) -> list[Finding]:
     """Return every finding on the printed tables, or on one of them, or of some checks.
 
+    `table` may be one of a further paper, or that paper: then the checks are those that belong to no paper alone.
     `folder` holds other tables than the paper's; `spreads` are seed spreads measured from runs. Raises ClaimError for
     an unknown table or check (with the nearest), or a malformed table.
     """
-    names = table_names(folder)
+    paper = "" if table is None or folder is not None else paper_asked(table)
+    names = table_names(folder, paper)
     if not names:  # an audit of nothing would find nothing wrong
         raise ClaimError.at(
             f"tables in {folder}",
@@ -55,18 +65,21 @@ def audit(
             got="none",
             do="Check the folder after --tables",
         )
-    evidence = Evidence({name: load_table(name, folder) for name in names}, {**spreads_of_reruns(), **(spreads or {})})
+    measured = {**spreads_of_reruns(), **(spreads or {})}
+    evidence = Evidence({name: load_table(name, folder) for name in names}, measured, paper)
+    table = None if table == paper else table
     if table is not None and table not in evidence.tables:
         raise ClaimError.at(
             f"table '{table}'", expected="a known table", got="an unknown name", do=nearest(table, evidence.tables)
         )
-    known = [check.name for check in CHECKS]
+    put = checks_of(paper)
+    known = [check.name for check in put]
     for name in checks:
         if name not in known:
             raise ClaimError.at(
                 f"--check {name}", expected="a known check", got="an unknown name", do=nearest(name, known)
             )
-    found = [f for check in CHECKS if not checks or check.name in checks for f in check.findings(evidence)]
+    found = [f for check in put if not checks or check.name in checks for f in check.findings(evidence)]
     return [finding for finding in found if table is None or finding.table == table]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dmd_repro.audit.counts import confusions
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, cell, orders_of, sign_counts, zeros_of
+from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, both_signs, cell, orders_of, sign_counts, zeros_of
 from dmd_repro.papers.tables import PublishedTable, Row
 
 Reading = tuple[str, str]  # (convention of ACC2, order of the F1 arguments)
@@ -73,7 +73,7 @@ def own(row: Row) -> set[Reading]:
 def _pairs(evidence: Evidence) -> Iterable[Placed]:
     for table in evidence.tables.values():
         for row in table.rows:
-            if row.derived is None and {"acc2", "f1"} <= set(row.cells):
+            if row.derived is None and {"acc2", "f1"} <= set(row.cells) and both_signs(row):
                 yield table, row
 
 
@@ -167,7 +167,7 @@ def f1_functions(evidence: Evidence) -> Iterable[Said]:
     known, mixed, total = orders(evidence), 0, 0
     swapped: dict[str, None] = {}
     for table, block in evidence.blocks("table1", "table2", "table5"):
-        rows = [row for row in block.rows if {"acc2", "f1"} <= set(row.cells)]
+        rows = [row for row in block.rows if {"acc2", "f1"} <= set(row.cells) and both_signs(row)]
         if not rows:
             continue
         total += 1

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, clips, heading
+from dmd_repro.audit.types import (
+    ARITHMETIC,
+    Check,
+    Evidence,
+    Said,
+    SeedSpread,
+    cell,
+    clips,
+    counted,
+    heading,
+    in_points,
+)
 from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.stats.paired import most_discordant
 from dmd_repro.stats.power import seeds_for_gap
@@ -25,7 +36,8 @@ def noise_floor(evidence: Evidence) -> Iterable[Said]:
     """Yield, per block and column, what the lead over the runner-up is in clips and beside the seeds; then in all."""
     leads = []
     for table, block in evidence.blocks("table1", "table2", "table5"):
-        for column in block.columns:
+        first = block.rows[0]
+        for column in (c for c in block.columns if in_points(first, c) and counted(first, c) and len(block.rows) > 1):
             ordered = sorted(block.rows, key=lambda row: row.cells[column].value, reverse=True)
             leads.append(_lead(evidence, table, ordered[0], ordered[1], column))
     yield from leads

@@ -148,6 +148,7 @@ CHECKS = (
         "the four rows of Table 3 differ in the two parts alone",
         (),
         interaction,
+        this_paper=True,
     ),
     Check(
         "ablation-power",
@@ -155,6 +156,7 @@ CHECKS = (
         "independent runs a row, normal over seeds",
         ("rows may share seeds and data order, which pairs them", "each row may be a mean over many runs"),
         ablation_power,
+        this_paper=True,
     ),
     Check(
         "language-alone",
@@ -165,6 +167,7 @@ CHECKS = (
             "their numbers are counted in other conventions",
         ),
         language_alone,
+        this_paper=True,
     ),
     Check(
         "epochs",
@@ -172,5 +175,6 @@ CHECKS = (
         "the figure shows the training the text describes",
         ("the figure is from a longer run made for it", "30 is what was enough, not what was run"),
         epochs,
+        this_paper=True,
     ),
 )

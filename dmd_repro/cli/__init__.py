@@ -22,6 +22,7 @@ from dmd_repro.cli import (
     runs,
     train,
 )
+from dmd_repro.cli.paths import use_papers
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -57,7 +58,8 @@ def _version(show: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    if os.environ.get("DMD_PAPERS"):
+        use_papers()
 
 
 def main() -> None:

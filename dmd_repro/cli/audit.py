@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.paths import PapersDir, RunsDir, runs_dir, use_papers
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
 
 def audit(
-    table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
+    table: Annotated[
+        str | None, typer.Argument(help="table1 ... table5 (all when left out); a further paper's NAME or NAME/table1.")
+    ] = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="The findings of this check; repeatable.")] = None,
     code: Annotated[
         bool,
@@ -30,6 +32,7 @@ def audit(
         Path | None, typer.Option("--tables", metavar="FOLDER", help="Audit the tables of this folder instead.")
     ] = None,
     runs: RunsDir = None,
+    papers: PapersDir = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
     """Check the printed numbers against each other. Needs no data and trains nothing.
@@ -51,6 +54,7 @@ def audit(
         for one in library.CHECKS:
             typer.echo(f"{one.name}: {one.question}\n  premise: {one.premise}")
         return
+    use_papers(papers)
     folder = runs_dir(runs)
     if code:
         found = audit_code(folder)

@@ -27,6 +27,26 @@ RunsDir = Annotated[
 ]
 
 
+PapersDir = Annotated[
+    Path | None,
+    typer.Option("--papers", metavar="DIR", help="More papers: DIR/NAME/table1.yaml is NAME/table1 (env DMD_PAPERS)."),
+]
+TableName = Annotated[
+    str | None,
+    typer.Argument(help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it."),
+]
+
+
+def use_papers(option: Path | None = None) -> None:
+    """Take in the papers of a folder, and the data sets they bring; what trains in other processes finds them too."""
+    from dmd_repro.papers.datasets import read_datasets
+    from dmd_repro.papers.folders import VARIABLE
+
+    if option is not None:
+        os.environ[VARIABLE] = str(option.expanduser().absolute())
+    read_datasets()
+
+
 def data_dir(option: Path | None) -> Path:
     """Return the folder of imported features."""
     if option is None and os.environ.get("DMD_DATA"):

@@ -19,11 +19,12 @@ def list_reruns(
     """List every re-run with its figures and the printed row it stands beside, or why it stands beside none."""
     import json
 
+    from dmd_repro.papers.folders import all_table_names
     from dmd_repro.papers.reruns import load_reruns
-    from dmd_repro.papers.tables import load_table, table_names
+    from dmd_repro.papers.tables import load_table
     from dmd_repro.results.reruns import places, shown, title
 
-    found = places(load_reruns(reruns_dir(data)), [load_table(name) for name in table_names()])
+    found = places(load_reruns(reruns_dir(data)), [load_table(name) for name in all_table_names()])
     if json_:
         typer.echo(json.dumps([place.to_json() for place in found], indent=1, ensure_ascii=False))
         return
@@ -49,8 +50,9 @@ def add(
     """
     from dmd_repro.disk import sentences, write_atomic
     from dmd_repro.errors import ClaimError
+    from dmd_repro.papers.folders import all_table_names
     from dmd_repro.papers.rerun_csv import read_rerun_csv
-    from dmd_repro.papers.tables import load_table, table_names
+    from dmd_repro.papers.tables import load_table
     from dmd_repro.results.reruns import places
 
     added, folder = read_rerun_csv(file), reruns_dir(data)
@@ -63,6 +65,6 @@ def add(
     with sentences(target, "a file that can be written", ClaimError, "--data-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(target, content)
-    for place in places(added, [load_table(name) for name in table_names()]):
+    for place in places(added, [load_table(name) for name in all_table_names()]):
         typer.echo(place.line)
     typer.echo(f"added: {target}", err=True)

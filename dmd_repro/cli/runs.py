@@ -37,7 +37,8 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.cli.progress import SHOWN, duration, shown
+    from dmd_repro.cli.progress import duration, shown
+    from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
     if not console.is_terminal:  # a pipe has no width: fold nothing
@@ -47,7 +48,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), show_edge=not narrow)
     for name in ("run", "state", "what") if narrow else ("run", "state", "what", "data"):
         table.add_column(name, no_wrap=name in ("run", "state"), overflow="fold")
-    numbers = ("seed", "ACC2", "MAE", "corr") if narrow else ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time")
+    metrics_shown = shown_in("line")
+    heads = [METRICS[name].heading for name in metrics_shown]
+    numbers = ["seed", *heads] if narrow else ["seed", "epochs", "best", *heads, "time"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
@@ -61,11 +64,11 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             f"{row['model']} {row['mask']}{follows}" if known else "",
             f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
-            *(shown(name, metrics.get(name)) for name in SHOWN),
+            *(shown(name, metrics.get(name)) for name in metrics_shown),
             "" if row["seconds"] is None else duration(row["seconds"]),
         ]
         if narrow:
-            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:10]]
+            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
     console.print(table)
     for row in rows:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from dmd_repro.errors import ClaimError, nearest
-from dmd_repro.metrics.measures import METRICS
-from dmd_repro.papers.reruns import SETTINGS, TEXTS, Rerun, check_clips
+from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.reruns import SETTINGS, TEXTS, Rerun, check_clips, printed_datasets
 
 WHAT = ("system", "dataset", "setting", "text")
 ABOUT = ("code", "source", "protocol", "split")
@@ -131,7 +131,7 @@ def _scale(path: Path, lines: list[tuple[int, dict[str, str]]], columns: list[st
 
 
 def _what(path: Path, number: int, line: Mapping[str, str]) -> tuple[str, ...]:
-    for column, choices in (("dataset", ("mosi", "mosei")), ("setting", SETTINGS), ("text", TEXTS)):
+    for column, choices in (("dataset", printed_datasets()), ("setting", SETTINGS), ("text", TEXTS)):
         if line[column] not in choices:
             _fail(path, f"line {number}, {column}", f"one of {', '.join(choices)}", repr(line[column]))
     if not line["system"]:
@@ -171,7 +171,7 @@ def _rerun(
             unit = scale if column in PERCENT else 1.0
             value = _number(path, number, column, line[column]) * unit
             if (column == "corr" and abs(value) > 1) or (column == "mae" and value < 0):
-                _fail(path, f"line {number}, {column}", f"a possible {METRICS[column].title}", line[column])
+                _fail(path, f"line {number}, {column}", f"a possible {METRICS[column].heading}", line[column])
             if by == "seed":
                 values.setdefault(column, {})[int(said)] = value
             else:

@@ -199,7 +199,7 @@ def _hash(path: Path) -> str:
 
 def disagreements(record: RunRecord) -> list[str]:
     """Return where a record's predictions are not those of its selected epoch, or score otherwise than its history."""
-    from dmd_repro.metrics.measures import METRICS
+    from dmd_repro.metrics.registry import METRICS
 
     best, history = int(record.provenance.get("best_epoch") or 0), record.history()
     noted = next((line for line in history if line.get("epoch") == best), None)

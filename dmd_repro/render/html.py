@@ -21,6 +21,7 @@ from dmd_repro.render.layout import (
     reruns,
     rule_lines,
     signed,
+    unprinted,
 )
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
@@ -71,6 +72,8 @@ def _table(table: ComparisonTable) -> list[str]:
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
         if grid := reruns(block):
+            parts.append(grid_html(grid))
+        if grid := unprinted(block):
             parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
 from dmd_repro.render.layout import (
     conventions,
     data_lines,
     details,
+    further,
     other_reruns,
     overview,
-    readings,
     reruns,
     rule_lines,
+    unprinted,
 )
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
@@ -43,7 +44,7 @@ def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
 def _table(table: ComparisonTable) -> list[str]:
     over, under = (
         _overview(table),
-        [line for make in (reruns, details, readings, conventions) for line in _more(table, make)],
+        [line for make in (reruns, unprinted, details, further, conventions) for line in _more(table, make)],
     )
     if len(over) + len(under) <= PAGE:
         return _float(table, [*over, *under, *_notes(table)])

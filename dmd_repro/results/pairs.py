@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from dmd_repro.data.checks.report import some, video_of
 from dmd_repro.errors import ClaimError, RunError, nearest
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.rerun_csv import read_csv_lines
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Runs, measure
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.tables import DATA_MARKS
 from dmd_repro.seeds import seed_for
-from dmd_repro.stats.bootstrap import scores
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import McNemar, Paired, mcnemar, paired
 
@@ -259,22 +259,26 @@ def compare_sides(a: Side, b: Side) -> tuple[list[Gap], list[str]]:
     return out, notes
 
 
-def _draws(ids: Sequence[str], videos: Sequence[str]) -> list[NDArray[np.int64]]:
+def _draws(ids: Sequence[str], videos: Sequence[str]) -> list[Floats]:
     """Return counts (CHUNK, B) of how often each clip was drawn; a function of the ids alone."""
     stream = np.random.Generator(np.random.PCG64(seed_for(0, "bootstrap", *sorted(ids))))
     _, group = np.unique(np.array(videos), return_inverse=True)
     v = int(group.max()) + 1
-    return [stream.multinomial(v, np.full(v, 1 / v), size=CHUNK)[:, group] for _ in range(RESAMPLES // CHUNK)]
+    return [
+        stream.multinomial(v, np.full(v, 1 / v), size=CHUNK)[:, group].astype(np.float64)
+        for _ in range(RESAMPLES // CHUNK)
+    ]
 
 
-def _bootstrap(truth: Floats, runs: Sequence[Floats], drawn: Sequence[NDArray[np.int64]]) -> dict[str, Floats]:
+def _bootstrap(truth: Floats, runs: Sequence[Floats], drawn: Sequence[Floats]) -> dict[str, Floats]:
     """Return each measure's mean over runs, by resample."""
     true = truth.astype(np.float32).astype(np.float64)
-    parts = []
-    for counts in drawn:
-        each = [scores(true, run.astype(np.float32).astype(np.float64), counts) for run in runs]
-        parts.append({metric: np.mean([one[metric] for one in each], axis=0) for metric in MEASURES})
-    return {metric: np.concatenate([part[metric] for part in parts]) for metric in MEASURES}
+    preds = [run.astype(np.float32).astype(np.float64) for run in runs]
+    out = {}
+    for name in MEASURES:
+        parts = [np.mean([METRICS[name].resampled(true, p, counts) for p in preds], axis=0) for counts in drawn]
+        out[name] = np.concatenate(parts)
+    return out
 
 
 def pair_sheet(a: Side, b: Side) -> Sheet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS, METRICS
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import Cell, ComparedRow, ComparisonTable
 from dmd_repro.results.verdict import HEADLINES, NOT_COMPARABLE
@@ -48,7 +48,7 @@ def prose(table: ComparisonTable) -> str:
 
 
 def _distance(pair: tuple[ComparedRow, Cell]) -> float:
-    return abs(pair[1].difference or 0.0)
+    return abs(pair[1].difference or 0.0) / METRICS[pair[1].metric].point
 
 
 def _cell(row: ComparedRow, cell: Cell) -> str:

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmd_repro.datasets import dataset_title
+from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.papers.reruns import Rerun, same_system
-from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS
+from dmd_repro.papers.tables import PublishedTable, Row
+from dmd_repro.results.runs import TEXT_WORDS
 from dmd_repro.stats.summary import mean_and_std
 
 FEWEST = 2  # runs of a reading: one has no spread
@@ -78,7 +80,7 @@ class NotComparable:
 
 def title(rerun: Rerun) -> str:
     """Return what was run on what."""
-    return f"{rerun.system}, {DATASET_WORDS[rerun.dataset]}, {rerun.setting}, {TEXT_WORDS[rerun.text]}"
+    return f"{rerun.system}, {dataset_title(rerun.dataset)}, {rerun.setting}, {TEXT_WORDS[rerun.text]}"
 
 
 def shown(rerun: Rerun, metric: str = "acc2_non0") -> str:
@@ -132,7 +134,7 @@ def why_not(row: Row, rerun: Rerun) -> str | None:
     if not same_system(row.method, rerun.system) or row.derived is not None:
         return f"it is {rerun.system}"
     if row.dataset != rerun.dataset:
-        return f"run on {DATASET_WORDS[rerun.dataset]}, printed for {DATASET_WORDS[row.dataset]}"
+        return f"run on {dataset_title(rerun.dataset)}, printed for {dataset_title(row.dataset)}"
     gaps = []
     if row.setting != rerun.setting:
         gaps.append(f"run {rerun.setting}, printed {row.setting}")
@@ -195,7 +197,7 @@ def places(reruns: Sequence[Rerun], tables: Sequence[PublishedTable]) -> list[Pl
         if not beside:
             near = [found.why for table in tables for found in not_comparable(table, [rerun])]
             named = any(same_system(row.method, rerun.system) for _, row in rows)
-            where = f" on {DATASET_WORDS[rerun.dataset]}" if named else ""
+            where = f" on {dataset_title(rerun.dataset)}" if named else ""
             why = min(near, key=len) if near else f"the paper prints no row of {rerun.system}{where}"
         out.append(Place(rerun, beside, why))
     return out
@@ -224,5 +226,5 @@ def _answer(row: Row, mine: Mapping[str, Reading]) -> str:
             f"{COLUMNS[column]} printed {printed.text}, re-run {reading.mean:.2f} ± {reading.std:.2f}, "
             f"best {reading.best:.2f} ({reached})"
         )
-    where = f"{DATASET_WORDS[row.dataset]}, {row.setting}"
+    where = f"{dataset_title(row.dataset)}, {row.setting}"
     return f"{row.label} on {where}: {'; '.join(parts)}. Re-run by {first.by}: {first.code}, {first.n} seeds."

@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dmd_repro.datasets import DATASETS, dataset_title
 from dmd_repro.errors import RunError, nearest
+from dmd_repro.metrics.binary import ZERO_WORDS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.reruns import Rerun, load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
@@ -19,14 +22,13 @@ from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
-from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import Judged, convention_means, judge
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
 from dmd_repro.systems.registry import MODELS
 
-ZERO_WORDS = {"non0": "negative / positive", "has0": "negative / non-negative"}
 DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
@@ -86,7 +88,7 @@ def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> 
             measured[row.key] = measure(row, planned, runs)
     for row in table.rows:
         if row.derived is not None:
-            measured[row.key] = derive(row.derived, tuple(row.cells), measured)
+            measured[row.key] = derive(row.derived, (*row.cells, *unprinted_columns(row).values()), measured)
     return measured
 
 
@@ -163,7 +165,7 @@ def _block(
     reruns: Sequence[Rerun],
 ) -> ComparedBlock:
     first = block.rows[0]
-    words = f"{DATASET_WORDS[first.dataset]}, {first.setting}, {TEXT_WORDS[first.text]} text"
+    words = f"{dataset_title(first.dataset)}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
     rows = tuple(_row(row, plan, measured[row.key], judged, reruns) for row in block.rows)
     return ComparedBlock(block.key, title, block.columns, rows)
@@ -174,10 +176,7 @@ def _row(
 ) -> ComparedRow:
     read = readings_of(row, reruns)
     cells = tuple(
-        replace(
-            _cell(column, row.metric_id(column), printed, measured, judged[row.key, column]),
-            reruns=read.get(column, ()),
-        )
+        replace(_cell(row, column, printed, measured, judged[row.key, column]), reruns=read.get(column, ()))
         for column, printed in row.cells.items()
     )
     notes = list(measured.notes)
@@ -197,8 +196,20 @@ def _row(
         planned=measured.planned,
         runs=measured.runs,
         failed=tuple(measured.failed),
+        unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),
+    )
+
+
+def _unprinted(row: Row, measured: Measured) -> tuple[Unprinted, ...]:
+    """Return what is always shown of a measured row and not printed: MAE and Corr, as a rule."""
+    if not measured.runs:
+        return ()
+    values = {name: measured.values.get(column, {}) for name, column in unprinted_columns(row).items()}
+    return tuple(
+        Unprinted(METRICS[name].heading, name, by_seed, summarise(list(by_seed.values())))
+        for name, by_seed in values.items()
     )
 
 
@@ -212,7 +223,8 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
     return row.reason
 
 
-def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+    metric = row.metric_id(column)
     values = measured.values.get(column, {})
     summary = summarise(list(values.values()))
     difference = test = why_not = None
@@ -228,16 +240,22 @@ def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged
             why_not = f"no test: {summary.why}"
         else:
             test = one_sample_t(list(values.values()), float(printed.value))
-    conventions = convention_means(column, measured)
+    conventions = convention_means(column, row.dataset, measured)
     return Cell(column, metric, printed, values, summary, difference, test, why_not, judged, conventions)
+
+
+def zero_words(zero: str) -> str:
+    """Return a way of counting the sign in two or three words: `negative / positive`."""
+    return next(words for name, words in ZERO_WORDS.items() if name == zero).partition(",")[0]
 
 
 def origin(row: Row) -> str:
     """Say where a row's numbers come from and how they count, each with its certainty."""
     parts = [f"source: {row.source.text} [{row.source.certainty}]"] if row.source else []
+    usual = DATASETS[row.dataset].zeros[0]
     if row.convention == "unknown":
-        parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {ZERO_WORDS['non0']}")
+        parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {zero_words(usual)}")
     elif {"acc2", "f1"} & set(row.cells):
         swapped = ", F1 with its arguments swapped" if row.f1_order == "swapped" and "f1" in row.cells else ""
-        parts.append(f"counts {ZERO_WORDS[row.convention]}{swapped} [{row.certainty}]")
+        parts.append(f"counts {zero_words(row.convention)}{swapped} [{row.certainty}]")
     return "; ".join(parts)

@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_value_
 from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import metrics_of
 from dmd_repro.nn.bert import Bert
 from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.shapes import EVALUATED
@@ -253,8 +253,9 @@ class Loop:
         if selected := state.advance(seconds, said, loss):
             weights = read_weights(self.module, state.spec.model, state.place)
             state.at.best |= {f"weights/{n}": x for n, x in weights.items()}
+        metrics = metrics_of(self.features.dataset)
         scores = {
-            s: {k: _json(m.function(splits[s].labels, said[s]["y_pred"])) for k, m in METRICS.items()} for s in said
+            s: {k: _json(m.function(splits[s].labels, said[s]["y_pred"])) for k, m in metrics.items()} for s in said
         }
         terms, edges = means
         return {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.reruns import load_reruns
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records
 from dmd_repro.render.formats import FORMATS, render
 from dmd_repro.results.reruns import not_comparable, places, readings_of, why_not

@@ -214,6 +214,7 @@ CHECKS = (
         "the numbers of a block are comparable",
         ("the row was best in an earlier version of the table",),
         best,
+        this_paper=True,
     ),
     Check(
         "claims",
@@ -221,6 +222,7 @@ CHECKS = (
         "a claim holds for every metric and data set printed",
         ("the claim was made for one metric or data set", "the change is within the spread over seeds"),
         claims,
+        this_paper=True,
     ),
     Check(
         "conventions",
@@ -231,5 +233,6 @@ CHECKS = (
             "some sources do not say which convention they used",
         ),
         mixed,
+        this_paper=True,
     ),
 )

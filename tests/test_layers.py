@@ -32,6 +32,7 @@ OWN = {
     "systems.*.config": 1,
     "systems.*.switches": 1,
     "papers.dmd.claims": 7,
+    "papers.dmd.parts": 7,
     "papers.dmd.edges": 7,
     "papers.dmd.table4": 7,
 }

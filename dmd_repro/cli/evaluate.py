@@ -157,7 +157,7 @@ def _lines(
 ) -> list[str]:
     from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
-    from dmd_repro.systems.registry import BERT_BASE
+    from dmd_repro.systems.bert import BERT_BASE
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})

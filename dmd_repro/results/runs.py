@@ -21,7 +21,7 @@ from dmd_repro.metrics.registry import METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
-from dmd_repro.systems.registry import BERT_BASE
+from dmd_repro.systems.bert import BERT_BASE
 
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
 

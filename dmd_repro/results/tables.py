@@ -27,7 +27,7 @@ from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, Comparison
 from dmd_repro.results.verdict import Judged, convention_means, judge
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
-from dmd_repro.systems.registry import MODELS
+from dmd_repro.systems.registry import system_names
 
 DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
@@ -218,7 +218,7 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
     planned = plan.rows.get(row.key) if plan else None
     if planned and planned.status == "skipped" and not row.derived:
         return planned.reason
-    if row.recipe and row.recipe.model not in MODELS:
+    if row.recipe and row.recipe.model not in system_names():
         return f"cannot be run yet: the model '{row.recipe.model}' is not in this tool"
     return row.reason
 

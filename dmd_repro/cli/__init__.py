@@ -8,7 +8,20 @@ import sys
 import typer
 
 from dmd_repro import __version__
-from dmd_repro.cli import ablate, audit, bench, data, evaluate, protocol, report, reproduce, runs, train
+from dmd_repro.cli import (
+    ablate,
+    audit,
+    bench,
+    compare,
+    data,
+    evaluate,
+    protocol,
+    report,
+    reproduce,
+    reruns,
+    runs,
+    train,
+)
 from dmd_repro.cli.paths import use_papers
 from dmd_repro.errors import DmdError
 
@@ -22,10 +35,12 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(reruns.app, name="reruns")
 app.add_typer(protocol.app, name="protocol")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
 app.command("ablate")(ablate.ablate)

@@ -83,6 +83,11 @@ def encoded_dir(option: Path | None) -> Path:
     return data_dir(option) / ".encoded"
 
 
+def reruns_dir(option: Path | None) -> Path:
+    """Return where a user's own figures of re-runs are kept: beside the features, under no name of the store."""
+    return data_dir(option) / ".reruns"
+
+
 def bert_source(option: str | None) -> str:
     """Return the folder or hub name of the BERT, "" where none is named."""
     return option or os.environ.get("DMD_BERT") or ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -24,9 +24,7 @@ ENDINGS = {
 
 
 def report(
-    table: Annotated[
-        str | None, typer.Argument(help="table1 ... table5 (all when left out); a further paper's NAME or NAME/table1.")
-    ] = None,
+    table: TableName = None,
     format_: Annotated[
         str | None,
         typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),
@@ -72,6 +70,7 @@ def report(
 
     from dmd_repro.errors import SpecError
     from dmd_repro.papers.folders import asked_tables, paper_asked
+    from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.render.formats import render
     from dmd_repro.results.tables import compare_tables, with_looks
 
@@ -101,7 +100,8 @@ def report(
     if view:
         _sheets(_make_sheets(view, folder, names, wanted, compare), chosen, standalone, output)
         return
-    tables = compare_tables(folder, names, wanted, margin=margin)
+    others = load_reruns(reruns_dir(None))
+    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
     tables = with_looks(tables, folder, wanted)
     if all_:
         from dmd_repro.render.folder import write_report

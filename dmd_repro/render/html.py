@@ -16,7 +16,9 @@ from dmd_repro.render.layout import (
     mark,
     measured,
     number,
+    other_reruns,
     overview,
+    reruns,
     rule_lines,
     signed,
     unprinted,
@@ -66,9 +68,12 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f'<p class="mark">{escape(table.mark)}: not comparable with the printed numbers</p>')
     if table.prose:
         parts.append(f"<p>{escape(table.prose)}</p>")
+    parts += [f"<p>{escape(answer)}</p>" for answer in table.answers]
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
         if grid := unprinted(block):
+            parts.append(grid_html(grid))
+        if grid := reruns(block):
             parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))
@@ -76,6 +81,7 @@ def _table(table: ComparisonTable) -> list[str]:
             parts.append(grid_html(grid))
     parts.append(items_html("Notes", table.footnotes, numbered=True))
     parts.append(items_html("On the table", table.notes))
+    parts.append(items_html("Re-runs by others, not comparable", other_reruns(table)))
     parts.append(items_html("Data", data_lines(table)))
     parts.append(items_html("How to read it", rule_lines(table)))
     return [*parts, _provenance(table), "</section>"]

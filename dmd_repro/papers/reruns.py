@@ -1,0 +1,190 @@
+"""What others measured when they ran a system themselves: `tables/reruns/*.yaml` and the user's files, read into types.
+
+Every figure keeps its source (repository, file, commit), the code that was run, the seeds, and what is known of the
+protocol. Nothing is computed here; `results/reruns.py` says which printed row a re-run may stand beside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dmd_repro.datasets import DATASETS
+from dmd_repro.errors import ClaimError
+from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.folders import tables_folder
+from dmd_repro.papers.yaml import Entry, read_entry
+
+SETTINGS = ("aligned", "unaligned")
+TEXTS = ("glove", "hidden", "bert")
+COUNTED = {"acc7": False, "acc5": False, "acc3": False, "acc2_has0": False, "acc2_non0": True}  # over non-zero labels?
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """One system that somebody ran, on one data set and setting, once or over several seeds."""
+
+    key: str  # file/entry, unique among all re-runs
+    system: str  # as the paper's tables call it
+    dataset: str
+    setting: str  # aligned | unaligned
+    text: str  # glove | hidden | bert
+    code: str  # whose code was run, in words
+    source: str  # repository, file, commit
+    by: str  # the repository, or the file of the user
+    protocol: str  # what is known of it
+    n: int | None  # runs; None: not stated
+    values: Mapping[str, Mapping[int, float]]  # metric -> seed -> value as tables print it (percent; mae, corr as is)
+    means: Mapping[str, float]  # metric -> mean, where no value per seed is at hand
+    stds: Mapping[str, float]
+    note: str | None = None
+    curve: tuple[Mapping[str, float], ...] = field(default=(), repr=False)  # one mapping an epoch, as published
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds with a value, in ascending order; () where only means are known."""
+        return tuple(sorted({seed for by_seed in self.values.values() for seed in by_seed}))
+
+
+def reruns_folder() -> Path:
+    """Return the folder of the re-runs that come with the package."""
+    return tables_folder() / "reruns"
+
+
+def load_reruns(added: Path | None = None) -> tuple[Rerun, ...]:
+    """Return the re-runs that come with the package, then those of the user's folder `added` (it may be missing).
+
+    Raises ClaimError naming the file and the entry that is wrong.
+    """
+    from dmd_repro.papers.rerun_csv import read_rerun_csv
+
+    found = [rerun for path in sorted(reruns_folder().glob("*.yaml")) for rerun in _file(path)]
+    if added is not None and added.is_dir():
+        found += [rerun for path in sorted(added.glob("*.csv")) for rerun in read_rerun_csv(path)]
+    return tuple(found)
+
+
+def _file(path: Path) -> list[Rerun]:
+    root = read_entry(path)
+    if root.text("name") != path.stem:
+        root.fail("name", f"'{path.stem}', as the file is called", root.text("name"))
+    root.text("title")
+    source = root.entry("source")
+    by = source.text("repository")
+    where = f"{by}, {source.text('file')}, commit {source.text('commit')}"
+    source.done()
+    scale = {"fraction": 100.0, "percent": 1.0}[root.choice("unit", ("fraction", "percent"))]
+    columns, protocol = root.texts("curve_columns"), root.text("protocol")
+    out = [_run(entry, f"{path.stem}/", by, where, protocol, scale, columns) for entry in root.entries("runs")]
+    root.done()
+    keys = [rerun.key for rerun in out]
+    for key in keys:
+        if keys.count(key) > 1:
+            root.fail("key", "a different key for every entry", f"'{key}' twice")
+    return out
+
+
+def _run(entry: Entry, prefix: str, by: str, where: str, protocol: str, scale: float, columns: list[str]) -> Rerun:
+    seeds: dict[str, dict[int, float]] = {}
+    if entry.has("seeds"):
+        per_seed = entry.entry("seeds")
+        for seed in per_seed.data:
+            if not str(seed).isdigit():
+                per_seed.fail(str(seed), "a quoted seed", repr(seed))
+            for metric, value in _numbers(per_seed.entry(seed), scale).items():
+                seeds.setdefault(metric, {})[int(seed)] = value
+    means = _numbers(entry.entry("means"), scale) if entry.has("means") else {}
+    stds = _numbers(entry.entry("stds"), scale) if entry.has("stds") else {}
+    if bool(seeds) == bool(means):
+        entry.fail("seeds", "values by seed, or means with their n", "both" if seeds else "neither")
+    n: int | None = len({seed for found in seeds.values() for seed in found})
+    if means:
+        said = entry.text("n")
+        if said != "unknown" and not said.isdigit():
+            entry.fail("n", 'a quoted number of runs, or "unknown"', repr(said))
+        n = int(said) if said.isdigit() else None
+    rerun = Rerun(
+        key=prefix + entry.text("key"),
+        system=entry.text("system"),
+        dataset=entry.choice("dataset", ("mosi", "mosei")),
+        setting=entry.choice("setting", SETTINGS),
+        text=entry.choice("text", TEXTS),
+        code=entry.text("code"),
+        source=where,
+        by=entry.maybe("by") or by,
+        protocol=protocol,
+        n=n,
+        values=seeds,
+        means=means,
+        stds=stds,
+        note=entry.maybe("note"),
+        curve=_curve(entry, columns),
+    )
+    entry.done()
+    check_clips(rerun, entry.file)
+    return rerun
+
+
+def _numbers(entry: Entry, scale: float) -> dict[str, float]:
+    """Read `{metric: "0.8476"}` in the unit tables print."""
+    out = {}
+    for metric in entry.data:
+        if metric not in METRICS:
+            entry.fail(str(metric), f"a measure among {', '.join(METRICS)}", "an unknown one")
+        try:
+            value = float(entry.text(metric))
+        except ValueError:
+            entry.fail(metric, 'a quoted number such as "0.8476"', repr(entry.data[metric]))
+        out[metric] = value * (scale if METRICS[metric].unit == "%" else 1.0)
+    entry.done()
+    return out
+
+
+def _curve(entry: Entry, columns: list[str]) -> tuple[Mapping[str, float], ...]:
+    entry.has("curve")  # a key this reader knows
+    lines = entry.data.get("curve") or []
+    if not isinstance(lines, list) or any(not isinstance(line, list) or len(line) != len(columns) for line in lines):
+        entry.fail("curve", f"lists of {len(columns)} quoted numbers", "another shape")
+    try:
+        return tuple(dict(zip(columns, map(float, line), strict=True)) for line in lines)
+    except (TypeError, ValueError):
+        entry.fail("curve", "numbers", "another text")
+
+
+def check_clips(rerun: Rerun, file: str) -> None:
+    """Refuse accuracies of single runs that no count of the official test clips gives: they are of another split.
+
+    A published digit may be rounded or cut, so one unit of its last place is allowed; digits are read back from the
+    value, four of a fraction at most. Raises ClaimError naming file, seed, measure and value.
+    """
+    facts = DATASETS[rerun.dataset]
+    assert facts.splits is not None
+    assert facts.test_signs is not None
+    for metric, signed in COUNTED.items():
+        n = facts.splits["test"] - (facts.test_signs[1] if signed else 0)
+        wrong = [(s, v) for s, v in rerun.values.get(metric, {}).items() if not _is_count(v, n)]
+        if wrong:
+            seed, value = wrong[0]
+            raise ClaimError.at(
+                f"{file}, {rerun.system}, seed {seed}, {metric}",
+                expected=f"a count of the {n} {'non-zero ' if signed else ''}test clips of {facts.title}",
+                got=f"{value:.10g} %, which is none ({len(wrong)} of {len(rerun.values[metric])} values)",
+                do="Give the numbers of the official test split, or leave out what was scored on other clips",
+            )
+
+
+def _is_count(percent: float, n: int) -> bool:
+    # a trailing zero is lost in a float, so one decimal or none may be two: one unit of the first is allowed then
+    decimals = next((d for d in range(1, 6) if math.isclose(percent, round(percent, d), abs_tol=1e-9)), 6)
+    return abs(100 * round(percent / 100 * n) / n - percent) <= 10.0**-decimals + 1e-9
+
+
+def same_system(a: str, b: str) -> bool:
+    """Say whether two names are one system: case, punctuation and the star of BERT rows aside."""
+    return _plain(a) == _plain(b)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -56,10 +56,11 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    if os.environ.get("DMD_PAPERS"):
-        use_papers()
+    if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit"):
+        use_papers()  # these three have the option, which wins
 
 
 def main() -> None:

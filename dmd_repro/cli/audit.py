@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, runs_dir, use_papers
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
 
 def audit(
-    table: Annotated[
-        str | None, typer.Argument(help="table1 ... table5 (all when left out); a further paper's NAME or NAME/table1.")
-    ] = None,
+    table: TableName = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="The findings of this check; repeatable.")] = None,
     code: Annotated[
         bool,
@@ -52,7 +50,8 @@ def audit(
         )
     if list_:
         for one in library.CHECKS:
-            typer.echo(f"{one.name}: {one.question}\n  premise: {one.premise}")
+            whose = " (the DMD paper alone)" if one.this_paper else " (further papers alone)" if one.further else ""
+            typer.echo(f"{one.name}{whose}: {one.question}\n  premise: {one.premise}")
         return
     use_papers(papers)
     folder = runs_dir(runs)

@@ -14,6 +14,7 @@ Choice = TypeVar("Choice", bound=str)
 _SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C reader where there is one: ten times as fast
 
 _LARGEST = 1 << 20  # bytes of a file of printed numbers
+_DEEPEST = 20  # levels of lists and mappings
 _MOST = 200  # characters of a wrong value that a message repeats
 
 
@@ -136,10 +137,24 @@ class Entry:
                 self.fail(str(key), f"one of {', '.join(sorted(self._read))}", "an unknown key")
 
 
+def _check_shape(text: str, name: str) -> None:
+    """Refuse aliases, and nesting that the C reader would answer with a crash, before a value is built."""
+    depth = 0
+    for event in yaml.parse(text, _SAFE):
+        if isinstance(event, yaml.AliasEvent):
+            raise ClaimError.at(
+                name, expected="every value written out", got=f"an alias (*{event.anchor})", do="Write the value there"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            got = "lists or mappings nested deeper"
+            raise ClaimError.at(name, expected=f"at most {_DEEPEST} levels", got=got, do="Correct the file")
+
+
 def read_entry(path: Path, paper: str = "") -> Entry:
     """Read a YAML file whose top is a mapping. Raises ClaimError if it cannot be read or is not that.
 
-    Anchors are refused: a few lines of them stand for billions of values, and no table needs one.
+    Aliases are refused: a few lines of them stand for billions of values, and no table needs one.
     """
     name = f"{paper}/{path.name}" if paper else path.name
     try:
@@ -147,18 +162,12 @@ def read_entry(path: Path, paper: str = "") -> Entry:
             got = f"{path.stat().st_size:,} bytes"
             raise ClaimError.at(name, expected=f"at most {_LARGEST:,} bytes", got=got, do="Correct the file")
         text = path.read_text(encoding="utf-8")
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _SAFE)):
-            raise ClaimError.at(
-                name, expected="every value written out", got="an alias (*name)", do="Write the value in its place"
-            )
+        _check_shape(text, name)
         data = yaml.load(text, _Loader)
     except OSError as error:
         raise ClaimError.at(
             name, expected="a file that can be read", got=str(error), do="Check its permissions"
         ) from error
-    except RecursionError:
-        got = "lists or mappings nested too deeply"
-        raise ClaimError.at(name, expected="a YAML file", got=got, do="Correct the file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ClaimError.at(
             name, expected="a YAML file", got=" ".join(str(error).split()), do="Correct the file"

@@ -16,11 +16,12 @@ def prose(table: ComparisonTable) -> str:
     printed = sum(len(row.cells) for row in table.rows)
     name = table.title.partition(":")[0]
     if not measured:
-        return f"{name} prints {printed} numbers; none of its rows has been run here, so nothing is said about them."
+        text = f"{name} prints {printed} numbers; none of its rows has been run here, so our runs say nothing of them."
+        return " ".join([*table.answers, text])
     cells = [(row, cell) for row in measured for cell in row.cells]
     words = Counter(cell.judged.word for _, cell in cells)
     runs = len({run for row in measured for run in row.runs.values()})
-    text = (
+    text = " ".join([*table.answers, ""]) + (
         f"{name} prints {printed} numbers in {len(table.rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
         f"measured with {runs} runs."
     )

@@ -21,7 +21,7 @@ def prose(table: ComparisonTable) -> str:
     cells = [(row, cell) for row in measured for cell in row.cells]
     words = Counter(cell.judged.word for _, cell in cells)
     runs = len({run for row in measured for run in row.runs.values()})
-    text = " ".join([*table.answers, ""]) + (
+    text = (
         f"{name} prints {printed} numbers in {len(table.rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
         f"measured with {runs} runs."
     )
@@ -45,7 +45,7 @@ def prose(table: ComparisonTable) -> str:
     failed = sum(len(row.failed) for row in measured)
     if failed:
         text += f" Failed or diverged runs: {failed}; the verdicts of their rows are inconclusive."
-    return text
+    return " ".join([text, *table.answers])
 
 
 def _distance(pair: tuple[ComparedRow, Cell]) -> float:

@@ -65,8 +65,8 @@ def audit(
             got="none",
             do="Check the folder after --tables",
         )
-    measured = {**spreads_of_reruns(), **(spreads or {})}
-    evidence = Evidence({name: load_table(name, folder) for name in names}, measured, paper)
+    reruns = {} if paper else spreads_of_reruns()
+    evidence = Evidence({name: load_table(name, folder) for name in names}, {**reruns, **(spreads or {})}, paper)
     table = None if table == paper else table
     if table is not None and table not in evidence.tables:
         raise ClaimError.at(

@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, runs_dir, use_papers
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
 
 def audit(
-    table: Annotated[
-        str | None, typer.Argument(help="table1 ... table5 (all when left out); a further paper's NAME or NAME/table1.")
-    ] = None,
+    table: TableName = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="The findings of this check; repeatable.")] = None,
     code: Annotated[
         bool,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -24,9 +24,7 @@ ENDINGS = {
 
 
 def report(
-    table: Annotated[
-        str | None, typer.Argument(help="table1 ... table5 (all when left out); a further paper's NAME or NAME/table1.")
-    ] = None,
+    table: TableName = None,
     format_: Annotated[
         str | None,
         typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),

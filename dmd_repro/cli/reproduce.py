@@ -14,6 +14,7 @@ from dmd_repro.cli.paths import (
     bert_source,
     data_dir,
     encoded_dir,
+    reruns_dir,
     runs_dir,
     use_papers,
 )
@@ -60,6 +61,7 @@ def reproduce(
     from dmd_repro.cli.progress import say
     from dmd_repro.data.store.folder import Store
     from dmd_repro.papers.dmd.readings import with_readings
+    from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
     from dmd_repro.planning.protocol import one_protocol, under_protocol
@@ -107,7 +109,10 @@ def reproduce(
     )
     if failed is None:
         return
-    compared = with_looks([compare(published, planned.plan, records)], records.root, planned.plan.data)[0]
+    others = load_reruns(reruns_dir(store))
+    compared = with_looks([compare(published, planned.plan, records, reruns=others)], records.root, planned.plan.data)[
+        0
+    ]
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

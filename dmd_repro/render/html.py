@@ -68,12 +68,11 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f'<p class="mark">{escape(table.mark)}: not comparable with the printed numbers</p>')
     if table.prose:
         parts.append(f"<p>{escape(table.prose)}</p>")
-    parts += [f"<p>{escape(answer)}</p>" for answer in table.answers]
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
-        if grid := reruns(block):
-            parts.append(grid_html(grid))
         if grid := unprinted(block):
+            parts.append(grid_html(grid))
+        if grid := reruns(block):
             parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))

@@ -44,7 +44,7 @@ def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
 def _table(table: ComparisonTable) -> list[str]:
     over, under = (
         _overview(table),
-        [line for make in (reruns, unprinted, details, further, conventions) for line in _more(table, make)],
+        [line for make in (unprinted, reruns, details, further, conventions) for line in _more(table, make)],
     )
     if len(over) + len(under) <= PAGE:
         return _float(table, [*over, *under, *_notes(table)])

@@ -155,7 +155,7 @@ def other_reruns(table: ComparisonTable) -> list[str]:
 
 def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
-    found = (reruns(block), unprinted(block), details(block), further(block), conventions(block))
+    found = (unprinted(block), reruns(block), details(block), further(block), conventions(block))
     return [grid for grid in found if grid is not None]
 
 

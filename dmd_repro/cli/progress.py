@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+from dmd_repro.visible import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,6 +40,7 @@ def duration(seconds: float) -> str:
 
 def say(console: Console, line: str) -> None:
     """Print a line; in a window too narrow for it, cut between words and indented, as a terminal would not."""
+    line = one_line(line)
     if console.is_terminal and len(line) > console.width:
         line = textwrap.fill(
             line, console.width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False

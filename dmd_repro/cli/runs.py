@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from dmd_repro.records.folder import Records
@@ -64,13 +65,14 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             *(shown(name, metrics.get(name)) for name in SHOWN),
             "" if row["seconds"] is None else duration(row["seconds"]),
         ]
+        cells = ["" if cell is None else one_line(str(cell)) for cell in cells]
         if narrow:
             cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:10]]
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+        table.add_row(*map(Text, cells))
     console.print(table)
     for row in rows:
         if row["problem"]:
-            typer.echo(f"{row['run_id']} {row['status']}: {row['problem']}")
+            typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
 
 
 def _records(option: Any) -> Records:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from dmd_repro.disk import sentences, write_atomic
+from dmd_repro.disk import parse_json, sentences, write_atomic
 from dmd_repro.errors import RunError
 
 PLAN_VERSION = 1
@@ -149,7 +149,7 @@ def _seal(document: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> TablePlan:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         if document["version"] != PLAN_VERSION:
             raise ValueError(f"version {document['version']}")
         seal = document.pop("seal", None)  # plans of before the seal have none

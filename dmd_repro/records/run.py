@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.disk import parse_json
 from dmd_repro.errors import RunError
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
 
@@ -95,7 +96,7 @@ def spec_document(spec: RunSpec, data: DataStamp) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     """Read a JSON file of a record; raises RunError in one sentence if it is missing, cut off or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         got = error.strerror if isinstance(error, OSError) else "something else, or half of it"
         raise RunError.at(
@@ -109,7 +110,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="np") as file:
-            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
+            meta = parse_json((file.metadata() or {}).get("meta", "{}"))
             return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, SafetensorError) as error:
         raise RunError.at(
@@ -184,7 +185,7 @@ class RunRecord:
         """Return one dict an epoch, in order; RunError if unreadable."""
         path = self.path / "history.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise RunError.at(
                 str(path), expected="one JSON object a line", got=f"'{error}'", do="Train this run again"

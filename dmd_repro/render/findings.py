@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dmd_repro.audit.types import STATUSES, Finding
+from dmd_repro.visible import csv_cell, visible
 
 FindingFormat = Literal["terminal", "markdown", "csv", "json"]
 FINDING_FORMATS: tuple[FindingFormat, ...] = ("terminal", "markdown", "csv", "json")
@@ -25,6 +26,10 @@ LEGEND = (
 
 def render_findings(findings: Sequence[Finding], format_: FindingFormat, *, every: bool = True) -> str:
     """Return findings in one format; JSON and CSV hold all, the others the flags and fails alone unless `every`."""
+    return visible(_render(findings, format_, every))
+
+
+def _render(findings: Sequence[Finding], format_: FindingFormat, every: bool) -> str:
     if format_ == "json":
         document = {"findings": [finding.to_json() for finding in findings]}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -32,7 +37,8 @@ def render_findings(findings: Sequence[Finding], format_: FindingFormat, *, ever
         stream = io.StringIO()
         writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(finding.to_json() for finding in findings)
+        lines = (finding.to_json() for finding in findings)
+        writer.writerows({k: csv_cell(v) if isinstance(v, str) else v for k, v in line.items()} for line in lines)
         return stream.getvalue()
     shown = [finding for finding in findings if every or finding.status in ("flag", "fail")]
     return _markdown(shown, findings) if format_ == "markdown" else _terminal(shown, findings)

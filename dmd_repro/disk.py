@@ -52,7 +52,7 @@ def sentences(path: Path, what: str, kind: type[DmdError] = RunError, option: st
         raise kind.at(str(path), expected=what, got=f"'{got}'", do=do) from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes | bytearray) -> Any:
     """Read JSON of any origin; ValueError for all that is none, a nest too deep for Python's reader among it."""
     try:
         return json.loads(text)
@@ -69,6 +69,14 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def free_name(path: Path, ending: str) -> Path:
+    """Return the path with an ending and the first number that gives a name nothing has, a broken link included."""
+    n = 1
+    while os.path.lexists(target := path.with_name(f"{path.name}{ending}{n}")):
+        n += 1
+    return target
 
 
 def write_output(path: Path, content: bytes | str) -> None:

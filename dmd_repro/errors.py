@@ -37,6 +37,10 @@ class RunError(DmdError):
     """A run or the folder of run records cannot be read or written."""
 
 
+class Unreadable(RunError):
+    """A record or plan that cannot be read here and now, or by this version: not damaged, and nothing may move it."""
+
+
 class ClaimError(DmdError):
     """A table of published numbers is malformed or unknown."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,12 +48,12 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False)
 
 
-def scores(record: RunRecord, split: str) -> dict[str, float | None]:
-    """Return every metric of a split, computed from the stored predictions; None where it does not exist."""
+def scores(record: RunRecord, split: str, names: Sequence[str] | None = None) -> dict[str, float | None]:
+    """Return metrics of a split (all, or those named) from the stored predictions; None where one does not exist."""
     from dmd_repro.metrics.measures import METRICS
 
     said = record.predictions(split)
-    values = {name: metric.function(said.y_true, said.y_pred) for name, metric in METRICS.items()}
+    values = {name: METRICS[name].function(said.y_true, said.y_pred) for name in names or METRICS}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

@@ -23,7 +23,7 @@ RANKS = {  # by package; `OWN` ranks the modules of packages that span two layer
     3: ("planning", "records", "data"),
     2: ("papers", "stats", "metrics"),
     1: ("spec", "seeds", "datasets"),
-    0: ("errors", "shapes", "disk"),
+    0: ("errors", "shapes", "disk", "visible"),
 }
 OWN = {
     "systems.registry": 1,
@@ -43,6 +43,7 @@ SIDEWAYS = {  # between packages of one rank: (from, to)
     ("systems", "nn"),
     ("systems", "spec"),
     ("disk", "errors"),
+    ("errors", "visible"),
     ("shapes", "errors"),
     ("stats", "metrics"),
     ("papers", "metrics"),

@@ -86,6 +86,10 @@ def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> 
         planned = plan.rows.get(row.key) if plan else None
         if row.derived is None:
             measured[row.key] = measure(row, planned, runs)
+    if plan and not plan.sealed:  # who could change it could count any runs into any row
+        again = f"dmd reproduce {table.name}" + "".join(f" --data {name}" for name in plan.data)
+        for found in measured.values():
+            found.not_comparable = f"its plan has no seal, so no verdict: plan again, {again} (no run is made twice)"
     for row in table.rows:
         if row.derived is not None:
             measured[row.key] = derive(row.derived, (*row.cells, *unprinted_columns(row).values()), measured)

@@ -90,7 +90,9 @@ def test_rows_of_one_source_leave_one_reading(findings: list[Finding]) -> None:
         if r.source and r.source.text.endswith("MulT for their paper")
     ]
     assert len(rows) == 10
-    assert left_of(rows) == {("non0", "swapped")}
+    assert left_of(rows)["rounded"] == {("non0", "swapped")}
+    pmr = left_of([row for row in every if row.method == "PMR"])
+    assert pmr == {"rounded": set(), "cut": {("non0", "plain")}, "code rounded": set(), "code cut": {("non0", "plain")}}
     (found,) = [
         f
         for f in findings

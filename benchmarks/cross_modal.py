@@ -27,7 +27,8 @@ from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.paired import paired
 from dmd_repro.stats.summary import summarise
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.training.fit import Execution, fit
 
 FILE = Path(__file__).with_name("cross_modal.md")
 MEASURES = ("corr", "mae", "acc2_non0")

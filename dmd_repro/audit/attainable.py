@@ -34,10 +34,10 @@ from dmd_repro.audit.types import (
 )
 from dmd_repro.datasets import DATASETS
 from dmd_repro.metrics.binary import ZERO_WORDS
-from dmd_repro.metrics.registry import COLUMNS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, PublishedTable, Row
 
-COUNTED = tuple(c for c in COLUMNS if c.startswith("acc"))  # a share of the test clips
+COUNTED = {m.column for m in METRICS.values() if m.is_accuracy}  # a share of the test clips
 
 
 def attainable(evidence: Evidence) -> Iterable[Said]:

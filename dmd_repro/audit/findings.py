@@ -17,10 +17,10 @@ from dmd_repro.audit import claimed as audit_claimed
 from dmd_repro.audit import inferred as audit_inferred
 from dmd_repro.audit import noise as audit_noise
 from dmd_repro.audit import one_rule as audit_one_rule
-from dmd_repro.audit import parts as audit_parts
 from dmd_repro.audit.types import FEWEST_SEEDS, STATUSES, Check, Evidence, Finding, SeedSpread, Status, spread_key
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.papers.dmd import claims as audit_claims
+from dmd_repro.papers.dmd import parts as audit_parts
 from dmd_repro.papers.folders import paper_asked, table_names
 from dmd_repro.papers.tables import load_table
 from dmd_repro.stats.summary import mean_and_std

@@ -24,8 +24,9 @@ from dmd_repro.systems.base import as_module
 from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.switches import SWITCHES
 from dmd_repro.systems.registry import full_name
+from dmd_repro.systems.resolve import resolve_spec, why_not_stacked
 from dmd_repro.training.execution import check_precision
-from dmd_repro.training.fit import Execution, resolve_spec, why_not_stacked
+from dmd_repro.training.fit import Execution
 from dmd_repro.training.loop import build
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"  # beside the package in a checkout

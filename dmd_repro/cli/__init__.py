@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import typer
 
@@ -23,6 +25,7 @@ from dmd_repro.cli import (
     train,
 )
 from dmd_repro.cli.paths import use_papers
+from dmd_repro.cli.screen import Screen, screens
 from dmd_repro.errors import DmdError
 
 app = typer.Typer(
@@ -64,15 +67,51 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a `DmdError` becomes one sentence on stderr and exit code 2."""
+    """Run the command line; a `DmdError` becomes one sentence on stderr and exit code 2.
+
+    A reader that has enough (`dmd report | head`) ends it with 141, as it would `cat`.
+    """
+    with screens() as out:
+        code = _run(out)
+        if code in (0, 1):  # a failure of the command itself stays what it is
+            with suppress(OSError):
+                out.flush()
+    if isinstance(out.error, BrokenPipeError):
+        code = 141
+    elif out.error is not None:
+        got = out.error.strerror or type(out.error).__name__
+        said = DmdError.at(
+            "standard output", expected="a place that takes all of it", got=f"'{got}'",
+            do="Make room or send it elsewhere, and type the same command again: finished runs are kept",
+        )  # fmt: skip
+        code = _fail(str(said), 2)
+    sys.exit(code)
+
+
+def _run(out: Screen) -> int:
+    try:
+        Path.cwd()
+    except OSError as error:
+        return _fail(
+            f"the working folder: expected one that is there, got '{error.strerror}'. Change to another (cd) and type "
+            "the same command again.",
+            2,
+        )
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except DmdError as error:
-        typer.echo(f"dmd: {error}", err=True)
-        sys.exit(2)
+        return _fail(str(error), 2)
     except KeyboardInterrupt:
-        typer.echo("dmd: interrupted. What was finished is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:  # `dmd report | head`: the reader has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return _fail("interrupted. What was finished is kept; the same command goes on from there.", 130)
+    except OSError:
+        if out.error is None:
+            raise
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    with suppress(OSError):
+        typer.echo(f"dmd: {message}", err=True)
+    return code

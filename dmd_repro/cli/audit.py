@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, runs_dir, use_papers
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
@@ -32,7 +32,9 @@ def audit(
     ] = None,
     runs: RunsDir = None,
     papers: PapersDir = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", parser=output_path, help="Write to a file.")
+    ] = None,
 ) -> None:
     """Check the printed numbers against each other. Needs no data and trains nothing.
 
@@ -64,10 +66,10 @@ def audit(
         found = library.audit(tables, table=table, checks=tuple(check or ()), spreads=spreads)
     text = render_findings(found, chosen, every=every or code, head_only=not (every or check or code))
     if output is not None:
-        from dmd_repro.disk import sentences, write_atomic
+        from dmd_repro.disk import sentences, write_output
 
         with sentences(output, "a file that can be written", SpecError, "--output"):
-            write_atomic(output, text)
+            write_output(output, text)
         typer.echo(f"written: {output}", err=True)
     else:
         typer.echo(text, nl=False)

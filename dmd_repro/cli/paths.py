@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.errors import DataError, DmdError, RunError
+from dmd_repro.errors import DataError, DmdError, RunError, SpecError
 
 DataDir = Annotated[
     Path | None,
@@ -45,6 +45,15 @@ def use_papers(option: Path | None = None) -> None:
     if option is not None:
         os.environ[VARIABLE] = str(option.expanduser().absolute())
     read_datasets()
+
+
+def output_path(text: str) -> Path:
+    """Read -o; SpecError for an empty name, which would otherwise be the working folder."""
+    if not text.strip():
+        raise SpecError.at(
+            '-o ""', expected="the name of a file", got="an empty one", do="Name it, or leave the option out to print"
+        )
+    return Path(text)
 
 
 def data_dir(option: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -58,7 +58,10 @@ def report(
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file; with --all, a folder.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", parser=output_path, help="Write to a file; with --all, a folder."
+        ),
     ] = None,
 ) -> None:
     """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
@@ -189,12 +192,12 @@ def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Pat
 
 def _write(text: str, output: Path | None) -> None:
     """Print a text, or write it to a file in one step."""
-    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.disk import sentences, write_output
     from dmd_repro.errors import SpecError
 
     if output is None:
         typer.echo(text, nl=False)
         return
     with sentences(output, "a file that can be written", SpecError, "--output"):
-        write_atomic(output, text)
+        write_output(output, text)
     typer.echo(f"written: {output}", err=True)

@@ -60,7 +60,8 @@ def train(
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import full_name
-    from dmd_repro.training.fit import Execution, fit, resolve_spec, seconds_per_epoch
+    from dmd_repro.systems.resolve import resolve_spec
+    from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
 
     source = bert_source(bert)
     execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))

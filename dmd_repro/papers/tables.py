@@ -19,7 +19,7 @@ from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
 from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
-from dmd_repro.systems.registry import MODELS
+from dmd_repro.systems.registry import system_names
 
 UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
 F1Order = Literal["plain", "swapped", "unknown"]
@@ -226,8 +226,8 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
 
 def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
     model = entry.text("model")
-    if model not in MODELS:
-        entry.fail("model", "a known system", f"'{model}'", nearest(model, MODELS))
+    if model not in system_names():
+        entry.fail("model", "a known system", f"'{model}'", nearest(model, system_names()))
     recipe = Recipe(
         model=model,
         protocol=entry.maybe("protocol") or "official",

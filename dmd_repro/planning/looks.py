@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmd_repro.disk import write_atomic
+from dmd_repro.disk import parse_json, write_atomic
 from dmd_repro.planning.plans import data_tag, file_stem, plans_dir
 
 
@@ -22,7 +22,7 @@ def read_looks(runs_dir: Path, table: str, data: Sequence[str]) -> list[dict[str
     with suppress(OSError, UnicodeDecodeError):
         for line in path.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):
-                entry = json.loads(line)
+                entry = parse_json(line)
                 if isinstance(entry, dict) and isinstance(entry.get("runs"), list) and isinstance(entry.get("n"), str):
                     found.append(entry)
     return found

@@ -11,6 +11,7 @@ from typing import Literal
 
 from dmd_repro.audit.head import MOST_LINES, WIDTH, HeadLine, head_of
 from dmd_repro.audit.types import STATUSES, Finding
+from dmd_repro.visible import csv_cell, visible
 
 FindingFormat = Literal["terminal", "markdown", "csv", "json"]
 FINDING_FORMATS: tuple[FindingFormat, ...] = ("terminal", "markdown", "csv", "json")
@@ -32,6 +33,10 @@ def render_findings(
     The others show what is not ok alone unless `every`; `head_only` leaves the terminal what the numbers say as a
     whole, one screen of 80 columns.
     """
+    return visible(_render(findings, format_, every, head_only))
+
+
+def _render(findings: Sequence[Finding], format_: FindingFormat, every: bool, head_only: bool) -> str:
     head = head_of(findings)
     if format_ == "json":
         document = {"head": [line.to_json() for line in head], "findings": [finding.to_json() for finding in findings]}
@@ -40,7 +45,8 @@ def render_findings(
         stream = io.StringIO()
         writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(finding.to_json() for finding in findings)
+        lines = (finding.to_json() for finding in findings)
+        writer.writerows({k: csv_cell(v) if isinstance(v, str) else v for k, v in line.items()} for line in lines)
         return stream.getvalue()
     shown = [finding for finding in findings if every or finding.status in ("inferred", "flag", "fail")]
     if format_ == "markdown":

@@ -7,11 +7,12 @@ import re
 from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import one_line
 
 
 def plain(text: str) -> str:
-    """Escape what Markdown would read as markup, the table's bar among it."""
-    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", text)
+    """Escape what Markdown would read as markup, formulas and links among it; a text stays on its line."""
+    return re.sub(r"([\\`*_\[\]<>|~#$]|(?<=\w):(?=//))", r"\\\1", one_line(text))
 
 
 def grid_lines(grid: TextGrid) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.data.checks.report import some, video_of
 from dmd_repro.errors import ClaimError, RunError, nearest
-from dmd_repro.metrics.registry import METRICS
+from dmd_repro.metrics.registry import METRICS, shown_in
 from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.rerun_csv import read_csv_lines
 from dmd_repro.papers.tables import load_table
@@ -30,8 +30,8 @@ from dmd_repro.seeds import seed_for
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import McNemar, Paired, mcnemar, paired
 
-MEASURES = ("acc7", "acc2_non0", "acc2_has0", "f1_non0", "mae", "corr")
-RIGHT = ("acc7", "acc2_non0", "acc2_has0")  # measures with right and wrong clips
+MEASURES = tuple(shown_in("comparison"))
+RIGHT = tuple(name for name in MEASURES if METRICS[name].is_accuracy)  # measures with right and wrong clips
 RESAMPLES, CHUNK = 2000, 100
 LABEL_SLACK = 1e-3  # labels are written with a few digits; the nearest two labels differ by far more
 ONE = -1  # the seed of a run that names none

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmd_repro.datasets import dataset_title
-from dmd_repro.metrics.registry import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS, METRICS, one_a_column, shown_in
 from dmd_repro.papers.reruns import Rerun, same_system
 from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.results.runs import TEXT_WORDS
@@ -216,7 +216,8 @@ def answers(table: PublishedTable, reruns: Sequence[Rerun]) -> tuple[str, ...]:
 
 
 def _answer(row: Row, mine: Mapping[str, Reading]) -> str:
-    columns = [column for column in ("acc2", "acc7", "f1") if column in mine]
+    columns = [METRICS[name].column or name for name in one_a_column(shown_in("comparison"))]
+    columns = sorted((c for c in columns if c in mine), key=lambda c: c == "f1")  # F1 repeats what ACC2 says
     first = mine[columns[0]]
     parts = []
     for column in columns[:2]:

@@ -27,7 +27,7 @@ from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, Comparison
 from dmd_repro.results.verdict import Judged, convention_means, judge
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
-from dmd_repro.systems.registry import MODELS
+from dmd_repro.systems.registry import system_names
 
 DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
@@ -86,6 +86,10 @@ def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> 
         planned = plan.rows.get(row.key) if plan else None
         if row.derived is None:
             measured[row.key] = measure(row, planned, runs)
+    if plan and not plan.sealed:  # who could change it could count any runs into any row
+        again = f"dmd reproduce {table.name}" + "".join(f" --data {name}" for name in plan.data)
+        for found in measured.values():
+            found.not_comparable = f"its plan has no seal, so no verdict: plan again, {again} (no run is made twice)"
     for row in table.rows:
         if row.derived is not None:
             measured[row.key] = derive(row.derived, (*row.cells, *unprinted_columns(row).values()), measured)
@@ -218,7 +222,7 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
     planned = plan.rows.get(row.key) if plan else None
     if planned and planned.status == "skipped" and not row.derived:
         return planned.reason
-    if row.recipe and row.recipe.model not in MODELS:
+    if row.recipe and row.recipe.model not in system_names():
         return f"cannot be run yet: the model '{row.recipe.model}' is not in this tool"
     return row.reason
 

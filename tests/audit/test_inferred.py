@@ -17,8 +17,8 @@ from dmd_repro.audit.findings import audit
 from dmd_repro.audit.head import MOST_LINES, head_of
 from dmd_repro.audit.inferred import f1_minus_acc2, left_of, ruled_out
 from dmd_repro.audit.noise import discordant_words
-from dmd_repro.audit.parts import steps_of, two_by_two
 from dmd_repro.audit.types import Finding
+from dmd_repro.papers.dmd.parts import steps_of, two_by_two
 from dmd_repro.papers.tables import load_table
 from dmd_repro.render.findings import render_findings
 from dmd_repro.stats.paired import mcnemar_counts, most_discordant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.nn.kernels.watch import WATCHERS, causal_pairs, did
 from dmd_repro.nn.layers import named_slices
-from dmd_repro.systems import losses
+from dmd_repro.systems import losses, resolve
 from dmd_repro.systems.base import Batch
-from dmd_repro.systems.dmd.model import DMD
-from dmd_repro.training.fit import resolve_spec
+from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
 TOY = {
@@ -264,7 +264,8 @@ def test_a_slip_is_one_sentence(dmd: Here, arguments: tuple[str, ...], told: str
 
 def test_seeds_that_cannot_share_a_stack_are_refused(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects: a model without a stack axis is told by name."""
-    monkeypatch.setattr(DMD, "STACKABLE", False)
+    alone = replace(find_system("dmd"), stackable=False)
+    monkeypatch.setattr(resolve, "find_system", lambda name: alone)
     said = dmd(*SMALL, "--stack", "2")
     assert said.code == 2
     assert "dmd has no stack axis" in said.err

@@ -119,6 +119,26 @@ def test_mutated_yaml_is_read_or_named(tmp_path: Path, changes, cut, name) -> No
         one_line(error)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 50_000,
+        "{a: " * 50_000,
+        "- " * 50_000,
+        "a: &x [1]\nb: *x\n",
+        "? [a]\n: 1\n",
+        "a: 2026-99-99\n",
+        "a: !!int x\n",
+    ],
+)
+def test_yaml_that_would_end_the_process_is_a_sentence(tmp_path: Path, text: str) -> None:
+    """A nest of fifty thousand, an alias, a list as a key, a date that is none."""
+    (tmp_path / "table1.yaml").write_text(text)
+    with pytest.raises(DmdError) as error:
+        load_table("table1", tmp_path)
+    one_line(error.value)
+
+
 @quick
 @given(body=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda t: t.encode("utf-8", "ignore"))))
 def test_any_bytes_as_json_yaml_or_csv(tmp_path: Path, body) -> None:

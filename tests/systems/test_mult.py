@@ -25,8 +25,9 @@ from dmd_repro.systems.dmd.model import DMD
 from dmd_repro.systems.mult.config import PRESETS, MulTConfig, mult_preset
 from dmd_repro.systems.mult.model import MulT
 from dmd_repro.systems.registry import full_name, split_options
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.feed import gather
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.training.fit import Execution, fit
 from dmd_repro.training.loop import Loop, clip_norm_, selection_loss
 
 CPU = torch.device("cpu")

@@ -90,7 +90,7 @@ def test_compare_a_row_with_a_file(dmd: Here, monkeypatch: pytest.MonkeyPatch) -
     (dmd.folder / "c.csv").write_text("id,y_true,y_pred\n" + "\n".join(lines[:-1]) + "\n", encoding="utf-8")
     said = dmd("compare", row.key, "c.csv")
     assert said.code == 2
-    assert "none of 1 it has" in said.err
+    assert "got 1 missing" in said.err
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ def test_own_figures_are_added_listed_and_reported(dmd: Here) -> None:
     said = dmd("reruns", "add", "mine.csv")
     assert said.code == 2
     assert "no other file of this name" in said.err
+    kept = dmd.folder / "data" / ".reruns" / "mine.csv"
+    kept.write_text("spoilt by hand", encoding="utf-8")
+    said = dmd("report", "table1")
+    assert said.code == 2
+    assert str(kept.parent) in said.err
 
 
 def test_a_wrong_file_leaves_nothing_behind(dmd: Here) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.metrics.registry import METRICS
-from dmd_repro.papers.reruns import SETTINGS, TEXTS, Rerun, check_clips, printed_datasets
+from dmd_repro.papers.rerun import SETTINGS, TEXTS, Rerun, check_clips, printed_datasets
 
 WHAT = ("system", "dataset", "setting", "text")
 ABOUT = ("code", "source", "protocol", "split")

@@ -12,7 +12,7 @@ from typing import Any
 
 from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.registry import COLUMNS, METRICS, one_a_column, shown_in
-from dmd_repro.papers.reruns import Rerun, same_system
+from dmd_repro.papers.rerun import Rerun, same_system
 from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.results.runs import TEXT_WORDS
 from dmd_repro.stats.summary import mean_and_std

@@ -15,7 +15,8 @@ from dmd_repro.datasets import DATASETS, dataset_title
 from dmd_repro.errors import RunError, nearest
 from dmd_repro.metrics.binary import ZERO_WORDS
 from dmd_repro.metrics.registry import METRICS
-from dmd_repro.papers.reruns import Rerun, load_reruns
+from dmd_repro.papers.rerun import Rerun
+from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmd_repro.errors import ClaimError
+from dmd_repro.papers.rerun import Rerun, same_system
 from dmd_repro.papers.rerun_csv import read_rerun_csv
-from dmd_repro.papers.reruns import Rerun, load_reruns, same_system
+from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.stats.summary import mean_and_std
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "paper"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dmd_repro.errors import ClaimError
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.folders import tables_folder
 from dmd_repro.papers.rerun import SETTINGS, TEXTS, Rerun, check_clips, printed_datasets

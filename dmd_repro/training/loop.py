@@ -67,6 +67,12 @@ def build(
     return as_module(model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value,arg-type]
 
 
+def fit_inputs(model: EmotionModel, features: Features) -> None:
+    """Let a plain system take its statistics of the training split; nothing else is shown to it."""
+    if (plain := plain_of(as_module(model))) is not None:
+        plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
+
+
 @contextmanager
 def arithmetic(precision: str) -> Iterator[None]:
     """Compute matrix products in a precision; what was set before comes back, since the setting is the process's."""
@@ -102,7 +108,8 @@ def clip_norm_(parameters: Sequence[nn.Parameter], limit: float, stack: int = 1)
 
     For one seed this is torch's clip_grad_norm_, its 1e-6 included; with `stack` seeds parameters are (S, ...).
     """
-    grads = [p.grad for p in parameters if p.grad is not None]
+    if not (grads := [p.grad for p in parameters if p.grad is not None]):
+        return
     norm = torch.stack([g.reshape(stack, -1).norm(dim=1) for g in grads]).norm(dim=0)  # (S,)
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for g in grads:
@@ -129,8 +136,7 @@ class Loop:
         self.model = build(first, features, device, bert, [spec.seed for spec in specs])
         self.module: nn.Module = as_module(self.model)
         self.config: TrainConfig = find_system(first.model).config.from_dict(first.config)
-        if (plain := plain_of(self.module)) is not None:
-            plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
+        fit_inputs(self.model, features)
         self.feed = Feed(features.splits, self.model, device)
         self.weights = self.model.loss_weights()
         self.stream: DropoutStream | None = getattr(self.model, "stream", None)
@@ -142,6 +148,11 @@ class Loop:
         if self.stream is not None:
             self.stream.restart([0] * len(specs), device)
         self.take_seeds()
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds the stack holds."""
+        return len(self.specs)
 
     def take_seeds(self) -> None:
         """Give every seed its optimizer on the model's parameters as they are."""
@@ -251,7 +262,8 @@ class Loop:
             self.stream.restart(epochs, self.device)
         rates = [state.learning_rate for state in self.seed_states]
         orders = [
-            epoch_order(state.spec.seed, "train", e, size) for state, e in zip(self.seed_states, epochs, strict=True)
+            epoch_order(state.spec.seed, "train", 1 if self.config.order == "once" else e, size)
+            for state, e in zip(self.seed_states, epochs, strict=True)
         ]
         means = self.train_batches(np.stack(orders))
         with arithmetic(self.config.precision):

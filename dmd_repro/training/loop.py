@@ -38,6 +38,7 @@ from dmd_repro.systems.resolve import PRECISIONS
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict
+from dmd_repro.training.phases import phases_of, terms_of, unmoved
 from dmd_repro.training.seed_state import SeedState
 
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
@@ -140,7 +141,8 @@ class Loop:
         self.feed = Feed(features.splits, self.model, device)
         self.weights = self.model.loss_weights()
         self.stream: DropoutStream | None = getattr(self.model, "stream", None)
-        self.capturing = capture and device.type == "cuda"
+        self.phases = phases_of(self.module, self.config)
+        self.capturing = capture and device.type == "cuda" and not self.phases
         self.pieces = training_batches(len(features.splits["train"]), self.config)
         sizes = {piece.stop - piece.start for piece in self.pieces} if self.capturing else set()
         self.captured = {n: CapturedStep(self, n) for n in sorted(sizes, reverse=True)}
@@ -189,6 +191,31 @@ class Loop:
         self._count("terms", torch.stack([*terms.values(), objective]))
         for name, edges in out.edges.items():
             self._count(f"edges/{name}", edges.mean(2))
+
+    def step_phases(self, batch: Batch, mark: Mark) -> None:
+        """Take every phase's step on one batch, one after the other; a weight that is not the phase's stands still."""
+        counted: dict[str, Tensor] = {}
+        objective: Tensor | None = None
+        for phase in self.phases:
+            self.module.zero_grad()
+            out = self.model.forward(batch)
+            mark("forward")
+            terms = terms_of(phase, self.model.loss_terms(out, batch))
+            own = losses.total(terms, self.weights)
+            mark("losses")
+            own.sum().backward()
+            for p in unmoved(self.module, phase):
+                p.grad = None  # an optimizer passes over it, its moments too
+            if self.config.clip_value > 0:
+                clip_grad_value_(self.parameters, self.config.clip_value)
+            mark("backward")
+            self.step_seeds()
+            mark("optimizer")
+            counted = {**terms, **counted}
+            objective = own if objective is None else objective + own
+        assert objective is not None
+        self.terms = [*counted, "total"]
+        self._count("terms", torch.stack([*counted.values(), objective]))
 
     def _count(self, name: str, value: Tensor) -> None:
         value = value.detach()
@@ -241,6 +268,9 @@ class Loop:
                         self.stream.begin(i)
                     batch = self.feed.batch("train", orders[:, piece])
                     mark("data")
+                    if self.phases:
+                        self.step_phases(batch, mark)
+                        continue
                     self.backward(batch, mark)
                 if (i + 1) % c.accumulate == 0 or (c.trailing_step and i + 1 == len(pieces)):
                     self.update()

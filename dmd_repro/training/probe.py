@@ -26,6 +26,7 @@ from dmd_repro.systems.registry import load_model
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.feed import gather
 from dmd_repro.training.loop import build, fit_inputs
+from dmd_repro.training.phases import terms_of, unfollowed
 
 CLIPS = 4  # of the probe's batch
 TOLERANCE = 1e-5  # between a clip's prediction in one company and in another: batched products round otherwise
@@ -144,6 +145,12 @@ def _step(model: EmotionModel, batch: Batch, watch: Watch) -> tuple[str, str]:
     for name in terms:
         if name not in weights:
             return "losses weighed", f"the term '{name}' has no weight"
+    plain = plain_of(module)
+    phases = () if plain is None else plain.phases()
+    if missed := unfollowed(phases, terms):
+        return "losses weighed", f"no phase follows the term '{missed[0]}'"
+    for phase in phases:
+        terms_of(phase, terms)
     losses.total(terms, weights).sum().backward()
     watch.note(before, "its loss_terms (or their gradient)")
     for name, p in module.named_parameters():

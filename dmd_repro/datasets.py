@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from dmd_repro.errors import SpecError, nearest
 
 Splits = Mapping[str, int]
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class DatasetFacts:
     dims: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # widths of the public files: l (GloVe, hidden), a, v
-    origin: str = "shipped"  # the file an entry was read from
+    origin: str = SHIPPED  # or the file it was read from
 
     def __post_init__(self) -> None:
         """Raise SpecError for a range that is none."""

@@ -29,7 +29,6 @@ from dmd_repro.training.execution import check_precision
 from dmd_repro.training.fit import Execution
 from dmd_repro.training.loop import build
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"  # beside the package in a checkout
 COPIES = 4  # of each parameter that training holds: weight, gradient and Adam's two moments
 
 
@@ -117,18 +116,6 @@ def refuse_against(spec: RunSpec, features: Features) -> None:
             "--against plain", expected="dmd, whole, official (padding may be masked)", got=" and ".join(odd),
             do="Drop one of the two",
         )  # fmt: skip
-    plain_file()
-
-
-def plain_file() -> Path:
-    """Return where the plain implementation lies; raises SpecError where the package came without it."""
-    path = BENCHMARKS / "plain.py"
-    if not path.is_file():
-        raise SpecError.at(
-            "--against plain", expected="benchmarks/plain.py beside the package", got="a package without it",
-            do="Run it from a checkout of the repository (pip install -e .)",
-        )  # fmt: skip
-    return path
 
 
 def free_memory(device: torch.device) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
+
+from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +38,7 @@ def duration(seconds: float) -> str:
 
 def say(console: Console, line: str) -> None:
     """Print a line; in a window too narrow for it, cut between words and indented, as a terminal would not."""
+    line = one_line(line)
     if console.is_terminal and len(line) > console.width:
         line = textwrap.fill(
             line, console.width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
@@ -43,12 +46,13 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False)
 
 
-def scores(record: RunRecord, split: str) -> dict[str, float | None]:
-    """Return every metric of a split, computed from the stored predictions; None where it does not exist."""
-    from dmd_repro.metrics.registry import metrics_of
+def scores(record: RunRecord, split: str, names: Sequence[str] | None = None) -> dict[str, float | None]:
+    """Return metrics of a split (all, or those named) from the stored predictions; None where one does not exist."""
+    from dmd_repro.metrics.registry import METRICS, metrics_of
 
-    said, metrics = record.predictions(split), metrics_of(record.data["dataset"])
-    values = {name: metric.function(said.y_true, said.y_pred) for name, metric in metrics.items()}
+    said = record.predictions(split)
+    wanted = metrics_of(record.data["dataset"]) if names is None else names
+    values = {name: METRICS[name].function(said.y_true, said.y_pred) for name in wanted}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

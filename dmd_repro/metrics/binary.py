@@ -127,10 +127,11 @@ def _resampled_f1(zero: Zero, swapped: bool) -> Resample:
 
 def _metrics() -> Iterator[Metric]:
     for zero in ZERO_WORDS:
+        right = _right(zero)
         yield Metric(
             id=f"acc2_{zero}", heading="ACC2", words=NARROW_WORDS[zero], convention=ZERO_WORDS[zero],
             function=partial(binary_accuracy, zero=zero), unit="%", higher_is_better=True, column="acc2",
-            reading=(zero,), short=f"ACC2 {zero}", per_clip=_right(zero), right=_right(zero),
+            reading=(zero,), short=f"ACC2 {zero}", per_clip=right, right=right,
             prominence="comparison" if zero == "has0" else "line", always=False,
         )  # fmt: skip
         for swapped in (False, True):
@@ -141,7 +142,7 @@ def _metrics() -> Iterator[Metric]:
                 function=partial(binary_f1, zero=zero, swapped=swapped), unit="%", higher_is_better=True,
                 column="f1", reading=(zero, "swapped") if swapped else (zero,),
                 short=f"{zero} swapped" if swapped else f"F1 {zero}", per_clip=_pseudo_f1(zero, swapped),
-                resample=_resampled_f1(zero, swapped), right=_right(zero),
+                resample=_resampled_f1(zero, swapped), right=right,
                 prominence="all" if swapped else "run" if zero == "has0" else "comparison", always=False,
             )  # fmt: skip
 

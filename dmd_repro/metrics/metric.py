@@ -87,6 +87,11 @@ class Metric:
         return self.scale / 100.0
 
     @property
+    def is_accuracy(self) -> bool:
+        """Whether it is the share of the clips that are called right."""
+        return self.right is not None and self.right is self.per_clip
+
+    @property
     def digits(self) -> int:
         """Decimals of a printed value that are worth reading."""
         return 2 if self.unit == "%" else 4

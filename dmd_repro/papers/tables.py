@@ -1,4 +1,4 @@
-"""The paper's tables: `tables/*.yaml` read into types, every number kept as the text that was printed.
+"""Printed tables: YAML read into types, every number kept as the text that was printed.
 
 A number in a table is evidence, down to its last decimal: "84.0" says more than 84. So the files hold quoted strings,
 and a bare number is refused. Beside each row stands the recipe that should reach it, or the reason why there is none.
@@ -10,15 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
+from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
+from dmd_repro.systems.registry import system_names
 
 UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
 F1Order = Literal["plain", "swapped", "unknown"]
@@ -116,9 +117,9 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """One table of the paper."""
+    """One table of a paper."""
 
-    name: str
+    name: str  # NAME/table for a further paper's
     title: str
     columns: tuple[str, ...]
     blocks: tuple[TableBlock, ...]
@@ -137,29 +138,22 @@ class PublishedTable:
         return found[key]
 
 
-def tables_folder() -> Path:
-    """Return the folder of the tables: inside the installed package, or beside it in a checkout."""
-    package = Path(str(resources.files("dmd_repro")))
-    packaged = package / "tables"
-    return packaged if packaged.is_dir() else package.parent / "tables"
-
-
-def table_names(folder: Path | None = None) -> list[str]:
-    """Return the names of the tables there are."""
-    return sorted(path.stem for path in (folder or tables_folder()).glob("*.yaml"))
-
-
 def load_table(name: str, folder: Path | None = None) -> PublishedTable:
-    """Read one table.
+    """Read one table: of this paper, of a further one (`NAME/table`), or of any folder.
 
     Raises ClaimError: an unknown name (the nearest is suggested), or a malformed file (file and key are named).
     """
-    folder = folder or tables_folder()
-    if name not in (known := table_names(folder)):
+    paper, _, stem = name.rpartition("/")
+    known = table_names(folder, paper)
+    if name not in known:
+        if folder is None and not paper:
+            known = [*known, *all_table_names()]
         raise ClaimError.at(f"table '{name}'", expected="a known table", got="an unknown name", do=nearest(name, known))
-    root = read_entry(folder / f"{name}.yaml")
-    if root.text("name") != name:
-        root.fail("name", f"'{name}', as the file is called", root.text("name"))
+    root = read_entry((folder or paper_folder(paper)) / f"{stem}.yaml", paper)
+    if not re.fullmatch(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*", stem):
+        root.fail("name", "a file called by letters, digits, - and _", f"'{stem}'")
+    if root.text("name") != stem:
+        root.fail("name", f"'{stem}', as the file is called", root.text("name"))
     columns = _columns(root)
     blocks = tuple(_block(entry, root, columns) for entry in root.entries("blocks"))
     table = PublishedTable(name, root.text("title"), columns, blocks, tuple(root.texts("notes")))
@@ -231,8 +225,11 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
 
 
 def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
+    model = entry.text("model")
+    if model not in system_names():
+        entry.fail("model", "a known system", f"'{model}'", nearest(model, system_names()))
     recipe = Recipe(
-        model=entry.text("model"),
+        model=model,
         protocol=entry.maybe("protocol") or "official",
         mask=AblationMask(tuple(entry.texts("mask"))),
         features=entry.maybe("features") or f"{shared['dataset']}-{shared['setting']}-{shared['text']}",

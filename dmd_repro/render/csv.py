@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import csv_cell
 
 ROW_FIELDS = ("key", "method", "dataset", "setting", "text", "state")
 
@@ -36,5 +37,7 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
 
 def _field(value: Any) -> Any:
     if isinstance(value, list | dict):
-        return json.dumps(value) if value else ""
-    return repr(value) if isinstance(value, float) else value
+        return csv_cell(json.dumps(value)) if value else ""
+    if isinstance(value, float):
+        return repr(value)
+    return csv_cell(value) if isinstance(value, str) else value

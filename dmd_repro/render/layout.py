@@ -132,9 +132,31 @@ def conventions(block: ComparedBlock) -> TextGrid | None:
     return TextGrid("Conventions", tuple(headers), "l" + "r" * (len(headers) - 1), tuple(rows)) if rows else None
 
 
+def reruns(block: ComparedBlock) -> TextGrid | None:
+    """Return what others measured for the block's numbers, beside printed and measured; None where nobody did."""
+    rows: list[tuple[str, ...]] = []
+    for row in block.rows:
+        for key in dict.fromkeys(one.key for cell in row.cells for one in cell.reruns):
+            for cell in row.cells:
+                found = next((one for one in cell.reruns if one.key == key), None)
+                if found is None:
+                    continue
+                spread = f"{number(found.mean, cell)} ± {number(found.std, cell)}"
+                said = (cell.printed.text, measured(row, cell), spread, number(found.best, cell))
+                rows.append((f"{row.row.label} {cell_name(cell)}", *said, str(found.n), str(found.reach), found.by))
+    heads = ("number", "printed", "measured", "re-runs by others", "best", "n", "reach it", "by")
+    return TextGrid("Re-runs by others", heads, "lrrrrrrl", tuple(rows)) if rows else None
+
+
+def other_reruns(table: ComparisonTable) -> list[str]:
+    """Return a line for each re-run of the table's systems that is comparable with none of its rows."""
+    return [one.line for one in table.other_reruns]
+
+
 def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
-    return [grid for grid in (unprinted(block), details(block), further(block), conventions(block)) if grid is not None]
+    found = (unprinted(block), reruns(block), details(block), further(block), conventions(block))
+    return [grid for grid in found if grid is not None]
 
 
 def cell_name(cell: Cell) -> str:

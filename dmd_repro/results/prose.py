@@ -16,7 +16,8 @@ def prose(table: ComparisonTable) -> str:
     printed = sum(len(row.cells) for row in table.rows)
     name = table.title.partition(":")[0]
     if not measured:
-        return f"{name} prints {printed} numbers; none of its rows has been run here, so nothing is said about them."
+        text = f"{name} prints {printed} numbers; none of its rows has been run here, so our runs say nothing of them."
+        return " ".join([*table.answers, text])
     cells = [(row, cell) for row in measured for cell in row.cells]
     words = Counter(cell.judged.word for _, cell in cells)
     runs = len({run for row in measured for run in row.runs.values()})
@@ -44,7 +45,7 @@ def prose(table: ComparisonTable) -> str:
     failed = sum(len(row.failed) for row in measured)
     if failed:
         text += f" Failed or diverged runs: {failed}; the verdicts of their rows are inconclusive."
-    return text
+    return " ".join([text, *table.answers])
 
 
 def _distance(pair: tuple[ComparedRow, Cell]) -> float:

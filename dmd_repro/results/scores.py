@@ -53,7 +53,7 @@ def score_runs(
         if isinstance(found, str):
             if found == "failed":
                 out.failed.append(seed)
-            if found in ("failed", "damaged"):
+            if found in ("failed", "damaged", "unreadable"):
                 out.notes.append(f"run {run_id} (seed {seed}) is left out: {found}")
             continue
         record, said = found

@@ -14,7 +14,8 @@ import numpy as np
 
 from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.registry import COLUMNS, metrics_of
-from dmd_repro.papers.tables import Row, load_table, table_names
+from dmd_repro.papers.folders import all_table_names
+from dmd_repro.papers.tables import Row, load_table
 from dmd_repro.records.folder import Predictions
 from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable
 from dmd_repro.seeds import seed_for
@@ -135,7 +136,7 @@ def beside(subject: Subject, scores: Sequence[Score]) -> tuple[PrintedRow | None
 
 def _candidates(subject: Subject, setting: str) -> Iterator[tuple[str, Row]]:
     found = []
-    for name in table_names():
+    for name in all_table_names():
         for row in load_table(name).rows:
             recipe = row.recipe
             if recipe is None or recipe.head or row.derived:

@@ -15,11 +15,14 @@ from dmd_repro.datasets import DATASETS, dataset_title
 from dmd_repro.errors import RunError, nearest
 from dmd_repro.metrics.binary import ZERO_WORDS
 from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.rerun import Rerun
+from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.prose import prose
+from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import Judged, convention_means, judge
@@ -31,18 +34,23 @@ DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
 def compare(
-    table: PublishedTable, plan: TablePlan | None, records: Records, *, margin: float = MARGIN
+    table: PublishedTable,
+    plan: TablePlan | None,
+    records: Records,
+    *,
+    margin: float = MARGIN,
+    reruns: Sequence[Rerun] | None = None,
 ) -> ComparisonTable:
     """Set a printed table beside the runs its plan names; without a plan every row is "not run".
 
-    `margin` is the verdicts', in points.
+    `margin` is the verdicts', in points; `reruns` are others' runs (None: those that come with the package).
 
     Raises RunError if the folder of runs cannot be read.
     """
-    runs = Runs(records)
+    runs, reruns = Runs(records), load_reruns() if reruns is None else reruns
     measured = measure_table(table, plan, runs)
     judged, family = judge(table.rows, measured, margin)
-    blocks = tuple(_block(block, plan, measured, judged) for block in table.blocks)
+    blocks = tuple(_block(block, plan, measured, judged, reruns) for block in table.blocks)
     data = {
         planned.features["digest"]: dict(planned.features)
         for planned in (plan.rows.values() if plan else ())
@@ -66,6 +74,8 @@ def compare(
         margin=margin,
         family=family,
         provenance=tuple(_provenance(record) for record in runs.seen.values()),
+        answers=answers(table, reruns),
+        other_reruns=not_comparable(table, reruns),
     )
     return replace(found, prose=prose(found))
 
@@ -77,6 +87,10 @@ def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> 
         planned = plan.rows.get(row.key) if plan else None
         if row.derived is None:
             measured[row.key] = measure(row, planned, runs)
+    if plan and not plan.sealed:  # who could change it could count any runs into any row
+        again = f"dmd reproduce {table.name}" + "".join(f" --data {name}" for name in plan.data)
+        for found in measured.values():
+            found.not_comparable = f"its plan has no seal, so no verdict: plan again, {again} (no run is made twice)"
     for row in table.rows:
         if row.derived is not None:
             measured[row.key] = derive(row.derived, (*row.cells, *unprinted_columns(row).values()), measured)
@@ -118,11 +132,17 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
 
 
 def compare_tables(
-    runs_dir: Path, names: Sequence[str], data: Sequence[str] | None = None, *, margin: float = MARGIN
+    runs_dir: Path,
+    names: Sequence[str],
+    data: Sequence[str] | None = None,
+    *,
+    margin: float = MARGIN,
+    reruns: Sequence[Rerun] | None = None,
 ) -> list[ComparisonTable]:
     """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does."""
     plans, records = plans_of(runs_dir, names, data), Records(runs_dir)
-    return [compare(load_table(name), plan, records, margin=margin) for name, plan in plans.items()]
+    reruns = load_reruns() if reruns is None else reruns
+    return [compare(load_table(name), plan, records, margin=margin, reruns=reruns) for name, plan in plans.items()]
 
 
 def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence[str] | None) -> list[ComparisonTable]:
@@ -143,18 +163,26 @@ Judgements = Mapping[tuple[str, str], Judged]
 
 
 def _block(
-    block: TableBlock, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements
+    block: TableBlock,
+    plan: TablePlan | None,
+    measured: Mapping[str, Measured],
+    judged: Judgements,
+    reruns: Sequence[Rerun],
 ) -> ComparedBlock:
     first = block.rows[0]
     words = f"{dataset_title(first.dataset)}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
-    rows = tuple(_row(row, plan, measured[row.key], judged) for row in block.rows)
+    rows = tuple(_row(row, plan, measured[row.key], judged, reruns) for row in block.rows)
     return ComparedBlock(block.key, title, block.columns, rows)
 
 
-def _row(row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements) -> ComparedRow:
+def _row(
+    row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements, reruns: Sequence[Rerun]
+) -> ComparedRow:
+    read = readings_of(row, reruns)
     cells = tuple(
-        _cell(row, column, printed, measured, judged[row.key, column]) for column, printed in row.cells.items()
+        replace(_cell(row, column, printed, measured, judged[row.key, column]), reruns=read.get(column, ()))
+        for column, printed in row.cells.items()
     )
     notes = list(measured.notes)
     reason = _reason(row, plan) if not measured.planned else None

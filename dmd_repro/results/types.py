@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
 from dmd_repro.stats.summary import Summary, TTest
@@ -28,6 +29,7 @@ class Cell:
     why_not: str | None  # why there is no difference, or no test
     judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
     conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
+    reruns: tuple[Reading, ...] = ()  # what others measured for the same number
 
     @property
     def convention_moves(self) -> float | None:
@@ -55,6 +57,7 @@ class Cell:
             **self.judged.to_json(),
             "conventions": dict(self.conventions),
             "convention_moves": self.convention_moves,
+            "reruns": [reading.to_json() for reading in self.reruns],
         }
 
 
@@ -151,6 +154,8 @@ class ComparisonTable:
     provenance: tuple[Mapping[str, Any], ...] = ()  # one entry a run
     prose: str = ""  # the results in words
     looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
+    answers: tuple[str, ...] = ()  # what others' runs say of its rows, a sentence each
+    other_reruns: tuple[NotComparable, ...] = ()  # re-runs of its systems that stand beside none of its rows
 
     @property
     def rule(self) -> tuple[str, ...]:
@@ -190,6 +195,8 @@ class ComparisonTable:
             "margin": self.margin,
             "family": self.family,
             "looks": list(self.looks),
+            "answers": list(self.answers),
+            "other_reruns": [one.to_json() for one in self.other_reruns],
             "prose": self.prose,
             "provenance": [dict(run) for run in self.provenance],
             "rule": list(self.rule),

@@ -13,9 +13,9 @@ import pytest
 import torch
 from command import Here
 
-from dmd_repro.bench import prepare as bench_prepare
-from dmd_repro.bench.against import load_plain, plain_name, plain_weights
+from dmd_repro.bench.against import plain_name, plain_weights
 from dmd_repro.bench.measure import even
+from dmd_repro.bench.plain import PlainDMD
 from dmd_repro.bench.roofline import count, roofline
 from dmd_repro.bench.types import (
     PHASES,
@@ -74,7 +74,7 @@ def test_plain_computes_what_ours_does(toy: Features, padding: str) -> None:
     spec = resolve_spec("dmd", seed=3, features=data, overrides={**TOY, "padding": padding})
     loop = Loop([spec], data, torch.device("cpu"))
     ours = loop.module.double().train()
-    plain = load_plain().PlainDMD(loop.config, data.dims, data.steps).double().train()
+    plain = PlainDMD(loop.config, data.dims, data.steps).double().train()
     plain.load_state_dict(plain_weights(ours))
     whole = loop.feed.batch("train", np.arange(6)[None])
     split = data.splits["train"]
@@ -269,11 +269,3 @@ def test_seeds_that_cannot_share_a_stack_are_refused(dmd: Here, monkeypatch: pyt
     said = dmd(*SMALL, "--stack", "2")
     assert said.code == 2
     assert "dmd has no stack axis" in said.err
-
-
-def test_a_package_without_the_repository_says_so(dmd: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Protects: an installed wheel, which has no benchmarks beside it, points to the repository."""
-    monkeypatch.setattr(bench_prepare, "BENCHMARKS", tmp_path)
-    said = dmd(*SMALL, "--against", "plain")
-    assert said.code == 2
-    assert "a checkout of the repository" in said.err

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmd_repro.errors import ClaimError
-from dmd_repro.papers.tables import Printed, load_table, table_names
+from dmd_repro.papers.folders import table_names
+from dmd_repro.papers.tables import Printed, load_table
 
 GOOD = """
 name: tiny

@@ -134,7 +134,7 @@ def test_other_data_are_not_comparable_and_the_rest_is_not_run(tmp_path: Path) -
 
 def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
     """A row marked unavailable in its YAML is not merely 'not run'."""
-    from dmd_repro.papers.tables import tables_folder
+    from dmd_repro.papers.folders import tables_folder
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
     text = text.replace("reason: not-implemented", "reason: not-implemented\n        unavailable: features lost", 1)

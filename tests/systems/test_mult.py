@@ -13,7 +13,8 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import SpecError
 from dmd_repro.nn.layers import named_slices
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.folders import table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.grid import expand
 from dmd_repro.records.folder import Records
 from dmd_repro.shapes import MODALITIES

@@ -1,4 +1,4 @@
-"""The switches between a paper and its authors' code, as text: for `dmd protocol` and for DEVIATIONS.md.
+"""The switches between a paper and its authors' code, as text: for `dmd protocol` and for docs/deviations.md.
 
 One list (the system's own declaration) makes them all, so what is documented is what is trained.
 """

@@ -214,7 +214,7 @@ def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | N
     """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
 
     `sharers` are the processes that fill the same card. At MOSI's sizes one seed keeps the cores of a CPU busy, so a
-    stack gains nothing there (BENCHMARKS.md).
+    stack gains nothing there (docs/benchmarks.md).
     """
     if device.type != "cuda":
         return 1

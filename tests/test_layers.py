@@ -33,6 +33,7 @@ OWN = {
     "systems.declare": 1,
     "systems.switches": 1,
     "systems.bert": 1,
+    "systems.rules": 1,
     "systems.edges": 1,
     "systems.*.config": 1,
     "systems.*.switches": 1,

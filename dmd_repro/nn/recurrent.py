@@ -81,3 +81,10 @@ class TextSubNet(nn.Module):
 def with_one(x: Tensor) -> Tensor:
     """(B, H) -> (B, 1 + H): a constant 1 before the features, so that products keep each alone too."""
     return torch.cat([x.new_ones(x.shape[0], 1), x], dim=1)
+
+
+def start_norms(module: nn.Module, start: str) -> None:
+    """Start every BatchNorm weight at 1, or uniform in [0, 1] as torch before 1.2 did."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            nn.init.uniform_(part.weight) if start == "uniform" else nn.init.ones_(part.weight)

@@ -145,7 +145,7 @@ def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
 
 _FROM_ZERO = {
     "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
-    "weight_decay", "selection_margin",
+    "weight_decay", "selection_margin", "last_steps",
 }  # fmt: skip
 
 
@@ -170,3 +170,10 @@ def check_encoders(d: int, heads: int, kernels: Mapping[str, int], steps: Mappin
                 f"{MODALITY_NAMES[m]} features", expected=f"at least {kernel} time steps", got=str(steps[m]),
                 do=f"Use longer features or --set kernel_{m}=1",
             )  # fmt: skip
+
+
+def check_words(config: TrainConfig, **choices: tuple[str, ...]) -> None:
+    """Raise SpecError, with the nearest choice, where a setting is none of its words."""
+    for name, known in choices.items():
+        if (value := getattr(config, name)) not in known:
+            raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))

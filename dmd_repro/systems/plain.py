@@ -40,6 +40,7 @@ class PlainSystem(nn.Module):
     SWITCHES: ClassVar[tuple[Switch, ...]] = ()
     MODEL_VERSION: ClassVar[int] = 1
     MIXES_CLIPS: ClassVar[bool] = False  # whether clips of a batch influence each other in evaluation
+    INNER: ClassVar[str] = ""  # a child whose name is left out of its weights' names ("net." for net.lstm.weight_ih)
     SHARED_INIT: ClassVar[Mapping[str, str]] = {}  # pattern of parameter names -> the name they are initialised under
     stream: DropoutStream  # set before the first batch: dropout, and `stream.normals` for random draws of one's own
 
@@ -171,6 +172,7 @@ def initialise_plain(system: PlainSystem, seed: int) -> None:
 
 def init_name(system: PlainSystem, name: str) -> str:
     """Return the name a parameter is initialised under: its own, or the one it shares."""
+    name = saved_name(system, name)
     return next((shared for pattern, shared in system.SHARED_INIT.items() if fnmatchcase(name, pattern)), name)
 
 
@@ -229,5 +231,10 @@ def plain_of(module: nn.Module) -> PlainSystem | None:
 
 
 def own_tensors(system: PlainSystem) -> dict[str, Tensor]:
-    """Return every parameter, frozen ones too, and every persistent buffer, by name."""
-    return dict(system.state_dict(keep_vars=True))
+    """Return every parameter, frozen ones too, and every persistent buffer, by the name it is saved under."""
+    return {saved_name(system, name): tensor for name, tensor in system.state_dict(keep_vars=True).items()}
+
+
+def saved_name(system: PlainSystem, name: str) -> str:
+    """Return a tensor's name without the inner child's, which a reference does not have."""
+    return name.removeprefix(system.INNER)

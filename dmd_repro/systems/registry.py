@@ -21,6 +21,12 @@ from dmd_repro.systems.declare import System, check_declaration
 SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "dmd": "dmd_repro.systems.dmd.config:SYSTEM",
     "mult": "dmd_repro.systems.mult.config:SYSTEM",
+    "ef-lstm": "dmd_repro.systems.ef_lstm.config:SYSTEM",
+    "lf-lstm": "dmd_repro.systems.lf_lstm.config:SYSTEM",
+    "tfn": "dmd_repro.systems.tfn.config:SYSTEM",
+    "lmf": "dmd_repro.systems.lmf.config:SYSTEM",
+    "mfm": "dmd_repro.systems.mfm.config:SYSTEM",
+    "graph-mfn": "dmd_repro.systems.graph_mfn.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files

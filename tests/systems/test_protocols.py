@@ -18,7 +18,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.render.protocols import protocol_text
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Switch, switch_values
-from dmd_repro.training.fit import resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,7 +177,7 @@ def test_the_generated_section_is_up_to_date(monkeypatch: pytest.MonkeyPatch) ->
     from sections import read_section
 
     wanted = protocol_text(PROTOCOLS, "markdown").strip()
-    found = read_section(ROOT / "DEVIATIONS.md", "protocols").strip()
+    found = read_section(ROOT / "docs" / "deviations.md", "protocols").strip()
     assert found == wanted, "run: python benchmarks/deviations.py"
     sys.modules.pop("sections", None)
 

@@ -46,7 +46,7 @@ def test_each_predicts_what_it_recorded(dmd: Here, run: str) -> None:
     """Protects: the weights of a released run make today's model predict what was written beside them."""
     said = dmd("evaluate", run)
     assert said.code == 0, said.err
-    assert said.out.startswith(f"run {run}: {RUNS[run]} on synthetic-")
+    assert said.out.startswith(f"run {run}: {RUNS[run]}")
     said = dmd("evaluate", run, "--json", "--predictions", "found.csv")
     assert said.code == 0, said.err
     kept = Records(dmd.folder / "runs").get(run).predictions("test")  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from dmd_repro.errors import DataError, DmdError, RunError
 from dmd_repro.evaluate import official
 from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
-from dmd_repro.records.run import CHECKPOINT
+from dmd_repro.records.run import CHECKPOINT, RunRecord
 from dmd_repro.spec import RunSpec
 
 
@@ -27,6 +27,7 @@ class Checkpoint:
     data: Mapping[str, Any] | None = None  # the stamp of what a run was trained on
     weights: Mapping[str, NDArray[Any]] | None = None
     state: official.OfficialState | None = None
+    record: RunRecord | None = None  # of a run: what it predicted when it was trained
 
     @property
     def text(self) -> str | None:
@@ -58,7 +59,7 @@ def open_checkpoint(name: str, records: Records) -> Checkpoint:
         raise RunError.at(f"run {run}", expected="a whole record", got=f"'{problems[0]}'", do="See dmd runs verify")
     record = records.get(run)
     assert record is not None
-    return Checkpoint(name, run, record.spec, record.data, record.checkpoint())
+    return Checkpoint(name, run, record.spec, record.data, record.checkpoint(), record=record)
 
 
 def _weights_alone(path: Path, name: str) -> Checkpoint:

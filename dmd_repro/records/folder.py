@@ -48,6 +48,13 @@ class Records:
         record, problems = examine(self.root / run_id, check=check)
         return None if problems or record is None else record.alone()
 
+    def whole(self, run_id: str, check: bool = True) -> RunRecord | None:
+        """Return a finished record for who reads many of them: one that `get` would raise for is passed over."""
+        try:
+            return self.get(run_id, check)
+        except Unreadable:
+            return None
+
     def look(self, run_id: str) -> tuple[RunStatus, RunRecord | None, str]:
         """Return how far a run is, its record where that reads, and what is wrong with it; nothing is raised for one.
 

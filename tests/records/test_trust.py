@@ -169,21 +169,27 @@ ODD: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_one_malformed_record_hides_no_other(records: Records, dmd: Here, odd: Callable[[Path], object]) -> None:
-    """Report, list, verify and repair name it and go on with the rest."""
-    run = records.run_ids()[1]
-    odd(records.root / run)
-    assert dmd("report", "table1", "--json").out.count("left out") == 1
-    listed = json.loads(dmd("runs", "list", "--json").out)
-    assert [row["status"] for row in listed] == ["done", "damaged", "done"]
+def test_malformed_records_hide_no_other(records: Records, dmd: Here) -> None:
+    """One of every kind in one folder: report, list, verify and repair name each and go on with the rest."""
+    good, bad = set(records.run_ids()), {}
+    for seed, (kind, odd) in enumerate(ODD.items(), start=100):
+        name = write_record(records.root, spec_for(ROW, seed), STAMP, predictions_with(1))
+        bad[name] = kind
+        odd(records.root / name)
+    plan_rows(
+        records.root, "table1", {ROW.key: (STAMP, [*SPECS, *(spec_for(ROW, seed + 100) for seed in range(len(ODD)))])}
+    )
+    assert dmd("report", "table1", "--json").out.count("left out") == len(ODD)
+    listed = {row["run_id"]: row["status"] for row in json.loads(dmd("runs", "list", "--json").out)}
+    assert {name for name, status in listed.items() if status == "done"} == good
+    assert {bad[name] for name, status in listed.items() if status == "damaged"} == set(ODD)
     said = dmd("runs", "verify")
     assert said.code == 1
-    assert said.out.count(" ok\n") == 2
-    assert f"{run} FAILED" in said.out
+    assert said.out.count(" ok\n") == len(good)
+    assert {name for name in bad if f"{name} FAILED" in said.out} == set(bad)
     assert "Traceback" not in said.err
     assert dmd("runs", "verify", "--repair").code == 0
-    assert (records.root / f"{run}{ASIDE}1").is_dir()
+    assert all((records.root / f"{name}{ASIDE}1").is_dir() for name in bad)
     assert dmd("runs", "verify").code == 0
 
 

@@ -71,7 +71,7 @@ def evaluate(
     features = _features(found, data, text, store)
     execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
     done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
-    scores = score_predictions(done.predictions, resamples=resamples)
+    scores = score_predictions(done.predictions, features.dataset, resamples=resamples)
     row, why = beside(
         Subject(
             model=done.model,
@@ -168,8 +168,9 @@ def _lines(
     row: PrintedRow | None,
     why: str,
 ) -> list[str]:
+    from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
-    from dmd_repro.systems.registry import BERT_BASE
+    from dmd_repro.systems.bert import BERT_BASE
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
@@ -193,8 +194,9 @@ def _lines(
     if row is not None:
         lines.append(f"printed beside it: {row.table}, {row.label} ({row.key})")
         for cell in row.cells:
-            here = "–" if cell.value is None else f"{cell.value:.2f}"
-            gap = "" if cell.difference is None else f"   difference {cell.difference:+.2f}"
+            digits = METRICS[cell.metric].digits
+            here = "–" if cell.value is None else f"{cell.value:.{digits}f}"
+            gap = "" if cell.difference is None else f"   difference {cell.difference:+.{digits}f}"
             lines.append(f"  {cell.column:5} printed {cell.printed:>5}   here {here:>6}{gap}")
     lines.append(row.verdict if row else f"no printed row: {why}")
     if any(one.value is None for one in scores):

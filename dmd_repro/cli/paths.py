@@ -27,6 +27,26 @@ RunsDir = Annotated[
 ]
 
 
+PapersDir = Annotated[
+    Path | None,
+    typer.Option("--papers", metavar="DIR", help="More papers: DIR/NAME/table1.yaml is NAME/table1 (env DMD_PAPERS)."),
+]
+TableName = Annotated[
+    str | None,
+    typer.Argument(help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it."),
+]
+
+
+def use_papers(option: Path | None = None) -> None:
+    """Take in the papers of a folder, and the data sets they bring; what trains in other processes finds them too."""
+    from dmd_repro.papers.datasets import read_datasets
+    from dmd_repro.papers.folders import VARIABLE
+
+    if option is not None:
+        os.environ[VARIABLE] = str(option.expanduser().absolute())
+    read_datasets()
+
+
 def output_path(text: str) -> Path:
     """Read -o; SpecError for an empty name, which would otherwise be the working folder."""
     if not text.strip():
@@ -70,6 +90,11 @@ def _folder(path: Path, option: str, kind: type[DmdError]) -> Path:
 def encoded_dir(option: Path | None) -> Path:
     """Return where hidden states encoded by a frozen BERT are kept: beside the features, under no name of the store."""
     return data_dir(option) / ".encoded"
+
+
+def reruns_dir(option: Path | None) -> Path:
+    """Return where a user's own figures of re-runs are kept: beside the features, under no name of the store."""
+    return data_dir(option) / ".reruns"
 
 
 def bert_source(option: str | None) -> str:

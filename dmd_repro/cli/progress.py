@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dmd_repro.records.folder import Records, RunRecord
     from dmd_repro.training.fit import EpochReport
 
-SHOWN = ("acc2_non0", "mae", "corr")  # what a line about a finished run says of the test split
-
 
 def duration(seconds: float) -> str:
     """Return a time in the two units that matter: 8.1 s, 3 min 20 s, 2 h 05 min."""
@@ -50,16 +48,17 @@ def say(console: Console, line: str) -> None:
 
 def scores(record: RunRecord, split: str, names: Sequence[str] | None = None) -> dict[str, float | None]:
     """Return metrics of a split (all, or those named) from the stored predictions; None where one does not exist."""
-    from dmd_repro.metrics.measures import METRICS
+    from dmd_repro.metrics.registry import METRICS, metrics_of
 
     said = record.predictions(split)
-    values = {name: METRICS[name].function(said.y_true, said.y_pred) for name in names or METRICS}
+    wanted = metrics_of(record.data["dataset"]) if names is None else names
+    values = {name: METRICS[name].function(said.y_true, said.y_pred) for name in wanted}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def shown(name: str, value: float | None) -> str:
-    """Return a metric as tables print it: percent with two decimals, mae and corr with three."""
-    from dmd_repro.metrics.measures import METRICS
+    """Return a metric as tables print it: percent with two decimals, others with three."""
+    from dmd_repro.metrics.registry import METRICS
 
     if value is None:
         return "–"
@@ -68,8 +67,10 @@ def shown(name: str, value: float | None) -> str:
 
 def result_line(record: RunRecord, row: str) -> str:
     """Return one line about a finished run."""
+    from dmd_repro.metrics.registry import shown_in
+
     test, facts = scores(record, "test"), record.provenance
-    numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in SHOWN)
+    numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in shown_in("line", record.data["dataset"]))
     ran = facts.get("epochs")
     epochs = f"{ran} epoch{'' if ran == 1 else 's'} (best {facts.get('best_epoch')})"
     seconds = duration(float(facts.get("seconds") or math.nan))

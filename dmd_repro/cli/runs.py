@@ -39,7 +39,8 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.cli.progress import SHOWN, duration, shown
+    from dmd_repro.cli.progress import duration, shown
+    from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
     if not console.is_terminal:  # a pipe has no width: fold nothing
@@ -49,7 +50,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), show_edge=not narrow)
     for name in ("run", "state", "what") if narrow else ("run", "state", "what", "data"):
         table.add_column(name, no_wrap=name in ("run", "state"), overflow="fold")
-    numbers = ("seed", "ACC2", "MAE", "corr") if narrow else ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time")
+    metrics_shown = shown_in("line")
+    heads = [METRICS[name].heading for name in metrics_shown]
+    numbers = ["seed", *heads] if narrow else ["seed", "epochs", "best", *heads, "time"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     lines: list[list[str]] = []
@@ -64,12 +67,12 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             f"{row['model']} {row['mask']}{follows}" if known else "",
             f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
-            *(shown(name, metrics.get(name)) for name in SHOWN),
+            *(shown(name, metrics.get(name)) for name in metrics_shown),
             "" if row["seconds"] is None else duration(row["seconds"]),
         ]
         cells = ["" if cell is None else one_line(str(cell)) for cell in cells]
         if narrow:
-            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:10]]
+            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
         lines.append(cells)
     if len(rows) > MANY:  # rich takes its time over thousands of lines
         heads = [str(column.header) for column in table.columns]
@@ -101,15 +104,16 @@ def _records(option: Any) -> Records:
 
 def _facts(row: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
     """Return a run's facts with its test metrics: `every` one, or those a line shows."""
-    from dmd_repro.cli.progress import SHOWN, scores
+    from dmd_repro.cli.progress import scores
     from dmd_repro.errors import DmdError
+    from dmd_repro.metrics.registry import shown_in
 
     facts, record = dict(row), row["record"] if row["status"] == "done" else None
     del facts["record"]
     facts["test"] = None
     if record is not None:
         try:
-            facts["test"] = scores(record, "test", None if every else SHOWN)
+            facts["test"] = scores(record, "test", None if every else shown_in("line"))
         except DmdError as error:  # its files went in the meantime
             facts |= {"status": "damaged", "problem": str(error)}
     return facts

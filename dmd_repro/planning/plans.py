@@ -97,6 +97,11 @@ def data_tag(data: Iterable[str]) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]", "_", "+".join(sorted(data))) or "recipes"
 
 
+def file_stem(table: str) -> str:
+    """Return the part of a plan's file name that tells its table: a further paper's `NAME/table` is `NAME.table`."""
+    return table.replace("/", ".")
+
+
 def plans_dir(runs_dir: Path) -> Path:
     """Return the folder of plans in a folder of runs."""
     return runs_dir / "plans"
@@ -108,7 +113,7 @@ def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
     Raises RunError if the folder cannot be written.
     """
     folder = plans_dir(runs_dir)
-    path = folder / f"{plan.table}--{plan.tag}.json"
+    path = folder / f"{file_stem(plan.table)}--{plan.tag}.json"
     document = {
         "version": PLAN_VERSION,
         "table": plan.table,
@@ -131,10 +136,10 @@ def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = Non
     Raises RunError if the file is not a plan.
     """
     if data is not None:
-        path = plans_dir(runs_dir) / f"{table}--{data_tag([data] if isinstance(data, str) else data)}.json"
+        path = plans_dir(runs_dir) / f"{file_stem(table)}--{data_tag([data] if isinstance(data, str) else data)}.json"
         return _read(path) if path.exists() else None
     folder = plans_dir(runs_dir)
-    plans = [_read(path) for path in sorted(folder.glob(f"{table}--*.json"))] if folder.is_dir() else []
+    plans = [_read(path) for path in sorted(folder.glob(f"{file_stem(table)}--*.json"))] if folder.is_dir() else []
     return max(plans, key=lambda plan: (plan.serial, plan.created), default=None)
 
 

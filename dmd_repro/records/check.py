@@ -79,7 +79,7 @@ def disagreements(record: RunRecord, measures: Iterable[str] | None = None) -> l
 
     `measures`: those to recompute, else all that were noted. Raises RunError where a file does not read.
     """
-    from dmd_repro.metrics.measures import METRICS
+    from dmd_repro.metrics.registry import METRICS
 
     best = int(record.provenance.get("best_epoch") or 0)
     noted = record.epoch(best)

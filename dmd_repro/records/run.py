@@ -21,6 +21,8 @@ from dmd_repro.disk import parse_json
 from dmd_repro.errors import RunError, SpecError, Unreadable
 from dmd_repro.records.files import Files, no_arrays, read_arrays
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
+from dmd_repro.systems.registry import SHIPPED, find_system
+from dmd_repro.systems.resolve import READABLE_TRAINING
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
@@ -37,8 +39,6 @@ RECORD_FILES = (
 PREDICTED_SPLITS = ("valid", "test")
 PREDICTIONS = "predictions.safetensors"
 STAMP_TEXTS = ("name", "dataset", "digest", "text", "standing", "label")
-READABLE_MODELS = {"dmd": (1,), "mult": (1,)}  # versions whose records this program reads, by model
-READABLE_TRAINING = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,22 +221,21 @@ class RunRecord:
 
 
 def _refuse_other_versions(path: Path, version: object, spec: RunSpec) -> None:
-    """Raise Unreadable for a record of a version that this one does not read."""
-    models, training = READABLE_MODELS.get(spec.model), spec.training_version
-    if (
-        version != SPEC_VERSION
-        or models is None
-        or spec.model_version not in models
-        or training not in READABLE_TRAINING
-    ):
-        raise Unreadable.at(
-            str(path),
-            expected=f"a record of spec version {SPEC_VERSION}, a model of "
-            f"{', '.join(f'{name} {min(known)}-{max(known)}' for name, known in READABLE_MODELS.items())}, "
-            f"training {min(READABLE_TRAINING)}-{max(READABLE_TRAINING)}",
-            got=f"spec version {version}, {spec.model} {spec.model_version}, training {training}",
-            do="Read it with the version that wrote it: nothing was moved",
-        )
+    """Raise Unreadable for a record of a version that this one does not read.
+
+    A system that does not ship has no list to be outside of: its records are read for what they predicted.
+    """
+    system = find_system(spec.model) if spec.model in SHIPPED else None
+    models = (system.model_version, *system.readable_versions) if system else (spec.model_version,)
+    if version == SPEC_VERSION and spec.model_version in models and spec.training_version in READABLE_TRAINING:
+        return
+    known = f", {spec.model} {' or '.join(map(str, sorted(models)))}" if system else ""
+    raise Unreadable.at(
+        str(path),
+        expected=f"a record of spec version {SPEC_VERSION}{known}, training {' or '.join(map(str, READABLE_TRAINING))}",
+        got=f"spec version {version}, {spec.model} {spec.model_version}, training {spec.training_version}",
+        do="Read it with the version that wrote it: nothing was moved",
+    )
 
 
 def _well_formed(spec: RunSpec) -> bool:

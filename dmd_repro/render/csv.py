@@ -1,4 +1,4 @@
-"""Comparisons as CSV: one line per printed number, the values of the JSON unrounded."""
+"""Comparisons as CSV: one line per number, printed or measured only, with the values of the JSON unrounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
                 data = row["features"] or {}
                 about |= {"data": data.get("name"), "digest": data.get("digest")}
                 notes = {"margin": document["margin"], "notes": " | ".join(row["notes"])}
-                lines += [{**about, **cell, **notes} for cell in row["cells"]]
+                lines += [{**about, **cell, **notes} for cell in (*row["cells"], *row["unprinted"])]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()

@@ -16,9 +16,12 @@ from dmd_repro.render.layout import (
     mark,
     measured,
     number,
+    other_reruns,
     overview,
+    reruns,
     rule_lines,
     signed,
+    unprinted,
 )
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
@@ -73,12 +76,17 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f"<p>{escape(table.prose)}</p>")
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
+        if grid := unprinted(block):
+            parts.append(grid_html(grid))
+        if grid := reruns(block):
+            parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))
         if grid := conventions(block):
             parts.append(grid_html(grid))
     parts.append(items_html("Notes", table.footnotes, numbered=True))
     parts.append(items_html("On the table", table.notes))
+    parts.append(items_html("Re-runs by others, not comparable", other_reruns(table)))
     parts.append(items_html("Data", data_lines(table)))
     parts.append(items_html("How to read it", rule_lines(table)))
     return [*parts, _provenance(table), "</section>"]

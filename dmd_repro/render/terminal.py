@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmd_repro.render.layout import data_lines, more, overview, rule_lines
+from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 from dmd_repro.visible import one_line
@@ -49,12 +49,14 @@ def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
     from rich.text import Text
 
     console.print(Rule(Text(one_line(table.title), style="bold red" if table.mark else "bold"), align="left"))
+    show_list("", [("·", answer) for answer in table.answers], console)
     for block in table.blocks:
         show_grid(overview(block, table.footnotes), console, title=block.title)
         for grid in more(block):
             show_grid(grid, console)
     show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
+    show_list("Re-runs by others, not comparable", [("·", line) for line in other_reruns(table)], console)
     show_list("Data", [("·", line) for line in data_lines(table)], console)
     lines = [line for line in rule_lines(table) if line not in said]
     above = " (and as above)" if said else ""

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
 from dmd_repro.results.settings import changed_settings
-from dmd_repro.systems.registry import BERT_BASE
+from dmd_repro.systems.bert import BERT_BASE
 
-DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
 
 
@@ -107,8 +107,11 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
         out.scores[seed] = predictions.y_true, score
         configurations.add(record.configuration_id)
         out.not_comparable = out.not_comparable or _why_not_comparable(row, record, planned)
-        for column in row.cells:
-            value = METRICS[row.metric_id(column)].shown(predictions.y_true, score)
+        wanted = {row.metric_id(column): column for column in row.cells} | unprinted_columns(row)
+        for metric, column in wanted.items():
+            if not same_range(METRICS[metric], record.data["dataset"]):
+                continue  # an ACC7 of labels in [-1, 1] would be another metric under its name
+            value = METRICS[metric].shown(predictions.y_true, score)
             if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
                 out.values.setdefault(column, {})[seed] = value
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
@@ -118,6 +121,12 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if len(configurations) > 1:
         out.not_comparable = out.not_comparable or "its runs mix several configurations"
     return out
+
+
+def unprinted_columns(row: Row) -> dict[str, str]:
+    """Return {metric: column} of what is shown of every measured row and not printed in this one."""
+    always = {name: metric.column or name for name, metric in always_shown(row.dataset).items()}
+    return {name: column for name, column in always.items() if column not in row.cells}
 
 
 def _changed(settings: Mapping[str, Any]) -> str:
@@ -162,7 +171,7 @@ def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
     if data["standing"] == "synthetic":
         return "synthetic data are never compared with printed numbers"
     if data["dataset"] != row.dataset:
-        return f"run on {DATASET_WORDS.get(data['dataset'], data['dataset'])}, printed for {DATASET_WORDS[row.dataset]}"
+        return f"run on {dataset_title(data['dataset'])}, printed for {dataset_title(row.dataset)}"
     if data["standing"] != "official":
         return "partial data: not the official split, so not comparable"
     if data["aligned"] != (row.setting == "aligned"):

@@ -22,7 +22,8 @@ from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.formats.families import convert
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DmdError
-from dmd_repro.papers.tables import load_table, tables_folder
+from dmd_repro.papers.folders import tables_folder
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 

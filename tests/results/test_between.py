@@ -19,7 +19,7 @@ from statsmodels.stats.power import TTestIndPower
 from verdict_cases import AT, CLIPS, KEY, TRUTH, measured_table, near, write_scores
 
 from dmd_repro.errors import ClaimError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Predictions, Records

@@ -10,7 +10,7 @@ import pytest
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 
 from dmd_repro.errors import RunError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records

@@ -14,7 +14,6 @@ from dmd_repro.systems.config import TrainConfig
 from dmd_repro.systems.registry import find_system, split_options
 
 TRAINING_VERSION = 2
-READABLE_TRAINING = (1, TRAINING_VERSION)  # versions whose records this one reads and compares
 PRECISIONS = {"float32": "highest", "tf32": "high"}  # a setting, and torch's word for it
 WORDS = {  # settings that are one of a few words
     "selection_mean": ("batches", "clips"),

@@ -23,11 +23,12 @@ from dmd_repro.records import lock, repair
 from dmd_repro.records.folder import Records, RunBusy
 from dmd_repro.records.lock import RunLock, writer_of
 from dmd_repro.records.repair import troubles
+from dmd_repro.records.run import READABLE_TRAINING
 from dmd_repro.records.verified import Verified
 from dmd_repro.records.writer import ASIDE
 from dmd_repro.results.tables import compare
 from dmd_repro.systems.registry import SHIPPED, find_system
-from dmd_repro.systems.resolve import READABLE_TRAINING, TRAINING_VERSION
+from dmd_repro.systems.resolve import TRAINING_VERSION
 
 ROW = load_table("table1").row("mosi-aligned-glove-dmd")
 STAMP = stamp_for(ROW)

@@ -18,7 +18,7 @@ from sections import write_section
 
 from dmd_repro.data.features import Features
 from dmd_repro.data.synthetic import generate
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.records.folder import Records
 from dmd_repro.render.markdown import grid_lines
 from dmd_repro.results.scores import HEADINGS, ends, number, spread
@@ -27,7 +27,8 @@ from dmd_repro.seeds import FIRST_SEED
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.paired import paired
 from dmd_repro.stats.summary import summarise
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.training.fit import Execution, fit
 
 FILE = Path(__file__).with_name("cross_modal.md")
 MEASURES = ("corr", "mae", "acc2_non0")
@@ -74,7 +75,7 @@ def main() -> None:
                     gap = paired(scores[more][m], scores[less][m])
                     test = p_value(gap.test.p) if gap.test else NONE
                     mean = number(gap.summary.mean, m, signed=True)
-                    gaps.append((truth, question, HEADINGS[m], mean, ends(gap.summary, m), test))
+                    gaps.append((truth, question, HEADINGS[m], mean, ends(gap.summary.interval, m), test))
     names = ("truth", "model", *(HEADINGS[m] for m in MEASURES))
     tables = [
         f"Mean ± sample STD over {len(seeds)} seeds, test split; synthetic data, never compared with printed numbers.",

@@ -10,14 +10,19 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
+from dmd_repro.visible import one_line
+
 
 class DmdError(Exception):
     """Base of all errors a user can mend."""
 
     @classmethod
     def at(cls, where: str, *, expected: str, got: str, do: str) -> Self:
-        """Build the one sentence every message follows: `where: expected X, got Y. Do Z.`"""
-        return cls(f"{where}: expected {expected}, got {got}. {do if do.endswith(('?', '.')) else f'{do}.'}")
+        """Build the one sentence every message follows: `where: expected X, got Y. Do Z.`
+
+        A name in it that holds control characters or line ends is shown, not obeyed.
+        """
+        return cls(one_line(f"{where}: expected {expected}, got {got}. {do if do.endswith(('?', '.')) else f'{do}.'}"))
 
 
 class DataError(DmdError):
@@ -30,6 +35,10 @@ class SpecError(DmdError):
 
 class RunError(DmdError):
     """A run or the folder of run records cannot be read or written."""
+
+
+class Unreadable(RunError):
+    """A record or plan that cannot be read here and now, or by this version: not damaged, and nothing may move it."""
 
 
 class ClaimError(DmdError):

@@ -60,30 +60,47 @@ class RunSpec:
     config: Mapping[str, Scalar] = field(default_factory=dict)  # RESOLVED: every hyper-parameter, nothing implicit
     model_version: int = 1  # raised, with a line in the changelog's Numbers, by any change that can move a prediction
     training_version: int = 1
+    # settings added after a release, with the value at which they change nothing: at it they are in no identity
+    neutral: Mapping[str, Scalar] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""
         data = asdict(self)
         data["mask"] = list(self.mask.off)
         data["config"] = dict(self.config)
+        data["neutral"] = dict(self.neutral)
+        return data
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what the identity is made of: `to_json` without the added settings that are at their neutral value."""
+        data = self.to_json()
+        neutral = data.pop("neutral")
+        data["config"] = {k: v for k, v in self.config.items() if k not in neutral or not _same(v, neutral[k])}
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
         """Rebuild a spec from `to_json`; raises SpecError if a field is missing or unknown."""
         try:
-            return cls(**{**data, "mask": AblationMask(tuple(data["mask"])), "config": dict(data["config"])})
+            config, neutral = dict(data["config"]), dict(data.get("neutral", {}))
+            return cls(**{**data, "mask": AblationMask(tuple(data["mask"])), "config": config, "neutral": neutral})
         except (KeyError, TypeError) as error:
-            raise SpecError(f"spec.json: expected the fields of a run spec, got {error}. Retrain this run.") from error
+            raise SpecError(
+                f"spec.json: expected the fields of a run spec, got {error}. Read it with the version that wrote it."
+            ) from error
 
     def configuration_id(self, data_digest: str) -> str:
         """Identity of the run without its seed: runs that share it are replicates of one another."""
-        return _digest({**self.to_json(), "seed": None}, data_digest)
+        return _digest({**self.hashed(), "seed": None}, data_digest)
 
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _same(a: Scalar, b: Scalar) -> bool:
+    return type(a) is type(b) and a == b
 
 
 def _digest(spec: Mapping[str, Any], data_digest: str) -> str:
@@ -93,4 +110,4 @@ def _digest(spec: Mapping[str, Any], data_digest: str) -> str:
 
 def run_id(spec: RunSpec, data_digest: str) -> str:
     """Return the 12 hexadecimal digits that name the run's folder."""
-    return _digest(spec.to_json(), data_digest)
+    return _digest(spec.hashed(), data_digest)

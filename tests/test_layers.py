@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -22,16 +23,20 @@ RANKS = {  # by package; `OWN` ranks the modules of packages that span two layer
     4: ("systems", "nn"),
     3: ("planning", "records", "data"),
     2: ("papers", "stats", "metrics"),
-    1: ("spec", "seeds"),
-    0: ("errors", "shapes", "disk"),
+    1: ("spec", "seeds", "datasets"),
+    0: ("errors", "shapes", "disk", "visible"),
 }
 OWN = {
     "systems.registry": 1,
     "systems.config": 1,
     "systems.resolve": 1,
+    "systems.declare": 1,
+    "systems.switches": 1,
+    "systems.bert": 1,
     "systems.*.config": 1,
     "systems.*.switches": 1,
     "papers.dmd.claims": 7,
+    "papers.dmd.parts": 7,
     "papers.dmd.edges": 7,
     "papers.dmd.table4": 7,
 }
@@ -39,8 +44,10 @@ SIDEWAYS = {  # between packages of one rank: (from, to)
     ("systems", "nn"),
     ("systems", "spec"),
     ("disk", "errors"),
+    ("errors", "visible"),
     ("shapes", "errors"),
     ("stats", "metrics"),
+    ("papers", "metrics"),
     ("planning", "data"),
     ("planning", "records"),
     ("records", "data"),
@@ -122,6 +129,57 @@ def test_torch_stays_in_its_wing(path: Path) -> None:
     assert not [name for name in imports(path) if name.partition(".")[0] in {"torch", "transformers"}]
 
 
+def upward() -> list[tuple[str, str]]:
+    """Return the imports that point up: (module, what it imports)."""
+    found = []
+    for path in FILES:
+        module = module_of(path)
+        names = [name.removeprefix("dmd_repro.") for name in imports(path) if name.startswith("dmd_repro.")]
+        found += [(module, n) for n in names if n != "__version__" and rank_of(n) > rank_of(module)]
+    return found
+
+
+def circles() -> list[list[str]]:
+    """Return the groups of modules that import each other, in functions too."""
+    names = {module_of(path): path for path in FILES}
+    graph = {
+        name: {n for other in imports(path) if (n := other.removeprefix("dmd_repro.")) in names and n != name}
+        for name, path in names.items()
+    }
+    left = dict(graph)
+    while free := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in free:  # imports nothing that is left: it is in no circle
+            del left[name]
+    return [sorted(left)] if left else []
+
+
+def long_files(most: int = 400) -> list[str]:
+    """Return the Python files of the repository with more lines than that."""
+    places = ("dmd_repro", "tests", "benchmarks", "simulations")
+    files = (path for place in places for path in (PACKAGE.parent / place).rglob("*.py"))
+    return [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > most]
+
+
+def test_no_circle_of_imports() -> None:
+    """Protects: every module can be read, and tested, after those it imports."""
+    assert circles() == []
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    """Protects: a file is about one thing."""
+    assert long_files() == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_package_file_is_a_docstring_and_re_exports(path: Path) -> None:
+    """Protects: what a package does is found in a file with a name."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    assert ast.get_docstring(ast.Module(body=body, type_ignores=[]))
+    for node in body[1:]:
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("__all__", "__version__")
+        assert named or isinstance(node, ast.ImportFrom), f"{path.parent.name}: {ast.unparse(node)[:60]}"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "table1"], ["data", "list"], ["runs", "list"]])
 def test_commands_without_a_model_do_not_load_torch(arguments: list[str], tmp_path: Path) -> None:
     """Protects: half a second to `dmd --help`, two to a report, on any machine."""
@@ -134,3 +192,13 @@ def test_commands_without_a_model_do_not_load_torch(arguments: list[str], tmp_pa
     environment = {"DMD_DATA": str(tmp_path), "DMD_RUNS": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_layers_is_what_this_test_holds() -> None:
+    """Protects: docs/layers.md is made from these ranks (`python benchmarks/layers.py`), not remembered."""
+    spec = importlib.util.spec_from_file_location("layers_page", PACKAGE.parent / "benchmarks" / "layers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (PACKAGE.parent / "docs" / "layers.md").read_text(encoding="utf-8") == module.page()

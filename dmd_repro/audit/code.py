@@ -13,13 +13,13 @@ from pathlib import Path
 
 from dmd_repro.audit.types import Finding
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS, one_a_column, shown_in
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.spec import canonical
 from dmd_repro.stats.paired import Paired, paired
 from dmd_repro.systems.dmd.switches import SAME, SWITCHES, Switch
 
-MEASURES = ("acc7", "acc2_non0", "f1_non0")
+MEASURES = [name for name in one_a_column(shown_in("comparison")) if METRICS[name].unit == "%"]  # effects in points
 NOT_MEASURED = "not measured: no runs at hand differ in this switch alone"
 
 
@@ -74,7 +74,7 @@ def _effect(effects: Mapping[str, list[SwitchEffect]], switch: Switch) -> str:
         for name, gap in effect.by_metric.items():
             ends = gap.summary.interval
             interval = f" [{ends[0]:+.2f}, {ends[1]:+.2f}]" if ends else ""
-            words.append(f"{METRICS[name].title} {gap.summary.mean:+.2f}{interval}")
+            words.append(f"{METRICS[name].heading} {gap.summary.mean:+.2f}{interval}")
         seeds = len(next(iter(effect.by_metric.values())).seeds)
         warning = "" if effect.standing == "official" else f", {effect.standing.upper()} DATA"
         where = f"{effect.base}, {effect.data}{warning}, {seeds} seeds, 95 % interval over seeds"

@@ -1,31 +1,20 @@
-"""The plain implementation (benchmarks/plain.py) in training, with the weights, the data and the optimizer of ours."""
+"""The plain implementation (`plain.py`) in training, with the weights, the data and the optimizer of ours."""
 
 from __future__ import annotations
 
-import importlib.util
-from types import ModuleType
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_
 
-from dmd_repro.bench.prepare import plain_file
+from dmd_repro.bench.plain import PlainDMD
 from dmd_repro.data.batches import batch_slices
 from dmd_repro.nn.layers import named_slices
+from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.training.feed import Order, gather
 from dmd_repro.training.loop import Loop, Mark
-
-
-def load_plain() -> ModuleType:
-    """Return the module benchmarks/plain.py; raises SpecError where the package came without it."""
-    described = importlib.util.spec_from_file_location("dmd_plain", plain_file())
-    assert described is not None
-    assert described.loader is not None
-    module = importlib.util.module_from_spec(described)
-    described.loader.exec_module(module)
-    return module
 
 
 def plain_name(name: str) -> str:
@@ -46,7 +35,7 @@ class PlainTrainer:
         """`loop` is ours, whose first seed gives weights and batches; sequences are never cut here."""
         self.loop, config = loop, loop.config
         features = loop.features
-        self.model: Any = load_plain().PlainDMD(config, features.dims, features.steps).to(loop.device)
+        self.model = PlainDMD(cast(DMDConfig, config), features.dims, features.steps).to(loop.device)
         self.model.load_state_dict(plain_weights(loop.module))
         self.model.train()
         self.optimizer = torch.optim.Adam(

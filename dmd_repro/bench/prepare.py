@@ -24,11 +24,11 @@ from dmd_repro.systems.base import as_module
 from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.switches import SWITCHES
 from dmd_repro.systems.registry import full_name
+from dmd_repro.systems.resolve import resolve_spec, why_not_stacked
 from dmd_repro.training.execution import check_precision
-from dmd_repro.training.fit import Execution, resolve_spec, why_not_stacked
+from dmd_repro.training.fit import Execution
 from dmd_repro.training.loop import build
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"  # beside the package in a checkout
 COPIES = 4  # of each parameter that training holds: weight, gradient and Adam's two moments
 
 
@@ -116,18 +116,6 @@ def refuse_against(spec: RunSpec, features: Features) -> None:
             "--against plain", expected="dmd, whole, official (padding may be masked)", got=" and ".join(odd),
             do="Drop one of the two",
         )  # fmt: skip
-    plain_file()
-
-
-def plain_file() -> Path:
-    """Return where the plain implementation lies; raises SpecError where the package came without it."""
-    path = BENCHMARKS / "plain.py"
-    if not path.is_file():
-        raise SpecError.at(
-            "--against plain", expected="benchmarks/plain.py beside the package", got="a package without it",
-            do="Run it from a checkout of the repository (pip install -e .)",
-        )  # fmt: skip
-    return path
 
 
 def free_memory(device: torch.device) -> float:

@@ -69,9 +69,10 @@ def ablate(
         parse_seeds(seeds),
     )
     arms = library.arms_of(
+        model,
         protocols,
         library.masks_asked(model, drop or (), keep or (), all_masks),
-        library.switches_asked(switch or (), protocols[0], overrides),
+        library.switches_asked(model, switch or (), protocols[0], overrides),
         mixed=mix,
     )
     source = bert_source(bert)

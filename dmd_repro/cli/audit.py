@@ -7,21 +7,19 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, runs_dir, use_papers
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
 
 def audit(
-    table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
-    check: Annotated[list[str] | None, typer.Option("--check", help="Only this check; repeatable.")] = None,
+    table: TableName = None,
+    check: Annotated[list[str] | None, typer.Option("--check", help="The findings of this check; repeatable.")] = None,
     code: Annotated[
         bool,
         typer.Option("--code", help="Where the paper and the authors' code differ, with effects measured in runs."),
     ] = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="Print what is fine too, not the flags and fails alone.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every finding, what is fine too.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the checks with their premises, and stop.")] = False,
     format_: Annotated[
         str | None,
@@ -32,11 +30,15 @@ def audit(
         Path | None, typer.Option("--tables", metavar="FOLDER", help="Audit the tables of this folder instead.")
     ] = None,
     runs: RunsDir = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+    papers: PapersDir = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", parser=output_path, help="Write to a file.")
+    ] = None,
 ) -> None:
     """Check the printed numbers against each other. Needs no data and trains nothing.
 
-    The word is flag, not fraud: each finding states its certainty and innocent explanations. Exit 1 if a check fails.
+    First what they say as a whole, strongest first; --check and --all show the findings behind it. The word is flag,
+    not fraud: each finding states its certainty and innocent explanations. Exit 1 if a check fails.
     """
     from dmd_repro.audit import findings as library
     from dmd_repro.audit.code import audit_code
@@ -50,20 +52,22 @@ def audit(
         )
     if list_:
         for one in library.CHECKS:
-            typer.echo(f"{one.name}: {one.question}\n  premise: {one.premise}")
+            whose = " (the DMD paper alone)" if one.this_paper else " (further papers alone)" if one.further else ""
+            typer.echo(f"{one.name}{whose}: {one.question}\n  premise: {one.premise}")
         return
+    use_papers(papers)
     folder = runs_dir(runs)
     if code:
         found = audit_code(folder)
     else:
         spreads = library.spreads_of_runs(folder)
         found = library.audit(tables, table=table, checks=tuple(check or ()), spreads=spreads)
-    text = render_findings(found, chosen, every=every or code)
+    text = render_findings(found, chosen, every=every or code, head_only=not (every or check or code))
     if output is not None:
-        from dmd_repro.disk import sentences, write_atomic
+        from dmd_repro.disk import sentences, write_output
 
         with sentences(output, "a file that can be written", SpecError, "--output"):
-            write_atomic(output, text)
+            write_output(output, text)
         typer.echo(f"written: {output}", err=True)
     else:
         typer.echo(text, nl=False)

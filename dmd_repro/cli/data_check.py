@@ -94,24 +94,26 @@ def _count(report: CheckReport) -> str:
 
 
 def _print_check(report: CheckReport) -> None:
+    from rich.text import Text
+
     from dmd_repro.cli.data_show import table
 
     for title, head, rows in _parts(report):
         table(title, head, rows)
-    found = [
-        (f"[{_STYLES[f.severity]}]{f.severity}[/]", f.check, *(t.replace("[", "\\[") for t in (f.message, f.effect)))
-        for f in report.findings
-    ]
+    found = [(Text(f.severity, style=_STYLES[f.severity]), f.check, f.message, f.effect) for f in report.findings]
     table("Findings", ("", "check", "what", "so"), found)
     typer.echo(_count(report))
 
 
 def markdown(report: CheckReport) -> Iterator[str]:
     """Yield the lines of a report in Markdown."""
+    from dmd_repro.render.markdown import plain
 
     def drawn(head: tuple[str, ...], rows: Rows) -> Iterator[str]:
-        for row in (head, ("---",) * len(head), *rows):
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        for i, row in enumerate((head, *rows)):
+            yield "| " + " | ".join(map(plain, row)) + " |"
+            if i == 0:
+                yield "|" + "---|" * len(head)
         yield ""
 
     yield f"# {_count(report)}"

@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dmd_repro.visible import one_line
+
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from dmd_repro.data.store.manifest import Manifest
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]], *, whole: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `whole` are never folded."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from dmd_repro.render.terminal import terminal_console
 
-    drawn = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    named = Text(one_line(title), style="table.title") if title else None
+    drawn = Table(title=named, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
         drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row))
     terminal_console().print(drawn)
 
 

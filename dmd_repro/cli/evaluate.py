@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, output_path, runs_dir
 from dmd_repro.cli.train import Device, Threads
 from dmd_repro.errors import SpecError, nearest
 
@@ -41,7 +42,10 @@ def evaluate(
         int, typer.Option("--resamples", min=0, max=100_000, help="Draws of clips for the intervals; 0: none.")
     ] = 2000,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write id, y_true, y_pred and heads as CSV.")
+        Path | None,
+        typer.Option(
+            "--predictions", metavar="FILE", parser=output_path, help="Write id, y_true, y_pred and heads as CSV."
+        ),
     ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -65,7 +69,7 @@ def evaluate(
     features = _features(found, data, text, store)
     execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
     done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
-    scores = score_predictions(done.predictions, resamples=resamples)
+    scores = score_predictions(done.predictions, features.dataset, resamples=resamples)
     row, why = beside(
         Subject(
             model=done.model,
@@ -112,16 +116,17 @@ def _write_csv(path: Path, said: Predictions) -> None:
     import csv
     import io
 
-    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.disk import sentences, write_output
+    from dmd_repro.visible import csv_cell
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["id", "y_true", "y_pred", *said.heads])
+    writer.writerow(["id", "y_true", "y_pred", *map(csv_cell, said.heads)])
     for i, clip in enumerate(said.ids):
         numbers = (said.y_true[i], said.y_pred[i], *(head[i] for head in said.heads.values()))
-        writer.writerow([clip, *(f"{float(x):.9g}" for x in numbers)])  # 9 digits give float32 back exactly
+        writer.writerow([csv_cell(clip), *(f"{float(x):.9g}" for x in numbers)])  # 9 digits give float32 back exactly
     with sentences(path, "a file that can be written", SpecError, "--predictions"):
-        write_atomic(path, buffer.getvalue())
+        write_output(path, buffer.getvalue())
     typer.echo(f"written: {path}", err=True)
 
 
@@ -155,8 +160,9 @@ def _lines(
     row: PrintedRow | None,
     why: str,
 ) -> list[str]:
+    from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
-    from dmd_repro.systems.registry import BERT_BASE
+    from dmd_repro.systems.bert import BERT_BASE
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
@@ -180,8 +186,9 @@ def _lines(
     if row is not None:
         lines.append(f"printed beside it: {row.table}, {row.label} ({row.key})")
         for cell in row.cells:
-            here = "–" if cell.value is None else f"{cell.value:.2f}"
-            gap = "" if cell.difference is None else f"   difference {cell.difference:+.2f}"
+            digits = METRICS[cell.metric].digits
+            here = "–" if cell.value is None else f"{cell.value:.{digits}f}"
+            gap = "" if cell.difference is None else f"   difference {cell.difference:+.{digits}f}"
             lines.append(f"  {cell.column:5} printed {cell.printed:>5}   here {here:>6}{gap}")
     lines.append(row.verdict if row else f"no printed row: {why}")
     if any(one.value is None for one in scores):
@@ -201,7 +208,10 @@ def _number(score_predictions: Score, value: float | None) -> str:
 
 def export(
     run: CheckpointName,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, e.g. dmd.pth.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", parser=output_path, help="The file to write, e.g. dmd.pth."),
+    ],
     format_: Annotated[
         str, typer.Option("--format", help="official: a state_dict under the authors' names.")
     ] = "official",
@@ -210,7 +220,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a run's weights as the authors' code saves them; `dmd evaluate FILE` then predicts the same."""
-    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.disk import sentences, write_output
     from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.evaluate.export import export_official
     from dmd_repro.records.folder import Records
@@ -218,12 +228,12 @@ def export(
 
     if format_ not in FORMATS:
         raise SpecError.at(f"--format {format_}", expected="official", got="another", do=nearest(format_, FORMATS))
-    if output.exists() and not force:
+    if os.path.lexists(output) and not force:
         raise SpecError.at(str(output), expected="a new file", got="one that is there", do="Add --force to replace it")
     found = open_checkpoint(run, Records(runs_dir(runs)))
     content, notes = export_official(found, Execution(bert=bert_source(bert)))
     with sentences(output, "a file that can be written", SpecError, "--output"):
-        write_atomic(output, content)
+        write_output(output, content)
     typer.echo(f"written: {output} ({len(content) / 1e6:.1f} MB); read back, it predicts as the run does")
     for note in notes:
         typer.echo(note)

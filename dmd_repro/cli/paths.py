@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.errors import DataError, DmdError, RunError
+from dmd_repro.errors import DataError, DmdError, RunError, SpecError
 
 DataDir = Annotated[
     Path | None,
@@ -25,6 +25,35 @@ BertSource = Annotated[
 RunsDir = Annotated[
     Path | None, typer.Option("--runs-dir", help="Where runs are recorded (env DMD_RUNS; else ./runs).")
 ]
+
+
+PapersDir = Annotated[
+    Path | None,
+    typer.Option("--papers", metavar="DIR", help="More papers: DIR/NAME/table1.yaml is NAME/table1 (env DMD_PAPERS)."),
+]
+TableName = Annotated[
+    str | None,
+    typer.Argument(help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it."),
+]
+
+
+def use_papers(option: Path | None = None) -> None:
+    """Take in the papers of a folder, and the data sets they bring; what trains in other processes finds them too."""
+    from dmd_repro.papers.datasets import read_datasets
+    from dmd_repro.papers.folders import VARIABLE
+
+    if option is not None:
+        os.environ[VARIABLE] = str(option.expanduser().absolute())
+    read_datasets()
+
+
+def output_path(text: str) -> Path:
+    """Read -o; SpecError for an empty name, which would otherwise be the working folder."""
+    if not text.strip():
+        raise SpecError.at(
+            '-o ""', expected="the name of a file", got="an empty one", do="Name it, or leave the option out to print"
+        )
+    return Path(text)
 
 
 def data_dir(option: Path | None) -> Path:
@@ -61,6 +90,11 @@ def _folder(path: Path, option: str, kind: type[DmdError]) -> Path:
 def encoded_dir(option: Path | None) -> Path:
     """Return where hidden states encoded by a frozen BERT are kept: beside the features, under no name of the store."""
     return data_dir(option) / ".encoded"
+
+
+def reruns_dir(option: Path | None) -> Path:
+    """Return where a user's own figures of re-runs are kept: beside the features, under no name of the store."""
+    return data_dir(option) / ".reruns"
 
 
 def bert_source(option: str | None) -> str:

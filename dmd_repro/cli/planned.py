@@ -82,7 +82,7 @@ def seeds_of_one_model(text: str, device: str) -> int:
 
 def stack_lines(stacks: Sequence[Sequence[Job]], most: int) -> list[str]:
     """Return how the seeds go together, and the models that cannot, with the reason."""
-    from dmd_repro.training.fit import why_not_stacked
+    from dmd_repro.systems.resolve import why_not_stacked
 
     if most == 1 or not stacks:
         return []

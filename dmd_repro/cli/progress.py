@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
+
+from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from dmd_repro.planning.grid import Job
     from dmd_repro.records.folder import Records, RunRecord
     from dmd_repro.training.fit import EpochReport
-
-SHOWN = ("acc2_non0", "mae", "corr")  # what a line about a finished run says of the test split
 
 
 def duration(seconds: float) -> str:
@@ -38,6 +38,7 @@ def duration(seconds: float) -> str:
 
 def say(console: Console, line: str) -> None:
     """Print a line; in a window too narrow for it, cut between words and indented, as a terminal would not."""
+    line = one_line(line)
     if console.is_terminal and len(line) > console.width:
         line = textwrap.fill(
             line, console.width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
@@ -45,18 +46,19 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False)
 
 
-def scores(record: RunRecord, split: str) -> dict[str, float | None]:
-    """Return every metric of a split, computed from the stored predictions; None where it does not exist."""
-    from dmd_repro.metrics.measures import METRICS
+def scores(record: RunRecord, split: str, names: Sequence[str] | None = None) -> dict[str, float | None]:
+    """Return metrics of a split (all, or those named) from the stored predictions; None where one does not exist."""
+    from dmd_repro.metrics.registry import METRICS, metrics_of
 
     said = record.predictions(split)
-    values = {name: metric.function(said.y_true, said.y_pred) for name, metric in METRICS.items()}
+    wanted = metrics_of(record.data["dataset"]) if names is None else names
+    values = {name: METRICS[name].function(said.y_true, said.y_pred) for name in wanted}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def shown(name: str, value: float | None) -> str:
-    """Return a metric as tables print it: percent with two decimals, mae and corr with three."""
-    from dmd_repro.metrics.measures import METRICS
+    """Return a metric as tables print it: percent with two decimals, others with three."""
+    from dmd_repro.metrics.registry import METRICS
 
     if value is None:
         return "–"
@@ -65,8 +67,10 @@ def shown(name: str, value: float | None) -> str:
 
 def result_line(record: RunRecord, row: str) -> str:
     """Return one line about a finished run."""
+    from dmd_repro.metrics.registry import shown_in
+
     test, facts = scores(record, "test"), record.provenance
-    numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in SHOWN)
+    numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in shown_in("line", record.data["dataset"]))
     ran = facts.get("epochs")
     epochs = f"{ran} epoch{'' if ran == 1 else 's'} (best {facts.get('best_epoch')})"
     seconds = duration(float(facts.get("seconds") or math.nan))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -24,7 +24,7 @@ ENDINGS = {
 
 
 def report(
-    table: Annotated[str | None, typer.Argument(help="table1 ... table5; all tables when left out.")] = None,
+    table: TableName = None,
     format_: Annotated[
         str | None,
         typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),
@@ -56,8 +56,12 @@ def report(
         list[str] | None, typer.Option("--data", help="The plan made on this data; else the most recent one.")
     ] = None,
     runs: RunsDir = None,
+    papers: PapersDir = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file; with --all, a folder.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", parser=output_path, help="Write to a file; with --all, a folder."
+        ),
     ] = None,
 ) -> None:
     """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
@@ -68,7 +72,8 @@ def report(
     import math
 
     from dmd_repro.errors import SpecError
-    from dmd_repro.papers.tables import table_names
+    from dmd_repro.papers.folders import asked_tables, paper_asked
+    from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.render.formats import render
     from dmd_repro.results.tables import compare_tables, with_looks
 
@@ -90,12 +95,16 @@ def report(
     for name, of in {"shapley": "table3", "readings": "table4"}.items():
         if views[name] and table not in (None, of):
             raise SpecError.at(f"--{name}", expected=of, got=str(table), do=f"Write dmd report {of} --{name}")
-    folder, names, wanted = runs_dir(runs), [table] if table else table_names(), data or None
+    use_papers(papers)
+    folder, names, wanted = runs_dir(runs), asked_tables(table), data or None
+    if edges and table is not None and paper_asked(table):
+        raise SpecError.at("--edges", expected="the DMD paper", got=str(table), do="Write dmd report --edges")
     view = next((name for name, on in views.items() if on), None)
     if view:
         _sheets(_make_sheets(view, folder, names, wanted, compare), chosen, standalone, output)
         return
-    tables = compare_tables(folder, names, wanted, margin=margin)
+    others = load_reruns(reruns_dir(None))
+    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
     tables = with_looks(tables, folder, wanted)
     if all_:
         from dmd_repro.render.folder import write_report
@@ -183,12 +192,12 @@ def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Pat
 
 def _write(text: str, output: Path | None) -> None:
     """Print a text, or write it to a file in one step."""
-    from dmd_repro.disk import sentences, write_atomic
+    from dmd_repro.disk import sentences, write_output
     from dmd_repro.errors import SpecError
 
     if output is None:
         typer.echo(text, nl=False)
         return
     with sentences(output, "a file that can be written", SpecError, "--output"):
-        write_atomic(output, text)
+        write_output(output, text)
     typer.echo(f"written: {output}", err=True)

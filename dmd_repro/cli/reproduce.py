@@ -6,14 +6,25 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.paths import (
+    BertSource,
+    DataDir,
+    PapersDir,
+    RunsDir,
+    bert_source,
+    data_dir,
+    encoded_dir,
+    reruns_dir,
+    runs_dir,
+    use_papers,
+)
 from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
 from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table1 ... table5.")],
+    table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
     seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
     rows: Annotated[
         list[str] | None,
@@ -38,6 +49,7 @@ def reproduce(
     stack: Stacked = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
+    papers: PapersDir = None,
     store: DataDir = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and all else on stderr.")] = False,
 ) -> None:
@@ -49,6 +61,7 @@ def reproduce(
     from dmd_repro.cli.progress import say
     from dmd_repro.data.store.folder import Store
     from dmd_repro.papers.dmd.readings import with_readings
+    from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
     from dmd_repro.planning.protocol import one_protocol, under_protocol
@@ -58,6 +71,7 @@ def reproduce(
     from dmd_repro.results.tables import compare, with_looks
     from dmd_repro.training.fit import Execution
 
+    use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
     source = bert_source(bert)
     execution = Execution(
@@ -95,7 +109,10 @@ def reproduce(
     )
     if failed is None:
         return
-    compared = with_looks([compare(published, planned.plan, records)], records.root, planned.plan.data)[0]
+    others = load_reruns(reruns_dir(store))
+    compared = with_looks([compare(published, planned.plan, records, reruns=others)], records.root, planned.plan.data)[
+        0
+    ]
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from dmd_repro.records.folder import Records
@@ -17,6 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 WIDE = 140  # columns that a run on one line takes
+MANY = 30  # runs: with more of them, the whole ones are not listed one by one
 
 
 @app.command("list")
@@ -25,7 +27,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     import json
 
     records = _records(runs)
-    rows = [_facts(records, row) for row in records.scan().to_dict("records")]
+    rows = [_facts(row, every=json_) for row in records.rows()]
     if json_:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -37,7 +39,8 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.cli.progress import SHOWN, duration, shown
+    from dmd_repro.cli.progress import duration, shown
+    from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
     if not console.is_terminal:  # a pipe has no width: fold nothing
@@ -47,7 +50,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), show_edge=not narrow)
     for name in ("run", "state", "what") if narrow else ("run", "state", "what", "data"):
         table.add_column(name, no_wrap=name in ("run", "state"), overflow="fold")
-    numbers = ("seed", "ACC2", "MAE", "corr") if narrow else ("seed", "epochs", "best", "ACC2", "MAE", "corr", "time")
+    metrics_shown = shown_in("line")
+    heads = [METRICS[name].heading for name in metrics_shown]
+    numbers = ["seed", *heads] if narrow else ["seed", "epochs", "best", *heads, "time"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
@@ -61,16 +66,17 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
             f"{row['model']} {row['mask']}{follows}" if known else "",
             f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
-            *(shown(name, metrics.get(name)) for name in SHOWN),
+            *(shown(name, metrics.get(name)) for name in metrics_shown),
             "" if row["seconds"] is None else duration(row["seconds"]),
         ]
+        cells = ["" if cell is None else one_line(str(cell)) for cell in cells]
         if narrow:
-            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:10]]
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+            cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
+        table.add_row(*map(Text, cells))
     console.print(table)
     for row in rows:
         if row["problem"]:
-            typer.echo(f"{row['run_id']} {row['status']}: {row['problem']}")
+            typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
 
 
 def _records(option: Any) -> Records:
@@ -80,16 +86,21 @@ def _records(option: Any) -> Records:
     return Records(runs_dir(option))
 
 
-def _facts(records: Records, row: Mapping[Any, Any]) -> dict[str, Any]:
-    import pandas as pd
-
+def _facts(row: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
+    """Return a run's facts with its test metrics: `every` one, or those a line shows."""
     from dmd_repro.cli.progress import scores
+    from dmd_repro.errors import DmdError
+    from dmd_repro.metrics.registry import shown_in
 
-    facts: dict[str, Any] = {k: None if pd.isna(v) else v for k, v in row.items()}
-    for key in ("seed", "epochs", "best_epoch"):  # a missing value elsewhere in the column made these floats
-        facts[key] = None if facts[key] is None else int(facts[key])
-    record = records.get(row["run_id"]) if row["status"] == "done" else None
-    return facts | {"test": scores(record, "test") if record else None}
+    facts, record = dict(row), row["record"] if row["status"] == "done" else None
+    del facts["record"]
+    facts["test"] = None
+    if record is not None:
+        try:
+            facts["test"] = scores(record, "test", None if every else shown_in("line"))
+        except DmdError as error:  # its files went in the meantime
+            facts |= {"status": "damaged", "problem": str(error)}
+    return facts
 
 
 @app.command("show")
@@ -106,12 +117,12 @@ def show_run(
 
     records = _records(runs)
     name = records.find(run)
-    status, record = records.status(name), records.get(name)
-    if record is None:
+    status, record, problem = records.look(name)
+    if status != "done" or record is None:
         suffix = {"partial": ".tmp", "failed": ".failed"}.get(status, "")
         document: dict[str, Any] = {"run_id": name, "path": str(records.root / f"{name}{suffix}"), "status": status}
-        if status == "damaged":
-            document["problems"] = records.verify(name)
+        if status in ("damaged", "unreadable"):
+            document["problems"] = [problem]
         else:
             found = RunRecord.load(records.root / f"{name}{suffix}")
             document |= {"spec": found.spec.to_json(), "data": found.data, "provenance": found.provenance}
@@ -153,46 +164,62 @@ def verify_runs(
         bool,
         typer.Option("--repair", help="Move damaged records and plans aside, remove leftovers of killed commands."),
     ] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Read everything again, not what changed since the last time alone.")
+    ] = False,
     runs: RunsDir = None,
     json_: Json = False,
 ) -> None:
     """Check every hash, that the id is the spec's, and that the metrics recomputed from predictions are those recorded.
 
-    Without a name also unfinished runs, plans and leftovers. Exit code 1 if something disagrees and was not repaired.
+    Without a name also unfinished runs, plans and leftovers. A run whose files kept their sizes and times since it was
+    found whole is not read again. Exit code 1 if something disagrees and was not repaired.
     """
     import json
 
     from dmd_repro.errors import RunError
     from dmd_repro.records.repair import repair as mend
     from dmd_repro.records.repair import troubles
+    from dmd_repro.records.verified import Verified
 
     records = _records(runs)
     named = {records.find(name) for name in run or ()}
-    names = [name for name in records.run_ids() if records.status(name) in ("done", "damaged")]
-    names = [name for name in names if name in named] if named else names
-    found = [t for t in troubles(records) if not named or t.where in named]
-    unfinished = named - set(names)
+    finished = [name for name in records.run_ids() if (records.root / name).exists()]
+    names = [name for name in finished if name in named] if named else finished
+    verify = Verified(records, everything=all_ or bool(named))
+    verify.prepare(names)
+    found = [t for t in troubles(records, verify) if not named or t.run in named]
+    verify.save()
+    unfinished = sorted(named - set(names))
     if not (names or found or unfinished):
         raise RunError.at(
             str(records.root), expected="finished runs", got="none", do="Train one, or name the folder with --runs-dir"
         )
-    problems = {name: [t.problem for t in found if t.where == name and t.kind == "damaged"] for name in names}
+    bad = ("damaged", "unreadable")
+    problems = {name: [t.problem for t in found if t.run == name and t.kind in bad] for name in names}
     problems |= {name: records.verify(name) for name in unfinished}
-    others = [t for t in found if t.kind != "damaged"]
+    others = [t for t in found if t.run not in names or t.kind not in bad]
     done = mend(records, found) if repair else []
     if json_:
         extra = {t.path.name: [t.problem] for t in others}
         typer.echo(json.dumps({**problems, **extra} | ({"repaired": done} if repair else {}), indent=1))
     else:
+        many = len(names) > MANY  # then the whole ones are a number
         for name, said in problems.items():
-            typer.echo(f"{name} {'FAILED' if said else 'ok'}")
+            if said or not many:
+                typer.echo(f"{name} {'FAILED' if said else 'ok'}")
             for problem in said:
-                typer.echo(f"  {problem}")
+                typer.echo(f"  {one_line(problem)}")
         for trouble in others:
-            typer.echo(f"{trouble.where} {trouble.kind}: {trouble.problem}")
+            typer.echo(one_line(f"{trouble.where} {trouble.kind}: {trouble.problem}"))
         for line in done:
-            typer.echo(f"repaired {line}")
+            typer.echo(one_line(f"repaired {line}"))
+        if many:
+            typer.echo(f"{sum(not said for said in problems.values())} of {len(problems)} runs ok")
+        if verify.skipped:
+            typer.echo(f"{verify.skipped} of them did not change since they were read (--all reads everything)")
         if found and not repair:
             typer.echo("dmd runs verify --repair moves damaged records and plans aside and removes leftovers.")
-    if (found and not repair) or any(problems[name] for name in unfinished):
+    left = [t for t in found if t.kind == "unreadable" or not repair]
+    if left or any(problems[name] for name in unfinished):
         raise typer.Exit(1)

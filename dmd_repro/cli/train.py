@@ -60,7 +60,8 @@ def train(
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import full_name
-    from dmd_repro.training.fit import Execution, fit, resolve_spec, seconds_per_epoch
+    from dmd_repro.systems.resolve import resolve_spec
+    from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
 
     source = bert_source(bert)
     execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
@@ -177,24 +178,14 @@ def report(record: RunRecord) -> str:
 def metric_lines(record: RunRecord) -> list[str]:
     """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others."""
     from dmd_repro.cli.progress import scores, shown
+    from dmd_repro.metrics.registry import METRICS, shown_in
 
     split = {name: scores(record, name) for name in ("test", "valid")}
     lines = [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
-    words = {
-        "acc2_non0": "negative / positive, zeros left out",
-        "acc2_has0": "negative / non-negative",
-        "f1_non0": "weighted F1, zeros left out",
-        "f1_has0": "weighted F1, negative / non-negative",
-        "acc7": "",
-        "acc5": "",
-        "acc3": "",
-        "mae": "mean absolute error",
-        "corr": "Pearson correlation",
-    }
-    for name, counted in words.items():
-        title = name.split("_")[0].upper() if name not in ("mae", "corr") else name
+    for name in shown_in("run", record.data["dataset"]):
+        metric = METRICS[name]
         cells = [shown(name, split[s][name]) for s in ("test", "valid")]
-        lines.append(f"  {title:6} {cells[0]:>10} {cells[1]:>10}   {counted}".rstrip())
+        lines.append(f"  {metric.heading:6} {cells[0]:>10} {cells[1]:>10}   {metric.words}".rstrip())
     return lines
 
 

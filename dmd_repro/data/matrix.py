@@ -9,7 +9,8 @@ from typing import Any
 from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.folders import table_names
+from dmd_repro.papers.tables import load_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from dmd_repro.errors import DataError, RunError
 from dmd_repro.evaluate import official
+from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
-from dmd_repro.records.run import CHECKPOINT, read_arrays
+from dmd_repro.records.run import CHECKPOINT
 from dmd_repro.spec import RunSpec
 
 

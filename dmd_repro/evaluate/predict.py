@@ -24,7 +24,7 @@ from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.base import EmotionModel, as_module
 from dmd_repro.systems.bert_text import WithBert
-from dmd_repro.systems.registry import load_model
+from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.state import write_weights
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.fit import Execution
@@ -86,7 +86,7 @@ def _own(
     notes = []
     if features.digest != data["digest"]:
         notes.append(f"trained on {data['label']}, scored on other data: {features.label}")
-    preset = load_model(spec.model).preset(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
+    preset = find_system(spec.model).preset(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
     usual = preset.to_dict() | {"bert": spec.config.get("bert", "")}
     return Evaluated(
         predictions=_predict(model, ready, split, device),

@@ -25,6 +25,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError, RunError
+from dmd_repro.papers.datasets import read_datasets
 from dmd_repro.planning.grid import Job
 from dmd_repro.planning.stacks import Stack, group
 from dmd_repro.records.folder import Records, RunBusy
@@ -184,6 +185,7 @@ def attempt(
 def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, number: int) -> None:
     """Serve stacks from the pipe until it closes, or the device can compute no more; on the card of this number."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
+    read_datasets()  # what a further paper's folder brings: it decides the metrics
     from dmd_repro.training.execution import device_failure, take_card
 
     parent = os.getppid()

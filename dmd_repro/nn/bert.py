@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from dmd_repro.data.store.digest import array_digest
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.systems.registry import BERT_BASE
+from dmd_repro.systems.bert import BERT_BASE, how_to_get
 
-AUTHORS_BERT = "google-bert/bert-base-uncased"  # what the starred rows fine-tune: 12 layers, width 768
 AUTHORS_HEADS = 12
 _COMPUTED = (  # what of a configuration enters the computation
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps"),
@@ -59,15 +58,6 @@ def load_bert(source: str) -> Bert:
     if not folder.is_dir() and (source.count("/") > 1 or source.startswith((".", "/", "~")) or os.sep == "\\"):
         raise SpecError.at(f"--bert {source}", expected="a folder with a BERT", got="no such folder", do=how_to_get())
     return _load(str(folder.resolve()) if folder.is_dir() else source)
-
-
-def how_to_get() -> str:
-    """Say how a BERT comes to this machine."""
-    name = AUTHORS_BERT.rpartition("/")[2]
-    return (
-        f"Fetch the authors' once with 'hf download {AUTHORS_BERT} --local-dir {name}', then name it: --bert {name} "
-        "(or the environment's DMD_BERT); any folder that BertModel.from_pretrained reads will do"
-    )
 
 
 @lru_cache(maxsize=2)

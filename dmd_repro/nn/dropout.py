@@ -5,6 +5,7 @@ A place is counted within the batch as it is computed, so a batch that is cut (`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from math import prod
 
@@ -87,6 +88,22 @@ class DropoutStream:
         keys = self.take(draws_of(n))
         pieces = [draw_lanes(keys[:, i], min(2 * NOISE, n - 2 * NOISE * i)) for i in range(keys.shape[1])]
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)).view(-1, *shape)
+
+    def normals(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return (S, *shape) samples of the standard normal distribution, of the type and on the device of `like`.
+
+        Keyed as the masks are, by seed, epoch, step and place in the step: equal on every machine up to the rounding of
+        its logarithm and cosine.
+        """
+        n = prod(shape)
+        first, second = (self._uniform(n) for _ in range(2))
+        drawn = (-2.0 * first.log()).sqrt() * (2.0 * math.pi * second).cos()
+        return drawn.to(like.dtype).view(-1, *shape)
+
+    def _uniform(self, n: int) -> Tensor:
+        """Return (S, n) float64 in (0, 1), of 32 random bits each."""
+        words = self.lanes((2 * n,)).view(torch.int32).to(torch.float64)
+        return (words + 2.0**31 + 0.5) / 2.0**32
 
     def keep(self, shape: Sequence[int], rate: float, like: Tensor) -> Tensor:
         """Return a scaled keep-mask (S, *shape): 0 with probability `rate` (met to 1/65536), else 1 / (1 - rate)."""

@@ -1,4 +1,4 @@
-"""The paper's tables: `tables/*.yaml` read into types, every number kept as the text that was printed.
+"""Printed tables: YAML read into types, every number kept as the text that was printed.
 
 A number in a table is evidence, down to its last decimal: "84.0" says more than 84. So the files hold quoted strings,
 and a bare number is refused. Beside each row stands the recipe that should reach it, or the reason why there is none.
@@ -10,16 +10,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
+from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
+from dmd_repro.systems.registry import system_names
 
-COLUMNS = {"acc7": "ACC7", "acc2": "ACC2", "f1": "F1"}  # a table's columns and their headings
-Zero = Literal["non0", "has0", "unknown"]
+UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
 F1Order = Literal["plain", "swapped", "unknown"]
 
 
@@ -77,8 +79,8 @@ class Row:
     dataset: str
     setting: str  # aligned | unaligned
     text: str  # glove | hidden | bert
-    cells: Mapping[str, Printed]  # by column: acc7, acc2, f1
-    convention: Zero  # which ACC2 (and F1) the row counts
+    cells: Mapping[str, Printed]  # by column: acc7, acc2, f1, mae, ...
+    convention: str  # which ACC2 (and F1) the row counts
     f1_order: F1Order  # "swapped": weighted F1 with its two arguments exchanged
     certainty: str  # how sure the convention is
     source: Citation | None  # of a copied row; None: the paper's own
@@ -98,11 +100,8 @@ class Row:
         return self.method + ("*" if self.starred else "")
 
     def metric_id(self, column: str) -> str:
-        """Return the metric of a column under the row's own convention; under ours (`non0`, plain F1) if unknown."""
-        if column not in ("acc2", "f1"):
-            return column
-        zero = "has0" if self.convention == "has0" else "non0"
-        return f"{column}_{zero}" + ("_swapped" if column == "f1" and self.f1_order == "swapped" else "")
+        """Return the metric of a column as the row counts it; as its data set is usually counted if that is unknown."""
+        return metric_of(column, self.dataset, self.convention, self.f1_order).id
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +117,9 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """One table of the paper."""
+    """One table of a paper."""
 
-    name: str
+    name: str  # NAME/table for a further paper's
     title: str
     columns: tuple[str, ...]
     blocks: tuple[TableBlock, ...]
@@ -139,29 +138,22 @@ class PublishedTable:
         return found[key]
 
 
-def tables_folder() -> Path:
-    """Return the folder of the tables: inside the installed package, or beside it in a checkout."""
-    package = Path(str(resources.files("dmd_repro")))
-    packaged = package / "tables"
-    return packaged if packaged.is_dir() else package.parent / "tables"
-
-
-def table_names(folder: Path | None = None) -> list[str]:
-    """Return the names of the tables there are."""
-    return sorted(path.stem for path in (folder or tables_folder()).glob("*.yaml"))
-
-
 def load_table(name: str, folder: Path | None = None) -> PublishedTable:
-    """Read one table.
+    """Read one table: of this paper, of a further one (`NAME/table`), or of any folder.
 
     Raises ClaimError: an unknown name (the nearest is suggested), or a malformed file (file and key are named).
     """
-    folder = folder or tables_folder()
-    if name not in (known := table_names(folder)):
+    paper, _, stem = name.rpartition("/")
+    known = table_names(folder, paper)
+    if name not in known:
+        if folder is None and not paper:
+            known = [*known, *all_table_names()]
         raise ClaimError.at(f"table '{name}'", expected="a known table", got="an unknown name", do=nearest(name, known))
-    root = read_entry(folder / f"{name}.yaml")
-    if root.text("name") != name:
-        root.fail("name", f"'{name}', as the file is called", root.text("name"))
+    root = read_entry((folder or paper_folder(paper)) / f"{stem}.yaml", paper)
+    if not re.fullmatch(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*", stem):
+        root.fail("name", "a file called by letters, digits, - and _", f"'{stem}'")
+    if root.text("name") != stem:
+        root.fail("name", f"'{stem}', as the file is called", root.text("name"))
     columns = _columns(root)
     blocks = tuple(_block(entry, root, columns) for entry in root.entries("blocks"))
     table = PublishedTable(name, root.text("title"), columns, blocks, tuple(root.texts("notes")))
@@ -175,6 +167,8 @@ def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str,
     for column in columns:
         if column not in COLUMNS:
             entry.fail("columns", f"names among {', '.join(COLUMNS)}", column)
+        if columns.count(column) > 1:
+            entry.fail("columns", "each column once", f"'{column}' twice")
     if not columns:
         entry.fail("columns", "at least one column", "none")
     return columns
@@ -182,11 +176,14 @@ def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str,
 
 def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> TableBlock:
     shared: dict[str, Any] = {
-        "dataset": entry.choice("dataset", ("mosi", "mosei")),
+        "dataset": entry.choice("dataset", tuple(name for name in DATASETS if name not in UNPRINTED)),
         "setting": entry.choice("setting", ("aligned", "unaligned")),
         "text": entry.choice("text", ("glove", "hidden", "bert")),
     }
     key, columns = entry.text("key"), _columns(entry, columns)
+    for column in columns:
+        if column not in (known := columns_of(shared["dataset"])):
+            entry.fail("columns", f"columns that {shared['dataset']} is scored by ({', '.join(known)})", f"'{column}'")
     rows = tuple(_row(row, root, columns, {"block": key, **shared}) for row in entry.entries("rows"))
     block = TableBlock(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
     entry.done()
@@ -214,7 +211,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
         method=entry.text("method"),
         **shared,
         cells=cells,
-        convention=counting.choice("acc2", ("non0", "has0", "unknown")),
+        convention=counting.choice("acc2", (*DATASETS[shared["dataset"]].zeros, "unknown")),
         f1_order=counting.choice("f1", ("plain", "swapped", "unknown")),
         certainty=counting.text("certainty"),
         source=Citation(about.text("text"), about.text("certainty")) if about else None,
@@ -228,8 +225,11 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
 
 
 def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
+    model = entry.text("model")
+    if model not in system_names():
+        entry.fail("model", "a known system", f"'{model}'", nearest(model, system_names()))
     recipe = Recipe(
-        model=entry.text("model"),
+        model=model,
         protocol=entry.maybe("protocol") or "official",
         mask=AblationMask(tuple(entry.texts("mask"))),
         features=entry.maybe("features") or f"{shared['dataset']}-{shared['setting']}-{shared['text']}",

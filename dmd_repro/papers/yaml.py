@@ -12,6 +12,9 @@ from dmd_repro.spec import Scalar
 
 Choice = TypeVar("Choice", bound=str)
 _SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C reader where there is one: ten times as fast
+DEEPEST = 50  # levels of lists and mappings
+_LARGEST = 1 << 20  # bytes of a file of printed numbers
+_MOST = 200  # characters of a wrong value that a message repeats
 
 
 class _Loader(_SAFE):
@@ -26,6 +29,18 @@ class _Loader(_SAFE):
         return found
 
 
+def _load(text: str) -> Any:
+    """Read YAML without recursion into what no file of ours has: a nest of 50,000 would end the process."""
+    depth = 0
+    for event in yaml.parse(text, _SAFE):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"lists or mappings nested more than {DEEPEST} deep")
+        if isinstance(event, yaml.AliasEvent):  # a few lines of them can stand for more than any memory holds
+            raise yaml.YAMLError(f"an alias (*{event.anchor}): write out what it stands for")
+    return yaml.load(text, _Loader)
+
+
 class Entry:
     """One mapping of the file. Reading a value marks it as known; `done` refuses what nothing has read."""
 
@@ -34,10 +49,10 @@ class Entry:
         self._read: set[str] = set()
         self._inner: dict[str, Entry] = {}
 
-    def fail(self, key: str, expected: str, got: str) -> NoReturn:
+    def fail(self, key: str, expected: str, got: str, do: str = "Correct the file") -> NoReturn:
         """Raise ClaimError naming the file and the key."""
         where = f"{self.file}, {self.path}{key}"
-        raise ClaimError.at(where, expected=expected, got=got, do="Correct the file")
+        raise ClaimError.at(where, expected=expected, got=got if len(got) < _MOST else got[:_MOST] + " ...", do=do)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
@@ -77,6 +92,29 @@ class Entry:
                 self.fail(key, "a list of texts", repr(value))
         return list(values)
 
+    def number(self, key: str) -> float:
+        """Return a plain number."""
+        value = self._value(key, (int, float), "a number")
+        if isinstance(value, bool):
+            self.fail(key, "a number", repr(value))
+        return float(value)
+
+    def whole(self, key: str) -> int:
+        """Return a whole number above 0."""
+        value = self.number(key)
+        if not (value.is_integer() and value > 0):
+            self.fail(key, "a whole number above 0", f"{value:g}")
+        return int(value)
+
+    def numbers(self, key: str, count: int | None = None) -> tuple[float, ...]:
+        """Return a list of plain numbers, of so many if a count is given."""
+        expected = f"a list of {f'{count} ' if count else ''}numbers"
+        values = self._value(key, list, expected)
+        plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        if not plain or (count and len(values) != count):
+            self.fail(key, expected, repr(values))
+        return tuple(float(value) for value in values)
+
     def scalars(self, key: str) -> dict[str, Scalar]:
         """Return a mapping of names to plain values; empty if absent."""
         values = self._value(key, dict, "a mapping") if self.has(key) else {}
@@ -110,18 +148,25 @@ class Entry:
                 self.fail(str(key), f"one of {', '.join(sorted(self._read))}", "an unknown key")
 
 
-def read_entry(path: Path) -> Entry:
-    """Read a YAML file whose top is a mapping. Raises ClaimError if it cannot be read or is not that."""
+def read_entry(path: Path, paper: str = "") -> Entry:
+    """Read a YAML file whose top is a mapping. Raises ClaimError if it cannot be read or is not that.
+
+    Aliases are refused: a few lines of them stand for billions of values, and no table needs one.
+    """
+    name = f"{paper}/{path.name}" if paper else path.name
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        if path.stat().st_size > _LARGEST:
+            got = f"{path.stat().st_size:,} bytes"
+            raise ClaimError.at(name, expected=f"at most {_LARGEST:,} bytes", got=got, do="Correct the file")
+        data = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ClaimError.at(
-            path.name, expected="a file that can be read", got=str(error), do="Check its permissions"
+            name, expected="a file that can be read", got=str(error), do="Check its permissions"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # an odd date, bytes that are no text, a list as a key
         raise ClaimError.at(
-            path.name, expected="a YAML file", got=" ".join(str(error).split()), do="Correct the file"
+            name, expected="a YAML file", got=" ".join(str(error).split()), do="Correct the file"
         ) from error
     if not isinstance(data, dict):
-        raise ClaimError.at(path.name, expected="a mapping at the top", got=type(data).__name__, do="Correct the file")
-    return Entry(data, path.name)
+        raise ClaimError.at(name, expected="a mapping at the top", got=type(data).__name__, do="Correct the file")
+    return Entry(data, name)

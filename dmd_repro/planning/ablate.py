@@ -19,8 +19,8 @@ from dmd_repro.papers.tables import PublishedTable, Recipe, Row, TableBlock
 from dmd_repro.planning.grid import SYNTHETIC_FAMILIES, PlannedTable, expand
 from dmd_repro.records.folder import Records
 from dmd_repro.spec import AblationMask, Scalar
-from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SWITCHES
-from dmd_repro.systems.registry import full_name, load_model, split_options
+from dmd_repro.systems.declare import System
+from dmd_repro.systems.registry import find_system, full_name, split_options
 
 DEFAULT_DATA = "mosi-unaligned-glove"  # what Table 3 is printed for
 LONGEST_NAME = 80
@@ -43,7 +43,7 @@ def masks_asked(model: str, drop: Iterable[str], keep: Iterable[str], all_masks:
 
     Raises SpecError on a part the model lacks, on a part both dropped and kept, on an empty list of parts.
     """
-    parts = sorted(load_model(split_options(model)[0]).PARTS)
+    parts = sorted(find_system(split_options(model)[0]).parts)
     dropped, kept = _parts("--drop", model, drop, parts), _parts("--keep", model, keep, parts)
     if all_masks:
         if dropped or kept:
@@ -75,44 +75,52 @@ def _parts(option: str, model: str, asked: Iterable[str], known: Sequence[str]) 
     return found
 
 
-def switches_asked(asked: Iterable[str], protocol: str, settings: Mapping[str, str | Scalar]) -> list[dict[str, str]]:
+def switches_asked(
+    model: str, asked: Iterable[str], protocol: str, settings: Mapping[str, str | Scalar]
+) -> list[dict[str, str]]:
     """Read `--switch name=value`, one arm each; `a=1,b=2` sets two together. Raises SpecError with the nearest name.
 
     A switch that has the asked value already, or is set for every arm (`settings`), would measure nothing.
     """
-    known, arms = {switch.name: switch for switch in SWITCHES}, []
+    system = find_system(split_options(model)[0])
+    known, aliases, arms = {switch.name: switch for switch in system.switches}, system.aliases, []
     for item in asked:
         arm: dict[str, str] = {}
         for pair in item.split(","):
             typed, equals, value = (part.strip() for part in pair.partition("="))
-            name = ALIASES.get(typed.replace("-", "_"), typed.replace("-", "_"))
+            name = aliases.get(typed.replace("-", "_"), typed.replace("-", "_"))
             if name not in known:
                 raise SpecError.at(
-                    f"--switch {typed}", expected="a switch", got="an unknown name",
-                    do=f"{nearest(name, {*known, *ALIASES})} All of them: dmd protocol show",
+                    f"--switch {typed}", expected=f"a switch of {system.name}", got="an unknown name",
+                    do=f"{nearest(name, {*known, *aliases})} All of them: dmd protocol show {system.name}",
                 )  # fmt: skip
             if not (equals and value):
-                raise SpecError.at(f"--switch {pair}", expected="name=value", got=repr(pair), do=_example(name))
-            if name in arm or name in settings or any(ALIASES.get(s) == name for s in settings):
+                raise SpecError.at(f"--switch {pair}", expected="name=value", got=repr(pair), do=_example(system, name))
+            if name in arm or name in settings or any(aliases.get(s) == name for s in settings):
                 raise SpecError.at(f"--switch {pair}", expected="each switch once", got="it twice", do="Drop one")
-            if value.lower() == str(known[name].value(protocol)).lower():  # type: ignore[arg-type]
+            if value.lower() == str(known[name].value(protocol)).lower():
                 raise SpecError.at(
                     f"--switch {pair}", expected=f"another value than that of protocol {protocol}", got="the same",
-                    do=_example(name),
+                    do=_example(system, name),
                 )  # fmt: skip
             arm[name] = value
         arms.append(arm)
     return arms
 
 
-def _example(name: str) -> str:
-    switch = next(switch for switch in SWITCHES if switch.name == name)
+def _example(system: System, name: str) -> str:
+    switch = next(switch for switch in system.switches if switch.name == name)
     words = " or ".join(switch.choices) if switch.choices else f"{switch.official} or {switch.paper}"
     return f"Write --switch {name}=VALUE, with {words.lower() if not switch.choices else words}"
 
 
 def arms_of(
-    protocols: Sequence[str], masks: Sequence[AblationMask], switches: Sequence[Mapping[str, str]], *, mixed: bool
+    model: str,
+    protocols: Sequence[str],
+    masks: Sequence[AblationMask],
+    switches: Sequence[Mapping[str, str]],
+    *,
+    mixed: bool,
 ) -> tuple[Arm, ...]:
     """Return every arm of an ablation, each baseline before what is compared with it.
 
@@ -120,10 +128,12 @@ def arms_of(
     """
     protocols = list(dict.fromkeys(protocols)) or ["official"]
     for protocol in protocols:
-        if protocol not in PROTOCOLS:
+        known = find_system(split_options(model)[0]).protocols
+        if protocol not in known:
             raise SpecError.at(
-                f"--protocol {protocol}", expected="a protocol", got="an unknown name", do=nearest(protocol, PROTOCOLS)
-            )
+                f"--protocol {protocol}", expected=f"a protocol of {model}", got="an unknown name",
+                do=nearest(protocol, known),
+            )  # fmt: skip
     if len(protocols) > 1 and not mixed:
         raise SpecError.at(
             f"--protocol {' --protocol '.join(protocols)}", expected="one protocol in a table", got=f"{len(protocols)}",

@@ -1,6 +1,6 @@
 """From a printed table to the runs that measure it: which row trains on what, what is there already, how long it takes.
 
-torch is imported only inside functions (a spec is resolved by the model's own presets).
+No torch: a spec is resolved by what its system declares.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
-from dmd_repro.systems.registry import BERT_BASE, MODELS, load_model
+from dmd_repro.systems.bert import BERT_BASE
+from dmd_repro.systems.registry import find_system, system_names
+from dmd_repro.systems.resolve import resolve_spec
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
@@ -146,7 +148,7 @@ def _plan_row(
     recipe = row.recipe
     if recipe is None:
         raise Misfit(row.reason or "no recipe")
-    if recipe.model not in MODELS:
+    if recipe.model not in system_names():
         raise Misfit(f"cannot be run yet: the model '{recipe.model}' is not in this tool")
     name, text = _choose(row, data, store, bert is not None)
     if text != "bert":  # a setting of token ids alone
@@ -178,8 +180,6 @@ def _plan_row(
 
 
 def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, str | Scalar], bert: str) -> RunSpec:
-    from dmd_repro.training.fit import resolve_spec
-
     recipe = row.recipe
     assert recipe is not None
     try:
@@ -201,7 +201,7 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
 
 def _is_of_another_model(setting: str, model: str) -> bool:
     """Whether a model lacks a setting that another has: then its rows cannot be run, but the command can."""
-    configs = {name: load_model(name).CONFIG for name in MODELS}
+    configs = {name: find_system(name).config for name in system_names()}
     has = {name: setting in {f.name for f in fields(c)} | set(getattr(c, "ALIASES", ())) for name, c in configs.items()}
     return not has[model] and any(has.values())
 
@@ -238,7 +238,7 @@ def _fit(row: Row, name: str, store: Store, bert: bool) -> tuple[str, TextKind]:
     assert row.recipe is not None
     # A starred row fine-tunes BERT on token ids; its precomputed hidden states are the nearest stand-in, GloVe is none.
     wanted: tuple[TextKind, ...] = ("bert", "hidden") if row.text == "bert" else (row.text,)  # type: ignore[assignment]
-    needs = load_model(row.recipe.model).INPUTS
+    needs = find_system(row.recipe.model).inputs
     wanted = tuple(kind for kind in wanted if kind in needs.readable)
     held: tuple[str, ...]
     if name in SYNTHETIC_FAMILIES:
@@ -274,7 +274,9 @@ def refuse_empty(grid: PlannedTable) -> None:
 
     def helps(row: Row) -> tuple[bool, bool]:
         """Sort first what the user can mend with an option, then what needs another file, then what is not built."""
-        return row.recipe is None or row.recipe.model not in MODELS, not reasons[row.key].startswith("cannot be run")
+        return row.recipe is None or row.recipe.model not in system_names(), not reasons[row.key].startswith(
+            "cannot be run"
+        )
 
     first = reasons[min((row for row in grid.table.rows if row.key in reasons), key=helps).key]
     raise SpecError.at(

@@ -11,18 +11,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmd_repro.disk import write_atomic
-from dmd_repro.planning.plans import data_tag, plans_dir
+from dmd_repro.disk import parse_json, write_atomic
+from dmd_repro.planning.plans import data_tag, file_stem, plans_dir
 
 
 def read_looks(runs_dir: Path, table: str, data: Sequence[str]) -> list[dict[str, object]]:
     """Return the looks noted so far, oldest first; a damaged line is passed over, for a log must not stop a report."""
-    path = plans_dir(runs_dir) / f"{table}--{data_tag(data)}.looks"
+    path = plans_dir(runs_dir) / f"{file_stem(table)}--{data_tag(data)}.looks"
     found: list[dict[str, object]] = []
     with suppress(OSError, UnicodeDecodeError):
         for line in path.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError):
-                entry = json.loads(line)
+                entry = parse_json(line)
                 if isinstance(entry, dict) and isinstance(entry.get("runs"), list) and isinstance(entry.get("n"), str):
                     found.append(entry)
     return found
@@ -37,7 +37,7 @@ def note_look(runs_dir: Path, table: str, data: Sequence[str], runs: Sequence[st
     if all(look["runs"] != now for look in looks):
         entry: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "n": n, "runs": now}
         looks.append(entry)
-        path = plans_dir(runs_dir) / f"{table}--{data_tag(data)}.looks"
+        path = plans_dir(runs_dir) / f"{file_stem(table)}--{data_tag(data)}.looks"
         with suppress(OSError):
             write_atomic(path, "".join(json.dumps(look) + "\n" for look in looks))
     return tuple(str(look["n"]) for look in looks)

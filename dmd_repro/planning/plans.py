@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from dmd_repro.disk import sentences, write_atomic
-from dmd_repro.errors import RunError
+from dmd_repro.disk import parse_json, sentences, write_atomic
+from dmd_repro.errors import RunError, Unreadable
 
 PLAN_VERSION = 1
+_RUN = re.compile(r"[0-9a-f]{12}")  # a name of a folder below the runs, and nothing that could lead out of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,23 @@ class PlannedRow:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlannedRow:
-        """Rebuild a row; KeyError or ValueError if it is none."""
+        """Rebuild a row; KeyError, TypeError or ValueError if it is none."""
         if data["status"] == "skipped":
             return cls(status="skipped", reason=str(data["reason"]))
+        features, runs, notes = dict(data["features"]), dict(data["runs"]), list(data.get("notes", ()))
+        texts = [features.get(name, "") for name in ("name", "dataset", "text", "digest", "standing", "label")]
+        if (
+            not all(isinstance(text, str) for text in [*texts, *notes])
+            or type(features.get("aligned", True)) is not bool
+        ):
+            raise ValueError("features or notes of another kind")
+        if odd := [run for run in runs.values() if not (isinstance(run, str) and _RUN.fullmatch(run))]:
+            raise ValueError(f"{odd[0]!r} for the id of a run")
         return cls(
             status="planned",
-            features=dict(data["features"]),
-            runs={int(seed): str(run) for seed, run in data["runs"].items()},
-            notes=tuple(data.get("notes", ())),
+            features=features,
+            runs={int(seed): run for seed, run in runs.items()},
+            notes=tuple(notes),
             overrides=dict(data.get("overrides", {})),
         )
 
@@ -69,6 +79,7 @@ class TablePlan:
     rows: Mapping[str, PlannedRow]
     created: str = ""  # UTC, ISO 8601; set by save_plan
     serial: int = 0  # counts the plans of a folder; set by save_plan, and right where the clock was not
+    sealed: bool = True  # whether the file told that nothing was changed since it was written
 
     @property
     def tag(self) -> str:
@@ -86,6 +97,11 @@ def data_tag(data: Iterable[str]) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]", "_", "+".join(sorted(data))) or "recipes"
 
 
+def file_stem(table: str) -> str:
+    """Return the part of a plan's file name that tells its table: a further paper's `NAME/table` is `NAME.table`."""
+    return table.replace("/", ".")
+
+
 def plans_dir(runs_dir: Path) -> Path:
     """Return the folder of plans in a folder of runs."""
     return runs_dir / "plans"
@@ -97,7 +113,7 @@ def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
     Raises RunError if the folder cannot be written.
     """
     folder = plans_dir(runs_dir)
-    path = folder / f"{plan.table}--{plan.tag}.json"
+    path = folder / f"{file_stem(plan.table)}--{plan.tag}.json"
     document = {
         "version": PLAN_VERSION,
         "table": plan.table,
@@ -120,10 +136,10 @@ def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = Non
     Raises RunError if the file is not a plan.
     """
     if data is not None:
-        path = plans_dir(runs_dir) / f"{table}--{data_tag([data] if isinstance(data, str) else data)}.json"
+        path = plans_dir(runs_dir) / f"{file_stem(table)}--{data_tag([data] if isinstance(data, str) else data)}.json"
         return _read(path) if path.exists() else None
     folder = plans_dir(runs_dir)
-    plans = [_read(path) for path in sorted(folder.glob(f"{table}--*.json"))] if folder.is_dir() else []
+    plans = [_read(path) for path in sorted(folder.glob(f"{file_stem(table)}--*.json"))] if folder.is_dir() else []
     return max(plans, key=lambda plan: (plan.serial, plan.created), default=None)
 
 
@@ -147,9 +163,19 @@ def _seal(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable.at(
+            str(path), expected="a plan that can be read", got=f"'{error.strerror or type(error).__name__}'",
+            do="See to its rights or its disk, and type the same command again",
+        ) from error  # fmt: skip
+
+
 def _read(path: Path) -> TablePlan:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(_text(path))
         if document["version"] != PLAN_VERSION:
             raise ValueError(f"version {document['version']}")
         seal = document.pop("seal", None)  # plans of before the seal have none
@@ -157,13 +183,14 @@ def _read(path: Path) -> TablePlan:
             raise ValueError("content that was changed after it was written")
         return TablePlan(
             table=str(document["table"]),
-            data=tuple(document["data"]),
+            data=tuple(map(str, document["data"])),
             seeds=tuple(int(seed) for seed in document["seeds"]),
             rows={key: PlannedRow.from_json(row) for key, row in document["rows"].items()},
             created=str(document["created"]),
             serial=int(document.get("serial", 0)),
+            sealed=seal is not None,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError.at(
             str(path), expected="a plan of this version", got=f"'{error}'", do="Delete it and plan the table again"
         ) from error

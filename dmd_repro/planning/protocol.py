@@ -10,7 +10,7 @@ from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.grid import PlannedTable
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Records
-from dmd_repro.systems.registry import MODELS, load_model
+from dmd_repro.systems.registry import find_system, system_names
 
 DEFAULT = "official"
 
@@ -22,7 +22,7 @@ def under_protocol(table: PublishedTable, protocol: str | None) -> PublishedTabl
     """
     if protocol is None:
         return table
-    known = {name: load_model(name).PROTOCOLS for name in MODELS}
+    known = {name: find_system(name).protocols for name in system_names()}
     if not any(protocol in names for names in known.values()):
         raise SpecError.at(
             f"--protocol {protocol}", expected="a protocol", got="an unknown name",

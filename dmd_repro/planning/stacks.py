@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dmd_repro.errors import RunError, SpecError
 from dmd_repro.planning.grid import Job
 from dmd_repro.records.folder import Records
+from dmd_repro.systems.resolve import why_not_stacked
 
 Stack = tuple[Job, ...]
 MOST = 50  # seeds of one model; what a device has room for is found when it trains
@@ -41,8 +42,6 @@ def group(jobs: Sequence[Job], records: Records, most: int) -> list[Stack]:
 
 
 def _cut(jobs: Sequence[Job], records: Records, most: int) -> Iterable[Stack]:
-    from dmd_repro.training.fit import why_not_stacked
-
     if why_not_stacked(jobs[0].spec):
         return [(job,) for job in jobs]
     before: dict[tuple[int, ...], list[Job]] = {}

@@ -6,26 +6,15 @@ one that raised (it is tried again from the start). Nothing else in the folder c
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from dmd_repro.disk import sentences
-from dmd_repro.errors import DmdError, RunError, nearest
-from dmd_repro.records.run import (
-    CHECKPOINT,
-    PREDICTED_SPLITS,
-    RECORD_FILES,
-    DataStamp,
-    Predictions,
-    RunRecord,
-    read_json,
-    sha256_file,
-)
+from dmd_repro.errors import DmdError, RunError, Unreadable, nearest
+from dmd_repro.records.check import examine
+from dmd_repro.records.run import DataStamp, Predictions, RunRecord
 from dmd_repro.records.writer import RunBusy, RunWriter
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.registry import full_name
@@ -33,13 +22,14 @@ from dmd_repro.systems.registry import full_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DataStamp", "Predictions", "Records", "RunBusy", "RunRecord", "RunStatus", "RunWriter"]
+__all__ = ["DataStamp", "Predictions", "Records", "RunBusy", "RunRecord", "RunStatus", "RunWriter", "Unreadable"]
 
-RunStatus = Literal["done", "failed", "partial", "damaged", "missing"]
+RunStatus = Literal["done", "failed", "partial", "damaged", "unreadable", "missing"]
 SCAN_COLUMNS = (
     *("run_id", "status", "model", "protocol", "mask", "dataset", "data", "text", "bert", "aligned", "standing"),
     *("seed", "digest", "configuration", "epochs", "best_epoch", "seconds", "device", "created", "problem"),
 )
+_ENDINGS: tuple[tuple[RunStatus, str], ...] = (("done", ""), ("partial", ".tmp"), ("failed", ".failed"))
 _FOLDER = re.compile(r"([0-9a-f]{12})(\.tmp|\.failed)?")
 
 
@@ -52,28 +42,52 @@ class Records:
     def get(self, run_id: str, check: bool = True) -> RunRecord | None:
         """Return a finished record, or None: missing, unfinished, FAILED, foreign or damaged ones never count.
 
-        With `check` every file but the checkpoint (the big one; `verify` reads it too) must have its recorded sha256.
+        With `check` it must agree with itself (`check.examine`; the weights, the big file, are left to `verify`).
+        Raises Unreadable for one that is there and cannot be read, or that another version wrote.
         """
-        path = self.root / run_id
+        record, problems = examine(self.root / run_id, check=check)
+        return None if problems else record
+
+    def look(self, run_id: str) -> tuple[RunStatus, RunRecord | None, str]:
+        """Return how far a run is, its record where that reads, and what is wrong with it; nothing is raised for one.
+
+        "damaged": a finished record that no longer agrees with itself; "unreadable": one that may be whole, but cannot
+        be read here and now. Raises RunError if the folder itself cannot be read.
+        """
+        status, suffix = self._where(run_id)
+        path = self.root / f"{run_id}{suffix}"
         try:
-            return RunRecord.load(path) if not self._damage(path, check=check) else None
-        except DmdError:
-            return None
+            if status == "done":
+                record, problems = examine(path)
+                return ("damaged" if problems else "done"), record, " ".join(problems)
+            if status == "missing":
+                return status, None, ""
+            problem = (self.failure(run_id) or "").strip().rpartition("\n")[2] if status == "failed" else ""
+            return status, RunRecord.load(path), problem
+        except Unreadable as error:
+            return ("unreadable" if status == "done" else status), None, str(error)
+        except DmdError as error:
+            return status, None, str(error)
 
     def status(self, run_id: str) -> RunStatus:
-        """Say how far a run is; "damaged": a finished record that no longer agrees with itself."""
+        """Say how far a run is; see `look`."""
+        status, _ = self._where(run_id)
+        return self.look(run_id)[0] if status == "done" else status
+
+    def _where(self, run_id: str) -> tuple[RunStatus, str]:
+        """Return what the folder's names say of a run, and the ending of its folder."""
         with sentences(self.root, "a folder that can be read", RunError, "--runs-dir"):
-            if (self.root / run_id).exists():
-                return "done" if self.get(run_id) else "damaged"
-            if (self.root / f"{run_id}.tmp").exists():
-                return "partial"
-            return "failed" if (self.root / f"{run_id}.failed").exists() else "missing"
+            for status, suffix in _ENDINGS:
+                if (self.root / f"{run_id}{suffix}").exists():
+                    return status, suffix
+        return "missing", ""
 
     def begin(self, spec: RunSpec, data: DataStamp, provenance: Mapping[str, Any]) -> RunWriter:
         """Return the writer of a run, to be used in a `with`: opens or re-opens `<run_id>.tmp/` under an OS lock.
 
         A damaged record of that name is moved aside when the `with` begins, never overwritten. Raises RunError if the
-        folder cannot be written, RunBusy if another process holds the run or has just finished it.
+        folder cannot be written, Unreadable if a record of that name is there and cannot be read, RunBusy if another
+        process holds the run or has just finished it.
         """
         with sentences(self.root, "a folder that can be written", RunError, "--runs-dir"):
             return RunWriter(self.root, spec, data, provenance, is_whole=lambda name: self.get(name) is not None)
@@ -113,34 +127,12 @@ class Records:
         """Return what is wrong with a finished record, in sentences; [] when it agrees with itself.
 
         Every hash; the id against spec and data; the selected epoch's predictions and the metrics computed from them
-        against those noted while training.
+        against those noted while training. Raises Unreadable.
         """
         path = self.root / run_id
         if not path.exists():
             return [f"{path}: expected a finished record, got a run that is {self.status(run_id)}."]
-        try:
-            problems = self._damage(path, check=True, checkpoint=True)
-            return problems or disagreements(RunRecord.load(path))
-        except DmdError as error:
-            return [str(error)]
-
-    @staticmethod
-    def _damage(path: Path, *, check: bool, checkpoint: bool = False) -> list[str]:
-        try:
-            done = read_json(path / "DONE")
-            RunRecord.load(path)
-        except DmdError as error:
-            return [str(error)]
-        if not isinstance(done, dict):
-            return [f"{path / 'DONE'}: expected a hash for each file, got {type(done).__name__}."]
-        problems = []
-        for name in sorted({*RECORD_FILES, *done}):
-            file = path / str(name)
-            if name not in done or not file.is_file() or "/" in name:
-                problems.append(f"{file}: expected a file listed in DONE, got none.")
-            elif check and (checkpoint or name != CHECKPOINT) and _hash(file) != done[name]:
-                problems.append(f"{file}: expected the sha256 written when the run ended, got another: it was changed.")
-        return problems
+        return examine(path, weights=True)[1]
 
     def scan(self) -> pd.DataFrame:
         """Return one row per run, whatever its status; no array is read.
@@ -149,40 +141,40 @@ class Records:
         """
         import pandas as pd
 
-        return pd.DataFrame([self._row(name) for name in self.run_ids()], columns=list(SCAN_COLUMNS))
+        return pd.DataFrame(list(self.rows()), columns=list(SCAN_COLUMNS))
 
-    def _row(self, name: str) -> dict[str, Any]:
-        status = self.status(name)
-        row: dict[str, Any] = {"run_id": name, "status": status, "problem": None}
-        suffix = {"partial": ".tmp", "failed": ".failed"}.get(status, "")
-        try:
-            record = RunRecord.load(self.root / f"{name}{suffix}")
-        except DmdError as error:
-            return row | {"problem": str(error)}
-        if status == "damaged":
-            row["problem"] = " ".join(self._damage(record.path, check=True))
-        elif status == "failed":
-            row["problem"] = (self.failure(name) or "").strip().rpartition("\n")[2]
-        spec, data, where = record.spec, record.data, record.provenance
-        return row | {
-            "model": full_name(spec.model, spec.config),
-            "protocol": spec.protocol,
-            "mask": spec.mask.label,
-            "dataset": spec.dataset,
-            "data": data.get("name"),
-            "text": data.get("text"),
-            "bert": bert_words(spec.config) or None,
-            "aligned": data.get("aligned"),
-            "standing": data.get("standing"),
-            "seed": spec.seed,
-            "digest": data["digest"],
-            "configuration": record.configuration_id,
-            "epochs": where.get("epochs"),
-            "best_epoch": where.get("best_epoch"),
-            "seconds": where.get("seconds"),
-            "device": where.get("device") or where.get("execution", {}).get("device"),
-            "created": where.get("created"),
-        }
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what `scan` returns, run by run, with the record itself under `record`: None where it does not read."""
+        for name in self.run_ids():
+            status, record, problem = self.look(name)
+            yield _row(name, status, record, problem)
+
+
+def _row(name: str, status: RunStatus, record: RunRecord | None, problem: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(SCAN_COLUMNS)
+    row |= {"run_id": name, "status": status, "problem": problem or None, "record": record}
+    if record is None:
+        return row
+    spec, data, where = record.spec, record.data, record.provenance
+    return row | {
+        "model": full_name(spec.model, spec.config),
+        "protocol": spec.protocol,
+        "mask": spec.mask.label,
+        "dataset": spec.dataset,
+        "data": data["name"],
+        "text": data["text"],
+        "bert": bert_words(spec.config) or None,
+        "aligned": data["aligned"],
+        "standing": data["standing"],
+        "seed": spec.seed,
+        "digest": data["digest"],
+        "configuration": record.configuration_id,
+        "epochs": where.get("epochs"),
+        "best_epoch": where.get("best_epoch"),
+        "seconds": where.get("seconds"),
+        "device": where.get("device") or (where.get("execution") or {}).get("device"),
+        "created": where.get("created"),
+    }
 
 
 def bert_words(config: Mapping[str, Any]) -> str:
@@ -190,33 +182,3 @@ def bert_words(config: Mapping[str, Any]) -> str:
     if not config.get("bert"):
         return ""
     return f"BERT {config['bert']}, {'fine-tuned' if config.get('bert_finetune') else 'frozen'}"
-
-
-def _hash(path: Path) -> str:
-    with sentences(path, "a file that can be read", RunError):
-        return sha256_file(path)
-
-
-def disagreements(record: RunRecord) -> list[str]:
-    """Return where a record's predictions are not those of its selected epoch, or score otherwise than its history."""
-    from dmd_repro.metrics.measures import METRICS
-
-    best, history = int(record.provenance.get("best_epoch") or 0), record.history()
-    noted = next((line for line in history if line.get("epoch") == best), None)
-    if noted is None:
-        return [f"{record.path}: expected a selected epoch among its {len(history)}, got {best}."]
-    problems = []
-    for split in PREDICTED_SPLITS:
-        said, curves = record.predictions(split), record.epochs(split)
-        if curves.shape[0] < best or not np.array_equal(curves[best - 1], said.y_pred, equal_nan=True):
-            problems.append(f"{record.path}: the {split} predictions are not those of its selected epoch {best}.")
-        for name, value in noted.get(split, {}).items():
-            if name not in METRICS:
-                continue
-            now = METRICS[name].function(said.y_true, said.y_pred)
-            then = math.nan if value is None else float(value)
-            if not (math.isclose(now, then, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(now) and math.isnan(then))):
-                problems.append(
-                    f"{record.path}: expected {split} {name} {then:.6f} as noted while training, got {now:.6f}."
-                )
-    return problems

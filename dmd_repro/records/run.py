@@ -8,17 +8,18 @@ the sha256 of the others. Metrics are not here: they are computed from the predi
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.errors import RunError
+from dmd_repro.disk import parse_json
+from dmd_repro.errors import RunError, SpecError, Unreadable
+from dmd_repro.records.files import Files, no_arrays, read_arrays, read_bytes, unpack_arrays
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ RECORD_FILES = (
     CHECKPOINT,
 )
 PREDICTED_SPLITS = ("valid", "test")
+STAMP_TEXTS = ("name", "dataset", "digest", "text", "standing", "label")
+READABLE_MODELS = {"dmd": (1,), "mult": (1,)}  # versions whose records this program reads, by model
+READABLE_TRAINING = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,49 +96,6 @@ def spec_document(spec: RunSpec, data: DataStamp) -> dict[str, Any]:
     }
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a record; raises RunError in one sentence if it is missing, cut off or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        got = error.strerror if isinstance(error, OSError) else "something else, or half of it"
-        raise RunError.at(
-            str(path), expected="a readable JSON file", got=str(got), do="Delete that run's folder and train it again"
-        ) from error
-
-
-def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read a safetensors file and the JSON in its metadata; raises RunError if it is missing, cut off or damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            meta = json.loads((file.metadata() or {}).get("meta", "{}"))
-            return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise RunError.at(
-            str(path),
-            expected="a complete safetensors file",
-            got=f"'{error}'",
-            do="Delete that run's folder and train it again",
-        ) from error
-
-
-def pack_arrays(arrays: Mapping[str, NDArray[Any]], meta: Any = None) -> bytes:
-    """Return safetensors bytes; `meta` goes in as JSON under ONE key, so that equal content gives equal bytes."""
-    from safetensors.numpy import save
-
-    # safetensors writes the raw buffer, so a strided array must be copied; ascontiguousarray would make 0-d into (1,)
-    plain = {key: np.asarray(value, order="C") for key, value in arrays.items()}
-    return bytes(save(plain, metadata=None if meta is None else {"meta": json.dumps(meta, sort_keys=True)}))
-
-
-def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A complete record. Small facts are read when it is made, arrays when they are asked for."""
@@ -143,32 +104,43 @@ class RunRecord:
     spec: RunSpec
     data: dict[str, Any]  # DataStamp.to_json()
     provenance: dict[str, Any]
+    files: Files | None = field(default=None, compare=False, repr=False)  # what is kept while it is examined
 
     @classmethod
-    def load(cls, path: Path) -> RunRecord:
-        """Read spec, stamp and provenance; raises RunError if unreadable, or if the spec is not this folder's."""
-        document = read_json(path / "spec.json")
+    def load(cls, path: Path, files: Files | None = None) -> RunRecord:
+        """Read spec, stamp and provenance.
+
+        Raises RunError if they are not whole or not this folder's, Unreadable if they cannot be read here and now, or
+        if a version wrote them that this one does not read.
+        """
+        read = files or Files(path)
+        document = read.json("spec.json")
         try:
+            version, digest, data = document["spec_version"], document["data_digest"], document["data"]
             spec = RunSpec.from_json(document["spec"])
-            digest = document["data_digest"]
-            data = dict(document["data"])
-            version = document["spec_version"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError.at(
-                str(path / "spec.json"),
-                expected="spec, data_digest, data and spec_version",
-                got=f"no {error}",
-                do="Delete that folder, it was not written by this program",
-            ) from error
+            _refuse_other_versions(path, version, spec)
+            mine = run_id(spec, digest)
+            whole = isinstance(digest, str) and isinstance(data, dict) and _well_formed(spec)
+            whole = (
+                whole and all(isinstance(data.get(k), str) for k in STAMP_TEXTS) and type(data.get("aligned")) is bool
+            )
+        except (SpecError, KeyError, TypeError, ValueError) as error:
+            raise _no_spec(path, f"no {error}") from error
+        if not whole:
+            raise _no_spec(path, "values of other kinds")
         name = path.name.split(".")[0]
-        if version != SPEC_VERSION or data.get("digest") != digest or run_id(spec, digest) != name:
+        if data.get("digest") != digest or mine != name:
             raise RunError.at(
                 str(path),
                 expected=f"the run whose spec and data give the id {name}",
-                got=f"version {version}, id {run_id(spec, digest)}",
+                got=f"the id {mine}",
                 do="It was copied or edited and is not counted: delete it, or give it its own name back",
             )
-        return cls(path=path, spec=spec, data=data, provenance=read_json(path / "provenance.json"))
+        return cls(path=path, spec=spec, data=data, provenance=_provenance(read), files=files)
+
+    def alone(self) -> RunRecord:
+        """Return the record without the content of its files."""
+        return replace(self, files=None)
 
     @property
     def run_id(self) -> str:
@@ -184,35 +156,107 @@ class RunRecord:
         """Return one dict an epoch, in order; RunError if unreadable."""
         path = self.path / "history.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError) as error:
+            lines = [parse_json(line) for line in self._content("history.jsonl").splitlines()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("a line that is no object")
+        except ValueError as error:
             raise RunError.at(
                 str(path), expected="one JSON object a line", got=f"'{error}'", do="Train this run again"
             ) from error
+        return lines
 
     def predictions(self, split: str) -> Predictions:
         """Return what the selected epoch says of "valid" or "test"; RunError if unreadable."""
-        arrays, meta = read_arrays(self.path / "predictions.safetensors")
+        path = self.path / "predictions.safetensors"
+        arrays, meta = unpack_arrays(self._content(path.name), path)
         heads = f"{split}/head/"
         try:
-            return Predictions(
-                ids=tuple(meta["ids"][split]),
-                y_true=arrays[f"{split}/y_true"],
-                y_pred=arrays[f"{split}/y_pred"],
-                heads={k.removeprefix(heads): v for k, v in sorted(arrays.items()) if k.startswith(heads)},
-            )
-        except KeyError as error:
+            true, said = (arrays[f"{split}/{name}"] for name in ("y_true", "y_pred"))
+            found = {k.removeprefix(heads): v for k, v in sorted(arrays.items()) if k.startswith(heads)}
+            ids = _one(tuple(map(str, meta()["ids"][split])))
+        except (KeyError, TypeError) as error:
             raise RunError.at(
-                str(self.path / "predictions.safetensors"),
+                str(path),
                 expected=f"predictions of the split '{split}'",
                 got=f"no {error}",
                 do=f"The splits are {', '.join(PREDICTED_SPLITS)}",
             ) from error
+        for array in (true, said, *found.values()):
+            if array.shape != (len(ids),) or array.dtype != np.float32:
+                raise no_arrays(path, f"{array.dtype} {array.shape} for {len(ids)} clips")
+        return Predictions(ids, true.copy(), said.copy(), {name: array.copy() for name, array in found.items()})
 
     def epochs(self, split: str) -> NDArray[np.float32]:
         """Return (E, B): the prediction of every epoch, in the clips' order of `predictions(split)`."""
-        return read_arrays(self.path / "epochs.safetensors")[0][split]
+        path = self.path / "epochs.safetensors"
+        found = unpack_arrays(self._content(path.name), path)[0].get(split)
+        if found is None or found.ndim != 2 or found.dtype != np.float32:
+            raise no_arrays(path, f"no predictions of {split} by epoch")
+        return found
 
     def checkpoint(self) -> dict[str, NDArray[Any]]:
         """Return the weights of the selected epoch by parameter name."""
         return read_arrays(self.path / CHECKPOINT)[0]
+
+    def _content(self, name: str) -> bytes:
+        return self.files[name] if self.files else read_bytes(self.path / name)
+
+
+def _refuse_other_versions(path: Path, version: object, spec: RunSpec) -> None:
+    """Raise Unreadable for a record of a version that this one does not read."""
+    models, training = READABLE_MODELS.get(spec.model), spec.training_version
+    if (
+        version != SPEC_VERSION
+        or models is None
+        or spec.model_version not in models
+        or training not in READABLE_TRAINING
+    ):
+        raise Unreadable.at(
+            str(path),
+            expected=f"a record of spec version {SPEC_VERSION}, a model of "
+            f"{', '.join(f'{name} {min(known)}-{max(known)}' for name, known in READABLE_MODELS.items())}, "
+            f"training {min(READABLE_TRAINING)}-{max(READABLE_TRAINING)}",
+            got=f"spec version {version}, {spec.model} {spec.model_version}, training {training}",
+            do="Read it with the version that wrote it: nothing was moved",
+        )
+
+
+def _well_formed(spec: RunSpec) -> bool:
+    texts = all(
+        isinstance(value, str) for value in (spec.model, spec.dataset, spec.protocol, *spec.mask.off, *spec.config)
+    )
+    plain = all(isinstance(value, str | int | float | bool | None) for value in spec.config.values())
+    return texts and plain and type(spec.seed) is int
+
+
+def _no_spec(path: Path, got: str) -> RunError:
+    return RunError.at(
+        str(path / "spec.json"), expected="spec, data_digest, data and spec_version",
+        got=got,
+        do="Move that folder away, it was not written by this program",
+    )  # fmt: skip
+
+
+def _provenance(files: Files) -> dict[str, Any]:
+    """Read provenance.json, refusing values of other kinds than are printed or computed with."""
+    found = files.json("provenance.json")
+    kinds: dict[str, Any] = {
+        "epochs": int, "best_epoch": int, "seconds": int | float, "packages": dict, "execution": dict, "created": str,
+        "device": str, "commit": str, "earlier": list,
+    }  # fmt: skip
+    odd = ["the whole"] if not isinstance(found, dict) else [
+        name for name, kind in kinds.items() if found.get(name) is not None and not isinstance(found[name], kind)
+    ]  # fmt: skip
+    if odd:
+        raise RunError.at(
+            str(files.path / "provenance.json"), expected="facts of a run",
+            got=f"'{odd[0]}' of another kind",
+            do="See dmd runs verify: --repair moves such a record aside",
+        )  # fmt: skip
+    return dict(found)
+
+
+@lru_cache(maxsize=64)
+def _one(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return equal ids as one object: hundreds of runs on the same clips hold them once."""
+    return ids

@@ -6,7 +6,6 @@ process, keeps a second writer out.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -14,31 +13,23 @@ import os
 import shutil
 import traceback as tracebacks
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.disk import fsync_folder, sentences, write_atomic
-from dmd_repro.errors import RunError
-from dmd_repro.records.run import (
-    CHECKPOINT,
-    DataStamp,
-    Predictions,
-    RunRecord,
-    pack_arrays,
-    read_arrays,
-    sha256_file,
-    spec_document,
-)
+from dmd_repro.disk import free_name, fsync_folder, sentences, write_atomic
+from dmd_repro.errors import RunError, Unreadable
+from dmd_repro.records.files import pack_arrays, read_arrays, sha256_file
+from dmd_repro.records.lock import PATIENCE, RunLock
+from dmd_repro.records.run import CHECKPOINT, DataStamp, Predictions, RunRecord, spec_document
 from dmd_repro.spec import RunSpec, run_id
 
 log = logging.getLogger(__name__)
 RESUME = "resume.safetensors"
+ASIDE = ".damaged-"  # and a number: the ending of what was set aside
 
 
 def read_resume(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -97,38 +88,32 @@ class RunWriter:
         self._epochs = 0
         self._history = ""  # what the lines of history so far hash to, each with the one before
         self._closed = False  # finished or failed: nothing more may be written
-        (locks := root / ".locks").mkdir(parents=True, exist_ok=True)
-        # not of a thread: the epochs of a stack's seeds are saved side by side
-        self._lock = filelock.FileLock(locks / f"{self.run_id}.lock", fallback_to_soft=False, thread_local=False)
+        self._lock = RunLock(root, self.run_id)
 
     def _storage(self) -> Any:
         return sentences(self.path, "a folder that can be written", RunError, "--runs-dir")
 
     def __enter__(self) -> Self:
         with self._storage():
-            try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
+            if not self._lock.take(PATIENCE):
                 raise RunBusy.at(
                     f"run {self.run_id}",
                     expected="to be its only writer",
                     got="another process training it",
                     do="Wait for that one: the same command then uses its result",
-                ) from None
-            except NotImplementedError as error:
-                raise OSError(errno.ENOLCK, "it cannot lock files (a network mount?)") from error
+                )
             try:
                 self._open()
+                self._lock.sign()
             except BaseException:
-                self._lock.release()
+                self._lock.free()
                 raise
         return self
 
     def _open(self) -> None:
         final = self.root / self.run_id
         if final.exists() and not self._is_whole(self.run_id):  # under the lock: else it may be another's new record
-            taken = sum(1 for _ in self.root.glob(f"{self.run_id}.damaged-*"))
-            final.rename(self.root / f"{self.run_id}.damaged-{taken + 1}")
+            final.rename(free_name(final, ASIDE))
         if final.exists():  # its owner finished between our look and our lock
             raise RunBusy.at(
                 f"run {self.run_id}",
@@ -138,9 +123,13 @@ class RunWriter:
             )
         self.path.mkdir(exist_ok=True)
         (self.path / "DONE").unlink(missing_ok=True)  # killed between DONE and the rename: the last epoch redoes it
-        with suppress(RunError):  # nothing to tell of before: the first attempt
-            before = RunRecord.load(self.path).provenance
-            self._provenance["earlier"] = [*before.pop("earlier", []), before]
+        try:
+            before = dict(RunRecord.load(self.path).provenance)
+            self._provenance["earlier"] = [*(before.pop("earlier", None) or []), before]
+        except Unreadable:
+            raise
+        except RunError:  # nothing to tell of before: the first attempt
+            pass
         write_atomic(self.path / "spec.json", json.dumps(spec_document(self.spec, self.data), indent=1))
         write_atomic(self.path / "provenance.json", json.dumps(self._provenance, indent=1))
 
@@ -152,7 +141,7 @@ class RunWriter:
                 self.fail("".join(tracebacks.format_exception(kind, error, trace)))
         finally:
             self._closed = True
-            self._lock.release()
+            self._lock.free()
 
     def resume(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Return arrays and state of the last finished epoch, the history cut back to it; None to start afresh.
@@ -166,6 +155,8 @@ class RunWriter:
                 arrays, meta = read_resume(self.path / RESUME)
                 kept = [*lines[: meta["epochs"] - 1], json.dumps(meta["line"])]
                 whole = len(kept) == meta["epochs"] and meta.get("history") in (None, _chain(kept[:-1]))
+            except Unreadable:  # what cannot be read now may be read later: no epoch is made again in silence
+                raise
             except (RunError, KeyError, TypeError):
                 whole = False
             if not whole:
@@ -250,5 +241,5 @@ class RunWriter:
         self._closed = True
 
     def _check_open(self) -> None:
-        if self._closed or not self._lock.is_locked:
+        if self._closed or not self._lock.held:
             raise RuntimeError("RunWriter is used outside its `with` block, or after finish() or fail()")

@@ -1,4 +1,4 @@
-"""Comparisons as CSV: one line per printed number, the values of the JSON unrounded."""
+"""Comparisons as CSV: one line per number, printed or measured only, with the values of the JSON unrounded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import csv_cell
 
 ROW_FIELDS = ("key", "method", "dataset", "setting", "text", "state")
 
@@ -26,7 +27,7 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
                 data = row["features"] or {}
                 about |= {"data": data.get("name"), "digest": data.get("digest")}
                 notes = {"margin": document["margin"], "notes": " | ".join(row["notes"])}
-                lines += [{**about, **cell, **notes} for cell in row["cells"]]
+                lines += [{**about, **cell, **notes} for cell in (*row["cells"], *row["unprinted"])]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
@@ -36,5 +37,7 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
 
 def _field(value: Any) -> Any:
     if isinstance(value, list | dict):
-        return json.dumps(value) if value else ""
-    return repr(value) if isinstance(value, float) else value
+        return csv_cell(json.dumps(value)) if value else ""
+    if isinstance(value, float):
+        return repr(value)
+    return csv_cell(value) if isinstance(value, str) else value

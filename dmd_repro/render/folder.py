@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmd_repro.disk import sentences, write_atomic
+from dmd_repro.disk import sentences, write_output
 from dmd_repro.errors import SpecError
 from dmd_repro.render.figures import figure
 from dmd_repro.render.formats import FORMATS, SUFFIXES, render
@@ -31,5 +31,5 @@ def write_report(tables: Sequence[ComparisonTable], folder: Path) -> list[Path]:
     for path, content in files.items():
         with sentences(path, "a file that can be written", SpecError, "--output"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, content)
+            write_output(path, content)
     return list(files)

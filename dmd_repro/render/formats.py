@@ -12,6 +12,7 @@ from dmd_repro.render.latex import latex
 from dmd_repro.render.markdown import markdown
 from dmd_repro.render.terminal import WIDTH, terminal
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import visible
 
 Format = Literal["terminal", "markdown", "latex", "html", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "html", "csv", "json")
@@ -28,6 +29,10 @@ JSON_VERSION = 1
 
 def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
     """Return the tables in one format. `standalone` makes LaTeX a whole document; `width` is the terminal's."""
+    return visible(_render(tables, format_, standalone, width))
+
+
+def _render(tables: Sequence[ComparisonTable], format_: Format, standalone: bool, width: int) -> str:
     if format_ == "json":
         document = {"version": JSON_VERSION, "tables": [table.to_json() for table in tables]}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -16,12 +16,21 @@ from dmd_repro.render.layout import (
     mark,
     measured,
     number,
+    other_reruns,
     overview,
+    reruns,
     rule_lines,
     signed,
+    unprinted,
 )
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+
+
+class Markup(str):
+    """HTML made here, of text that was escaped: the one kind of text that is not escaped again."""
+
+    __slots__ = ()
 
 
 def html(tables: Sequence[ComparisonTable]) -> str:
@@ -43,13 +52,13 @@ def items_html(title: str, items: Sequence[str], numbered: bool = False) -> str:
 
 
 def _sortable(headers: Sequence[str], align: str, rows: Sequence[Sequence[tuple[str, float | None]]]) -> str:
-    """Cells are (text, number to sort by); a text that begins with < is a drawing and goes in as it is."""
+    """Cells are (text, number to sort by); `Markup` of our own goes in as it is, all else is escaped."""
     head = "".join(f'<th class="{side}">{escape(name)}</th>' for name, side in zip(headers, align, strict=True))
     lines = []
     for row in rows:
         cells = []
         for (text, value), side in zip(row, align, strict=True):
-            shown = text if text.startswith(("<svg", "<span")) else escape(text)
+            shown = text if isinstance(text, Markup) else escape(text)
             by = "" if value is None else f' data-v="{value!r}"'
             cells.append(f'<td class="{side}"{by}>{shown}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -67,12 +76,17 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f"<p>{escape(table.prose)}</p>")
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
+        if grid := unprinted(block):
+            parts.append(grid_html(grid))
+        if grid := reruns(block):
+            parts.append(grid_html(grid))
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))
         if grid := conventions(block):
             parts.append(grid_html(grid))
     parts.append(items_html("Notes", table.footnotes, numbered=True))
     parts.append(items_html("On the table", table.notes))
+    parts.append(items_html("Re-runs by others, not comparable", other_reruns(table)))
     parts.append(items_html("Data", data_lines(table)))
     parts.append(items_html("How to read it", rule_lines(table)))
     return [*parts, _provenance(table), "</section>"]
@@ -115,10 +129,10 @@ def _number_row(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
         (row.n, None),
         (cell.printed.text, float(cell.printed.value)),
         (measured(row, cell) + mark(cell), cell.summary.mean),
-        (small(cell) if cell.values else NONE, cell.summary.mean),
+        (Markup(small(cell)) if cell.values else NONE, cell.summary.mean),
         (NONE if cell.difference is None else signed(cell.difference, cell), cell.difference),
         (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
-        (f'<span class="v {escape(word)}">{escape(judged.word)}</span>', None),
+        (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
         p(judged.p_equivalence),
         p(judged.p_difference),
         (interval(cell), cell.summary.mean),

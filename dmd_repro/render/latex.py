@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
-from dmd_repro.render.layout import conventions, data_lines, details, overview, readings, rule_lines
+from dmd_repro.render.layout import (
+    conventions,
+    data_lines,
+    details,
+    further,
+    other_reruns,
+    overview,
+    reruns,
+    rule_lines,
+    unprinted,
+)
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 
@@ -32,7 +42,10 @@ def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
 
 
 def _table(table: ComparisonTable) -> list[str]:
-    over, under = _overview(table), [line for make in (details, readings, conventions) for line in _more(table, make)]
+    over, under = (
+        _overview(table),
+        [line for make in (unprinted, reruns, details, further, conventions) for line in _more(table, make)],
+    )
     if len(over) + len(under) <= PAGE:
         return _float(table, [*over, *under, *_notes(table)])
     # a float longer than the page would run out of it
@@ -89,7 +102,8 @@ def _more(table: ComparisonTable, make: object) -> list[str]:
 
 def _notes(table: ComparisonTable) -> list[str]:
     notes = [rf"\textsuperscript{{{i}}}~{escape(note)}." for i, note in enumerate(table.footnotes, start=1)]
-    rest = [*table.notes, *(f"Data: {line}" for line in data_lines(table)), *rule_lines(table)]
+    others = [f"Re-run by others, not comparable: {line}" for line in other_reruns(table)]
+    rest = [*table.answers, *table.notes, *others, *(f"Data: {line}" for line in data_lines(table)), *rule_lines(table)]
     sentences = [escape(text if text.endswith(".") else f"{text}.") for text in rest]
     head = r"\noindent\begin{minipage}{\linewidth}\scriptsize\raggedright"
     return ["", r"\medskip", head, *notes, r"\par", *sentences, r"\end{minipage}"]

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from dmd_repro.results.sheet import NONE, TextGrid
+from dmd_repro.visible import one_line
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -32,13 +33,13 @@ _ESCAPES = {
     "·": r"$\cdot$",
     **{c: f"\\{c}" for c in "&%$#_{}"},
 }
-_NUMBER = re.compile(r"([<+−-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?([✓↓↑?]?)")
+_NUMBER = re.compile(r"([<+−-]?)(\d+)(?:\.(\d+))?(?: ± (\d+)(?:\.(\d+))?)?([✓↓↑?]?)", re.ASCII)
 _WORDS = {"", NONE, "not run", "failed"}  # what may stand in a column of numbers
 
 
 def escape(text: str) -> str:
     """Return text that any LaTeX prints: accents are dropped, a character it may not know becomes a question mark."""
-    plain = "".join(c if c in _ESCAPES else unicodedata.normalize("NFKD", c) for c in text)
+    plain = "".join(c if c in _ESCAPES else unicodedata.normalize("NFKD", c) for c in one_line(text))
     kept = (c for c in plain if c in _ESCAPES or (c.isprintable() and not unicodedata.combining(c)))
     return "".join(_ESCAPES.get(c, c if c.isascii() else "?") for c in kept)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
-from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import VERDICT_MARKS
 
 CONVENTIONS = (
@@ -40,7 +40,7 @@ def details(block: ComparedBlock) -> TextGrid | None:
     return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
 
 
-def readings(block: ComparedBlock) -> TextGrid | None:
+def further(block: ComparedBlock) -> TextGrid | None:
     """Return the further readings of each measured number: intervals, one run, t test, and the share of the clips."""
     headers = ("other readings", "95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips")
     return _by_number(block, "Other readings", headers, "lrrlrrr", _reading_line)
@@ -88,20 +88,32 @@ def _reading_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
     )
 
 
-CONVENTION_HEADS = {
-    "acc2_non0": "ACC2 non0",
-    "acc2_has0": "ACC2 has0",
-    "f1_non0": "F1 non0",
-    "f1_has0": "F1 has0",
-    "f1_non0_swapped": "non0 swapped",
-    "f1_has0_swapped": "has0 swapped",
-}
+def unprinted(block: ComparedBlock) -> TextGrid | None:
+    """Return what is always shown of a measured row and not printed (MAE and Corr, as a rule); None where all is."""
+    there = [row for row in block.rows if row.unprinted]
+    names = list(dict.fromkeys(one.metric for row in there for one in row.unprinted))
+    rows = []
+    for row in there:
+        found = {one.metric: one for one in row.unprinted}
+        cells = [cell for name in names for cell in (NONE, _unprinted_number(found.get(name)))]
+        rows.append((row.row.label, row.n, *cells))
+    heads = [f"{METRICS[name].heading} {word}" for name in names for word in ("printed", "measured")]
+    return TextGrid("Not printed", ("not printed", "n", *heads), "lr" + "r" * len(heads), tuple(rows)) if rows else None
+
+
+def _unprinted_number(one: Unprinted | None) -> str:
+    if one is None or one.summary.mean is None:
+        return NONE
+    digits = METRICS[one.metric].digits
+    spread = "" if one.summary.std is None else f" ± {one.summary.std:.{digits}f}"
+    return f"{one.summary.mean:.{digits}f}{spread}".replace("-", "−")
 
 
 def conventions(block: ComparedBlock) -> TextGrid | None:
     """Return the same runs under every convention, and how far apart these alone put them; None without any."""
-    columns = [column for column in block.columns if column in ("acc2", "f1")]
-    ids = [id_ for id_ in CONVENTION_HEADS if id_.partition("_")[0] in columns]
+    dataset = block.rows[0].row.dataset
+    ways = {c: found for c in block.columns if len(found := [m.id for m in readings(c, dataset)]) > 1}
+    columns = list(ways)
     rows = []
     for row in block.rows:
         cells = {cell.column: cell for cell in row.cells if cell.conventions}
@@ -110,25 +122,46 @@ def conventions(block: ComparedBlock) -> TextGrid | None:
         line = [row.row.label]
         for column in columns:
             cell = cells.get(column)
-            found = cell.conventions if cell else {}
-            line += [number(found[i], cell) if cell and i in found else NONE for i in ids if i.startswith(column)]
+            means = cell.conventions if cell else {}
+            line += [number(means[i], cell) if cell and i in means else NONE for i in ways[column]]
             line.append(NONE if cell is None or cell.convention_moves is None else number(cell.convention_moves, cell))
         rows.append(tuple(line))
     headers = ["by convention"]
     for column in columns:
-        headers += [*(CONVENTION_HEADS[i] for i in ids if i.startswith(column)), "moves"]
+        headers += [*(METRICS[i].short or METRICS[i].name for i in ways[column]), "moves"]
     return TextGrid("Conventions", tuple(headers), "l" + "r" * (len(headers) - 1), tuple(rows)) if rows else None
+
+
+def reruns(block: ComparedBlock) -> TextGrid | None:
+    """Return what others measured for the block's numbers, beside printed and measured; None where nobody did."""
+    rows: list[tuple[str, ...]] = []
+    for row in block.rows:
+        for key in dict.fromkeys(one.key for cell in row.cells for one in cell.reruns):
+            for cell in row.cells:
+                found = next((one for one in cell.reruns if one.key == key), None)
+                if found is None:
+                    continue
+                spread = f"{number(found.mean, cell)} ± {number(found.std, cell)}"
+                said = (cell.printed.text, measured(row, cell), spread, number(found.best, cell))
+                rows.append((f"{row.row.label} {cell_name(cell)}", *said, str(found.n), str(found.reach), found.by))
+    heads = ("number", "printed", "measured", "re-runs by others", "best", "n", "reach it", "by")
+    return TextGrid("Re-runs by others", heads, "lrrrrrrl", tuple(rows)) if rows else None
+
+
+def other_reruns(table: ComparisonTable) -> list[str]:
+    """Return a line for each re-run of the table's systems that is comparable with none of its rows."""
+    return [one.line for one in table.other_reruns]
 
 
 def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
-    return [grid for grid in (details(block), readings(block), conventions(block)) if grid is not None]
+    found = (unprinted(block), reruns(block), details(block), further(block), conventions(block))
+    return [grid for grid in found if grid is not None]
 
 
 def cell_name(cell: Cell) -> str:
     """Return the column with the convention it was scored by: `F1 non0 swapped`."""
-    _, *convention = cell.metric.split("_")
-    return " ".join([COLUMNS[cell.column], *convention])
+    return METRICS[cell.metric].name
 
 
 def number(value: float, cell: Cell) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-from dmd_repro.render.layout import data_lines, more, overview, rule_lines
+from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import one_line
 
 
 def plain(text: str) -> str:
-    """Escape what Markdown would read as markup, the table's bar among it."""
-    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", text)
+    """Escape what Markdown would read as markup, formulas and links among it; a text stays on its line."""
+    return re.sub(r"([\\`*_\[\]<>|~#$]|(?<=\w):(?=//))", r"\\\1", one_line(text))
 
 
 def grid_lines(grid: TextGrid) -> list[str]:
@@ -27,6 +28,7 @@ def grid_lines(grid: TextGrid) -> list[str]:
 def markdown(table: ComparisonTable) -> str:
     """Return one table as a section with a heading."""
     lines = [f"## {plain(table.title)}", ""]
+    lines += [*(f"- {plain(answer)}" for answer in table.answers), ""] if table.answers else []
     for block in table.blocks:
         lines += [f"### {plain(block.title)}", "", *grid_lines(overview(block, table.footnotes))]
         for grid in more(block):
@@ -34,6 +36,8 @@ def markdown(table: ComparisonTable) -> str:
     lines += ["**Notes**", ""]
     lines += [f"{number}. {plain(note)}" for number, note in enumerate(table.footnotes, start=1)]
     lines += ["", *(f"- {plain(note)}" for note in table.notes)] if table.notes else []
+    if others := other_reruns(table):
+        lines += ["", "**Re-runs by others, not comparable**", "", *(f"- {plain(line)}" for line in others)]
     lines += ["", "**Data**", "", *(f"- {plain(line)}" for line in data_lines(table))]
     lines += ["", "**How to read it**", "", *(f"- {plain(line)}" for line in rule_lines(table)), ""]
     return "\n".join(lines)

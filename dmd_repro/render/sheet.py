@@ -20,6 +20,7 @@ from dmd_repro.render.latex_grid import tabular
 from dmd_repro.render.markdown import grid_lines, plain
 from dmd_repro.render.terminal import WIDTH, show_grid, show_list
 from dmd_repro.results.sheet import Sheet
+from dmd_repro.visible import csv_cell, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 def render_sheets(sheets: Sequence[Sheet], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
     """Return sheets in one format; `standalone` makes LaTeX a whole document."""
+    return visible(_render(sheets, format_, standalone, width))
+
+
+def _render(sheets: Sequence[Sheet], format_: Format, standalone: bool, width: int) -> str:
     if format_ == "json":
         document = {"version": JSON_VERSION, "sheets": [sheet.to_json() for sheet in sheets]}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -52,7 +57,7 @@ def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
     from rich.text import Text
 
     for sheet in sheets:
-        console.print(Rule(Text(sheet.title, style="bold red" if sheet.mark else "bold"), align="left"))
+        console.print(Rule(Text(one_line(sheet.title), style="bold red" if sheet.mark else "bold"), align="left"))
         if sheet.mark:
             console.print(Text(f"{sheet.mark}, not comparable with the printed numbers", style="bold red"))
         for grid in sheet.grids:
@@ -85,7 +90,8 @@ def _csv(sheets: Sequence[Sheet]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     for sheet in sheets:
         for grid in sheet.grids:
-            writer.writerows([[": ".join(filter(None, (sheet.heading, grid.title)))], grid.headers, *grid.rows, []])
+            lines = [[": ".join(filter(None, (sheet.heading, grid.title)))], grid.headers, *grid.rows, []]
+            writer.writerows([csv_cell(cell) for cell in line] for line in lines)
     return stream.getvalue()
 
 

@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmd_repro.render.layout import data_lines, more, overview, rule_lines
+from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
+from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,13 +48,15 @@ def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
     from rich.rule import Rule
     from rich.text import Text
 
-    console.print(Rule(Text(table.title, style="bold red" if table.mark else "bold"), align="left"))
+    console.print(Rule(Text(one_line(table.title), style="bold red" if table.mark else "bold"), align="left"))
+    show_list("", [("·", answer) for answer in table.answers], console)
     for block in table.blocks:
         show_grid(overview(block, table.footnotes), console, title=block.title)
         for grid in more(block):
             show_grid(grid, console)
     show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
+    show_list("Re-runs by others, not comparable", [("·", line) for line in other_reruns(table)], console)
     show_list("Data", [("·", line) for line in data_lines(table)], console)
     lines = [line for line in rule_lines(table) if line not in said]
     above = " (and as above)" if said else ""
@@ -67,7 +70,7 @@ def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> Non
     from rich.text import Text
 
     if title:
-        console.print(Text(title, style="bold"))
+        console.print(Text(one_line(title), style="bold"))
     shown, wide = console.width, console.options.update(width=1000)
     table = _table(grid, narrow=False)
     if Measurement.get(console, wide, table).maximum > shown:
@@ -86,8 +89,9 @@ def _table(grid: TextGrid, narrow: bool) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if narrow else 1, 0, 0), pad_edge=False, show_edge=not narrow)
-    rows = [[cell.replace(" ± ", "±") for cell in line] if narrow else line for line in grid.rows]
-    for at, (header, side) in enumerate(zip(grid.headers, grid.align, strict=True)):
+    rows = [[one_line(cell) for cell in line] for line in grid.rows]
+    rows = [[cell.replace(" ± ", "±") for cell in line] if narrow else line for line in rows]
+    for at, (header, side) in enumerate(zip(map(one_line, grid.headers), grid.align, strict=True)):
         # "ACC7 printed" on two lines: the column is as wide as its numbers, not as its name
         name = header.replace(" printed", "\nprinted").replace(" measured", "\nmeasured")
         if narrow and rows:
@@ -113,5 +117,5 @@ def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) ->
     table.add_column(justify="right", min_width=2)
     table.add_column(overflow="fold")
     for mark, text in items:
-        table.add_row(Text(mark), Text(text))
+        table.add_row(Text(mark), Text(one_line(text)))
     console.print(table)

@@ -151,7 +151,9 @@ def _overview(arms: list[ComparedArm]) -> TextGrid:
         (arm.key, arm.scored.n, *(number(summarise(list(arm.scored.values[m].values())).mean, m) for m in MEASURES))
         for arm in arms
     ]
-    return TextGrid("means over seeds", ("model", "n", *(HEADINGS[m] for m in MEASURES)), "lr" + "r" * 6, tuple(rows))
+    return TextGrid(
+        "means over seeds", ("model", "n", *(HEADINGS[m] for m in MEASURES)), "lr" + "r" * len(MEASURES), tuple(rows)
+    )
 
 
 def _with_protocols(grid: TextGrid, arms: list[ComparedArm]) -> TextGrid:
@@ -167,7 +169,9 @@ def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> TextGri
         sides = [spread(summarise([side.scored.values[m][s] for s in effect.paired.seeds]), m) for side in (base, arm)]
         tests = [NONE if p is None else p_value(p) for p in ((effect.p, effect.p_holm) if several else (effect.p,))]
         gap = number(summary.mean, m, signed=True)
-        rows.append((HEADINGS[m], *sides, gap, ends(summary, m), *tests, f"{summary.n}/{len(arm.scored.planned)}"))
+        rows.append(
+            (HEADINGS[m], *sides, gap, ends(summary.interval, m), *tests, f"{summary.n}/{len(arm.scored.planned)}")
+        )
     headers = ("measure", base.key, arm.key, "difference", "95 % interval", "p", *(("p (Holm)",) if several else ()))
     title = f"{arm.key} beside {base.key}, paired over the seeds both have"
     return TextGrid(title, (*headers, "n"), "l" + "r" * len(headers), tuple(rows))

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from dmd_repro.errors import ClaimError, nearest
-from dmd_repro.papers.tables import COLUMNS, PublishedTable, Row
+from dmd_repro.metrics.registry import COLUMNS, METRICS
+from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
+from dmd_repro.results.scores import ends, number
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.clips import per_clip
@@ -22,9 +24,10 @@ from dmd_repro.stats.summary import TTest, holm
 FULL = "full"
 SEEDS_A_LINE = 5
 BETWEEN_RULE = (
-    "gap: first row minus second, in points, over the seeds both have (same seed: same batches, same initial values of "
-    "common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t test, none where a run of either "
-    "row failed (leaving it out would flatter the mean); p Holm: adjusted over all gaps of this table.",
+    "gap: first row minus second, in points (MAE, Corr: on their own scale), over the seeds both have (same seed: same "
+    "batches, same initial values of common parts). 95 %: Student t interval of the mean gap over seeds. p: paired t "
+    "test, none where a run of either row failed (leaving it out would flatter the mean); p Holm: adjusted over all "
+    "gaps of this table.",
     "r: correlation of the two rows over seeds; pairing helps only where it is positive. effect: mean gap divided by "
     "the STD of the gaps (Cohen's d_z).",
     "95 % clips too: interval if seeds and clips were both drawn anew; all seeds meet the same clips, so the two are "
@@ -133,7 +136,10 @@ def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> Gap:
             truth, score = scored.scores[seed]
             values[side][seed] = _score(metric, truth, score)
             tables[side].append(per_clip(metric, truth, score))
-    one_per_seed = {seed: mcnemar(*(_right(metric, *scored.scores[seed]) for scored in (a, b))) for seed in seeds}
+    one_per_seed = {  # MAE and Corr call no clip right or wrong
+        seed: mcnemar(*(_right(metric, *scored.scores[seed]) for scored in (a, b)))
+        for seed in (seeds if METRICS[metric].right else ())
+    }
     both = None
     if len(seeds) > 1 and all(row is not None and row.size > 1 for side in tables for row in side):
         both = crossed(np.stack(tables[0]) - np.stack(tables[1]))
@@ -142,16 +148,15 @@ def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> Gap:
 
 
 def _score(metric: str, truth: Any, score: Any) -> float:
-    from dmd_repro.metrics.measures import METRICS
-
     return METRICS[metric].shown(truth, score)
 
 
 def _right(metric: str, truth: Any, score: Any) -> Any:
-    """Which clips are called right: the class for ACC7, the sign otherwise."""
-    counted = metric if not metric.startswith("f1") else metric.replace("f1", "acc2").replace("_swapped", "")
-    values = per_clip(counted, truth, score)
-    return np.zeros(0, dtype=bool) if values is None else values > 0
+    """Which of the clips that count are called right: the class for ACC7, the sign otherwise."""
+    right = METRICS[metric].right
+    assert right is not None
+    values = right(*(np.asarray(x, np.float32).astype(np.float64) for x in (truth, score)))
+    return values[np.isfinite(values)] > 0
 
 
 def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Records, name: str) -> Sheet:
@@ -202,29 +207,27 @@ def _signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+.2f}".replace("-", "−")
 
 
-def _interval(ends: tuple[float, float] | None) -> str:
-    return NONE if ends is None else f"[{_signed(ends[0])}, {_signed(ends[1])}]"
-
-
 def _line(gap: Gap) -> tuple[str, ...]:
-    test, both = gap.test, gap.crossed
+    test, both, metric = gap.test, gap.crossed, gap.first.metric_id(gap.column)
     return (
         gap.second.label,
         COLUMNS[gap.column],
         str(len(gap.paired.seeds)),
-        _signed(gap.paired.summary.mean),
-        _interval(gap.paired.summary.interval),
+        number(gap.paired.summary.mean, metric, signed=True),
+        ends(gap.paired.summary.interval, metric),
         p_value(test.p) if test else NONE,
         p_value(gap.p_holm) if gap.p_holm is not None else NONE,
         _signed(gap.paired.correlation),
         _signed(gap.paired.effect),
-        _interval(both.interval if both else None),
+        ends(both.interval if both else None, metric),
     )
 
 
 def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> TextGrid:
     rows = []
     for gap in gaps:
+        if not METRICS[gap.first.metric_id(gap.column)].right:
+            continue
         found = [gap.mcnemar.get(seed) for seed in seeds]
         said = [f"{p_value(one.p)} ({one.only_a}:{one.only_b})" if one else NONE for one in found]
         rows.append((gap.second.label, COLUMNS[gap.column], *said))

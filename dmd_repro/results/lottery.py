@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics.measures import METRICS
-from dmd_repro.papers.tables import COLUMNS, Printed, PublishedTable, Row
+from dmd_repro.metrics.registry import COLUMNS, METRICS
+from dmd_repro.papers.tables import Printed, PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
-from dmd_repro.results.scores import mark_of
-from dmd_repro.results.sheet import NONE, Sheet, TextGrid
+from dmd_repro.results.scores import mark_of, number
+from dmd_repro.results.sheet import Sheet, TextGrid
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.lottery import MODEL, MOST, BestOf, Lottery, best_of, lottery
 from dmd_repro.stats.summary import mean_and_std
@@ -27,10 +27,11 @@ FAR = 100_000  # runs: an even bet beyond it is no bet, and its digits mean noth
 SHOWN = (1, 2, 3, 5, 10, 20)  # of the k up to 20 that JSON holds
 LOTTERY_RULE = (
     f"the model: {MODEL}. 'counted' uses the runs as they are, 'chance' and 'even bet' the model.",
-    "reached: runs that would print as high as the printed number (within half a unit of its last decimal). chance: "
-    "that one further run does, with its 95 % confidence limits. even bet: the k that makes the best of k runs as "
-    "likely as not to reach it, with the k at the upper and at the lower limit of the chance.",
-    "best of k: expected highest of k runs under the model. * marks a k beyond the runs at hand: extrapolated.",
+    "reached: runs that would print as high as the printed number (of MAE: as low; within half a unit of its last "
+    "decimal). chance: that one further run does, with its 95 % confidence limits. even bet: the k that makes the best "
+    "of k runs as likely as not to reach it, with the k at the upper and at the lower limit of the chance.",
+    "best of k: expected highest of k runs (of MAE: lowest) under the model. * marks a k beyond the runs at hand: "
+    "extrapolated.",
     "picking: epoch by test is the highest test score over a run's epochs less the test score of the epoch its "
     "validation loss chose, mean over runs; seed by test is the best run's test score less that of the run with the "
     "best validation error. Both are what choosing on the test clips would add without any better model.",
@@ -57,19 +58,22 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
         if here.failed:
             notes.append(f"{row.label} ({row.setting}): {len(here.failed)} planned runs failed and are no draws")
         for column, printed in row.cells.items():
+            metric = METRICS[row.metric_id(column)]
+            way = 1.0 if metric.higher_is_better else -1.0  # the best is the highest, of MAE the lowest
             values = list(here.values.get(column, {}).values())
             if len(values) < 2 or min(values) == max(values):
                 continue
             name = f"{row.label}, {row.setting}, {COLUMNS[column]}"
             luck = None
             if here.not_comparable is None:
-                luck = lottery(values, float(printed.value), cell=half_cell(printed.decimals))
-            top = luck.best if luck else best_of(values)
+                turned = [way * value for value in values]
+                luck = lottery(turned, way * float(printed.value), cell=half_cell(printed.decimals))
+            top = [_turned(one, way) for one in (luck.best if luck else best_of([way * value for value in values]))]
             optimism = _optimism(row, column, here, runs)
             if luck:
-                draws.append(_draw_line(name, printed, luck, values))
-            best.append((name, *(_best(entry) for entry in top if entry.k in SHOWN)))
-            picks.append((name, *(_points(optimism.get(key)) for key in ("epoch", "seed"))))
+                draws.append(_draw_line(name, printed, luck, values, metric.id))
+            best.append((name, *(_best(entry, metric.id) for entry in top if entry.k in SHOWN)))
+            picks.append((name, *(number(optimism.get(key), metric.id, signed=True) for key in ("epoch", "seed"))))
             found.append(_document(row, column, printed, values, luck, top, optimism))
     if not found:
         notes.append("no number has two runs or more that differ, so there is no lottery to describe")
@@ -108,7 +112,7 @@ def _grids(
     return grids
 
 
-def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[float]) -> tuple[str, ...]:
+def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[float], metric: str) -> tuple[str, ...]:
     def k(value: float) -> str:
         if value > FAR:
             return "never" if value == np.inf else f"> {FAR:,}*"
@@ -119,8 +123,8 @@ def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[floa
         printed.text,
         str(luck.n),
         f"{luck.reached}/{luck.n}",
-        f"{min(values):.2f}",
-        f"{max(values):.2f}",
+        number(min(values), metric),
+        number(max(values), metric),
         f"{luck.chance:.1%}",
         f"{luck.chance_limits[0]:.1%} to {luck.chance_limits[1]:.1%}",
         k(luck.even),
@@ -128,12 +132,13 @@ def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[floa
     )
 
 
-def _best(entry: BestOf) -> str:
-    return f"{entry.modelled:.2f}" + ("*" if entry.extrapolated else "")
+def _best(entry: BestOf, metric: str) -> str:
+    return number(entry.modelled, metric) + ("*" if entry.extrapolated else "")
 
 
-def _points(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+def _turned(entry: BestOf, way: float) -> BestOf:
+    counted = None if entry.counted is None else way * entry.counted
+    return replace(entry, counted=counted, modelled=way * entry.modelled)
 
 
 def _optimism(row: Row, column: str, measured: Measured, runs: Runs) -> dict[str, float]:
@@ -158,12 +163,13 @@ def _optimism(row: Row, column: str, measured: Measured, runs: Runs) -> dict[str
         scores = [metric.shown(said.y_true, epoch) for epoch in epochs]
         finite = [score for score in scores if np.isfinite(score)]
         if finite:
-            gaps.append(max(finite) - chosen)
+            gaps.append((max(finite) if metric.higher_is_better else min(finite)) - chosen)
         if loss is not None:
             by_loss.append((loss, chosen))
     out = {"epoch": fmean(gaps)} if gaps else {}
     if len(by_loss) > 1:
-        out["seed"] = max(score for _, score in by_loss) - min(by_loss)[1]
+        scores = [score for _, score in by_loss]
+        out["seed"] = (max(scores) if metric.higher_is_better else min(scores)) - min(by_loss)[1]
     return out
 
 

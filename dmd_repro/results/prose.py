@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dmd_repro.papers.tables import COLUMNS
+from dmd_repro.metrics.registry import COLUMNS, METRICS
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import Cell, ComparedRow, ComparisonTable
 from dmd_repro.results.verdict import HEADLINES, NOT_COMPARABLE
@@ -16,7 +16,8 @@ def prose(table: ComparisonTable) -> str:
     printed = sum(len(row.cells) for row in table.rows)
     name = table.title.partition(":")[0]
     if not measured:
-        return f"{name} prints {printed} numbers; none of its rows has been run here, so nothing is said about them."
+        text = f"{name} prints {printed} numbers; none of its rows has been run here, so our runs say nothing of them."
+        return " ".join([*table.answers, text])
     cells = [(row, cell) for row in measured for cell in row.cells]
     words = Counter(cell.judged.word for _, cell in cells)
     runs = len({run for row in measured for run in row.runs.values()})
@@ -44,11 +45,11 @@ def prose(table: ComparisonTable) -> str:
     failed = sum(len(row.failed) for row in measured)
     if failed:
         text += f" Failed or diverged runs: {failed}; the verdicts of their rows are inconclusive."
-    return text
+    return " ".join([text, *table.answers])
 
 
 def _distance(pair: tuple[ComparedRow, Cell]) -> float:
-    return abs(pair[1].difference or 0.0)
+    return abs(pair[1].difference or 0.0) / METRICS[pair[1].metric].point
 
 
 def _cell(row: ComparedRow, cell: Cell) -> str:

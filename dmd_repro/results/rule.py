@@ -12,8 +12,11 @@ def points_of(value: float) -> str:
     return f"{value:g} point" + ("" if value == 1 else "s")
 
 
-def rule_lines(margin: float, family: int, looks: Sequence[str]) -> tuple[str, ...]:
-    """Return the sentences that stand under a table: measurement, verdict, correction, further readings, looks."""
+def rule_lines(margin: float, family: int, looks: Sequence[str], own: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the sentences that stand under a table: measurement, verdict, correction, further readings, looks.
+
+    `own`: headings of the printed columns that are on a scale of their own, not in percent.
+    """
     m, points = f"{margin:g}", points_of(margin)
     lines = [
         "measured: mean ± sample STD (divisor n − 1) over n runs that differ in the seed; n = runs counted / runs "
@@ -36,6 +39,8 @@ def rule_lines(margin: float, family: int, looks: Sequence[str]) -> tuple[str, .
         "95 % mean: Student t interval of the mean over seeds. p (t): two-sided one-sample t test of the mean against "
         "the printed number, for information, not corrected.",
     ]
+    if own:
+        lines.append(f"margin of {' and '.join(own)}: a point is 0.01 there, so the margin is {margin / 100:g}.")
     if len(looks) > 1:
         lines.append(
             f"looks: verdicts on this plan were printed with {len(looks)} different sets of runs "

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
-from dmd_repro.systems.registry import BERT_BASE
+from dmd_repro.results.settings import changed_settings
+from dmd_repro.systems.bert import BERT_BASE
 
-DATASET_WORDS = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI"}
 TEXT_WORDS = {"glove": "GloVe", "hidden": "BERT hidden states", "bert": "BERT"}
 
 
@@ -61,9 +62,9 @@ class Runs:
         return self._read[run_id]
 
     def _load(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
-        record = self.records.get(run_id)
-        if record is None:
-            return self.records.status(run_id)
+        status, record, _ = self.records.look(run_id)
+        if status != "done" or record is None:
+            return status
         try:
             found = record, record.predictions("test")
         except DmdError:
@@ -87,6 +88,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
                 out.notes.append(f"run {run_id} (seed {seed}) failed")
             elif found == "damaged":
                 out.notes.append(f"run {run_id} (seed {seed}) is left out: its record is damaged or foreign")
+            elif found == "unreadable":
+                out.notes.append(f"run {run_id} (seed {seed}) is left out: its record is there and cannot be read")
             continue
         record, predictions = found
         if problem := _mismatch(row, record, seed, digest):
@@ -103,19 +106,32 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
         out.runs[seed] = run_id
         out.scores[seed] = predictions.y_true, score
         configurations.add(record.configuration_id)
-        out.not_comparable = out.not_comparable or _why_not_comparable(row, record)
-        for column in row.cells:
-            value = METRICS[row.metric_id(column)].shown(predictions.y_true, score)
+        out.not_comparable = out.not_comparable or _why_not_comparable(row, record, planned)
+        wanted = {row.metric_id(column): column for column in row.cells} | unprinted_columns(row)
+        for metric, column in wanted.items():
+            if not same_range(METRICS[metric], record.data["dataset"]):
+                continue  # an ACC7 of labels in [-1, 1] would be another metric under its name
+            value = METRICS[metric].shown(predictions.y_true, score)
             if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
                 out.values.setdefault(column, {})[seed] = value
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
         out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
-    if planned.overrides:
-        changed = ", ".join(f"{name}={value}" for name, value in sorted(planned.overrides.items()))
-        out.not_comparable = out.not_comparable or f"settings were changed ({changed}), so not comparable"
+    if planned.overrides and not out.runs:  # no record is there to tell
+        out.not_comparable = out.not_comparable or _changed(planned.overrides)
     if len(configurations) > 1:
         out.not_comparable = out.not_comparable or "its runs mix several configurations"
     return out
+
+
+def unprinted_columns(row: Row) -> dict[str, str]:
+    """Return {metric: column} of what is shown of every measured row and not printed in this one."""
+    always = {name: metric.column or name for name, metric in always_shown(row.dataset).items()}
+    return {name: column for name, column in always.items() if column not in row.cells}
+
+
+def _changed(settings: Mapping[str, Any]) -> str:
+    changed = ", ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+    return f"settings were changed ({changed}), so not comparable"
 
 
 def _mismatch(row: Row, record: RunRecord, seed: int, digest: str | None) -> str | None:
@@ -126,10 +142,15 @@ def _mismatch(row: Row, record: RunRecord, seed: int, digest: str | None) -> str
     spec = record.spec
     if (spec.model, spec.mask, spec.seed) != (row.recipe.model, row.recipe.mask, seed):
         return f"it is {spec.model} {spec.mask.label} with seed {spec.seed}"
+    wrong = {
+        name: spec.config.get(name) for name, value in row.recipe.overrides.items() if spec.config.get(name) != value
+    }
+    if wrong:
+        return f"it has {', '.join(f'{name}={value}' for name, value in sorted(wrong.items()))}, which is another row"
     return None
 
 
-def _why_not_comparable(row: Row, record: RunRecord) -> str | None:
+def _why_not_comparable(row: Row, record: RunRecord, planned: PlannedRow) -> str | None:
     """Say why a run may not be compared with the printed row, None if it may."""
     recipe = row.recipe
     assert recipe is not None
@@ -140,7 +161,9 @@ def _why_not_comparable(row: Row, record: RunRecord) -> str | None:
         return why
     if record.spec.protocol != recipe.protocol:
         return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
-    return None
+    changed = changed_settings(row, record.spec, aligned=bool(record.data["aligned"]))
+    changed = dict(planned.overrides) if changed is None else changed
+    return _changed(changed) if changed else None
 
 
 def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
@@ -148,7 +171,7 @@ def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
     if data["standing"] == "synthetic":
         return "synthetic data are never compared with printed numbers"
     if data["dataset"] != row.dataset:
-        return f"run on {DATASET_WORDS.get(data['dataset'], data['dataset'])}, printed for {DATASET_WORDS[row.dataset]}"
+        return f"run on {dataset_title(data['dataset'])}, printed for {dataset_title(row.dataset)}"
     if data["standing"] != "official":
         return "partial data: not the official split, so not comparable"
     if data["aligned"] != (row.setting == "aligned"):

@@ -11,17 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS, shown_in
 from dmd_repro.records.folder import RunRecord
 from dmd_repro.results.runs import Runs
 from dmd_repro.results.sheet import NONE
 from dmd_repro.stats.summary import Summary
 
-MEASURES = ("acc2_non0", "acc2_has0", "f1_non0", "acc7", "mae", "corr")
-HEADINGS = {
-    "acc2_non0": "ACC2 non0", "acc2_has0": "ACC2 has0", "f1_non0": "F1 non0", "f1_has0": "F1 has0", "acc7": "ACC7",
-    "mae": "MAE", "corr": "Corr",
-}  # fmt: skip
+MEASURES = tuple(shown_in("comparison"))
+HEADINGS = {name: metric.name for name, metric in METRICS.items()}
 DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
@@ -56,7 +53,7 @@ def score_runs(
         if isinstance(found, str):
             if found == "failed":
                 out.failed.append(seed)
-            if found in ("failed", "damaged"):
+            if found in ("failed", "damaged", "unreadable"):
                 out.notes.append(f"run {run_id} (seed {seed}) is left out: {found}")
             continue
         record, said = found
@@ -88,11 +85,10 @@ def data_line(record: RunRecord) -> str:
 
 
 def number(value: float | None, measure: str, *, signed: bool = False) -> str:
-    """Print a value of a measure: percent with two decimals, mae and corr with four; a dash for None."""
+    """Print a value of a measure: percent with two decimals, others with four; a dash for None."""
     if value is None:
         return NONE
-    digits = 2 if METRICS[measure].unit == "%" else 4
-    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    return f"{value:{'+' if signed else ''}.{METRICS[measure].digits}f}".replace("-", "−")
 
 
 def spread(summary: Summary, measure: str, *, signed: bool = False) -> str:
@@ -101,9 +97,9 @@ def spread(summary: Summary, measure: str, *, signed: bool = False) -> str:
     return mean if summary.std is None else f"{mean} ± {number(summary.std, measure)}"
 
 
-def ends(summary: Summary, measure: str) -> str:
-    """Print the interval of the mean, or a dash."""
-    if summary.interval is None:
+def ends(interval: tuple[float, float] | None, measure: str) -> str:
+    """Print an interval, or a dash."""
+    if interval is None:
         return NONE
-    low, high = (number(end, measure, signed=True) for end in summary.interval)
+    low, high = (number(end, measure, signed=True) for end in interval)
     return f"[{low}, {high}]"

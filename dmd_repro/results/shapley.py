@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dmd_repro.metrics.registry import METRICS, one_a_column
 from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records
 from dmd_repro.results.masks import PARTS, MaskGroup, all_masks, mask_groups, parts_on
@@ -18,13 +19,15 @@ from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.stats.shapley import Worth, interactions, shapley_values
 from dmd_repro.stats.summary import holm, one_sample_t, summarise
 
+LOWER = [METRICS[name].heading for name in MEASURES if not METRICS[name].higher_is_better]
 SHAPLEY_RULE = (
     "Shapley value of a part: its marginal effect averaged over all orders of adding the four parts, computed per seed "
     "from the 16 masks; then mean ± sample STD, t interval (95 %) and t test against 0 over the seeds that have "
     "all 16. The four values of a seed add up to full − none.",
     "Interaction of two parts (Grabisch and Roubens): how much more both are worth together than each alone, averaged "
     "over the rest; above 0 they help each other, below 0 one does the other's work.",
-    "p (Holm): adjusted for the four parts, or the six pairs, of one measure. Lower is better for MAE alone.",
+    "p (Holm): adjusted for the four parts, or the six pairs, of one measure. "
+    f"Lower is better for {' and '.join(LOWER)} alone.",
 )
 
 
@@ -108,12 +111,25 @@ def _tests(found: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[str, str]]:
 def _effects(title: str, found: Mapping[str, list[float]], whole: list[float], measure: str, n: int) -> TextGrid:
     tests = _tests(found)
     rows = [
-        (part, spread(summarise(v), measure, signed=True), ends(summarise(v), measure), *tests[part], str(len(v)))
+        (
+            part,
+            spread(summarise(v), measure, signed=True),
+            ends(summarise(v).interval, measure),
+            *tests[part],
+            str(len(v)),
+        )
         for part, v in found.items()
     ]
     total = summarise(whole)
     rows.append(
-        ("sum = full − none", spread(total, measure, signed=True), ends(total, measure), NONE, NONE, str(len(whole)))
+        (
+            "sum = full − none",
+            spread(total, measure, signed=True),
+            ends(total.interval, measure),
+            NONE,
+            NONE,
+            str(len(whole)),
+        )
     )
     return TextGrid(title, ("part", "value", "95 % interval", "p", "p (Holm)", "n"), "lrrrrr", tuple(rows))
 
@@ -121,7 +137,7 @@ def _effects(title: str, found: Mapping[str, list[float]], whole: list[float], m
 def _pairs_grid(found: Mapping[str, Mapping[tuple[str, str], list[float]]]) -> TextGrid:
     pairs = list(next(iter(found.values())))
     tests = {m: _tests(values) for m, values in found.items()}
-    shown = ("acc2_non0", "f1_non0", "acc7", "mae")
+    shown = one_a_column(MEASURES)
     rows = []
     for pair in pairs:
         cells = []
@@ -142,15 +158,15 @@ def _masks_grid(scored: Mapping[tuple[str, ...], Scored]) -> TextGrid:
         if row.recipe:
             cells = " / ".join(cell.text for cell in row.cells.values())
             printed.setdefault(row.recipe.mask.off, {})[row.dataset] = cells
-    rows = []
+    rows, shown = [], one_a_column(MEASURES)
     for off, s in scored.items():
-        values = [
-            number(summarise(list(s.values[m].values())).mean, m) for m in ("acc7", "f1_non0", "acc2_non0", "mae")
-        ]
+        values = [number(summarise(list(s.values[m].values())).mean, m) for m in shown]
         said = printed.get(off, {})
         rows.append((parts_on(off), s.n, *values, said.get("mosi", ""), said.get("mosei", "")))
-    headers = ("parts on", "n", "ACC7", "F1 non0", "ACC2 non0", "MAE", "MOSI printed", "MOSEI printed")
-    return TextGrid("the 16 masks; printed: ACC7 / F1 of the paper's six rows", headers, "lrrrrrrr", tuple(rows))
+    headers = ("parts on", "n", *(HEADINGS[m] for m in shown), "MOSI printed", "MOSEI printed")
+    return TextGrid(
+        "the 16 masks; printed: ACC7 / F1 of the paper's six rows", headers, "lr" + "r" * len(shown) + "rr", tuple(rows)
+    )
 
 
 def _incomplete(groups: Sequence[MaskGroup], runs: Runs) -> Sheet:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from dmd_repro.metrics.measures import METRICS
-from dmd_repro.papers.tables import COLUMNS, Row, load_table, table_names
+from dmd_repro.datasets import dataset_title
+from dmd_repro.metrics.registry import COLUMNS, metrics_of
+from dmd_repro.papers.folders import all_table_names
+from dmd_repro.papers.tables import Row, load_table
 from dmd_repro.records.folder import Predictions
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, bert_not_comparable
+from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.bootstrap import LEVEL, RESAMPLES, intervals
@@ -25,7 +27,7 @@ ONE_RUN = "one run: value only, no verdict"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of the checkpoint, in the unit tables print (percent; mae and corr on their own scale)."""
+    """One metric of the checkpoint, in the unit tables print (percent, or the metric's own scale)."""
 
     metric: str
     title: str
@@ -77,24 +79,31 @@ class Subject:
     changed: Mapping[str, Any] = field(default_factory=dict)  # settings that are not the preset's
 
 
-def score_predictions(said: Predictions, *, resamples: int = RESAMPLES, level: float = LEVEL) -> tuple[Score, ...]:
-    """Score predictions by every metric, with percentile intervals over `resamples` draws of clips.
+def score_predictions(
+    said: Predictions, dataset: str, *, resamples: int = RESAMPLES, level: float = LEVEL
+) -> tuple[Score, ...]:
+    """Score predictions by every metric of a data set, with percentile intervals over `resamples` draws of clips.
 
     The draws depend on the clips alone, so two checkpoints on one split share theirs.
     """
     stream = np.random.Generator(np.random.PCG64(seed_for(0, "bootstrap", *said.ids)))
-    found = intervals(said.y_true, said.y_pred, stream, resamples=resamples, level=level) if resamples else {}
+    metrics = metrics_of(dataset)
+    found = (
+        intervals(said.y_true, said.y_pred, stream, resamples=resamples, level=level, metrics=metrics)
+        if resamples
+        else {}
+    )
     scores = []
-    for name, metric in METRICS.items():
-        scale = 100.0 if metric.unit == "%" else 1.0
+    for name, metric in metrics.items():
+        scale = metric.scale
         value, between = metric.shown(said.y_true, said.y_pred), found.get(name)
         low, high = (None, None) if between is None or between.low is None else (between.low, between.high)
         scores.append(
             Score(
                 metric=name,
-                title=metric.title,
+                title=metric.heading,
                 counted=metric.convention,
-                unit=metric.unit,
+                unit=metric.unit or "",
                 value=value if math.isfinite(value) else None,
                 low=None if low is None else low * scale,
                 high=None if high is None else high * scale,
@@ -121,13 +130,13 @@ def beside(subject: Subject, scores: Sequence[Score]) -> tuple[PrintedRow | None
             cells.append(PrintedCell(COLUMNS[column], row.metric_id(column), printed.text, value, gap))
         verdict = f"not comparable: {bar}" if bar else ONE_RUN
         return PrintedRow(table, row.key, row.label, tuple(cells), row.certainty, not bar, verdict), ""
-    where = f"{DATASET_WORDS.get(subject.dataset, subject.dataset)}, {setting}, {TEXT_WORDS.get(kind, kind)} text"
+    where = f"{dataset_title(subject.dataset)}, {setting}, {TEXT_WORDS.get(kind, kind)} text"
     return None, f"the paper prints no row of {subject.model} ({subject.mask.label}) on {where}"
 
 
 def _candidates(subject: Subject, setting: str) -> Iterator[tuple[str, Row]]:
     found = []
-    for name in table_names():
+    for name in all_table_names():
         for row in load_table(name).rows:
             recipe = row.recipe
             if recipe is None or recipe.head or row.derived:

@@ -11,36 +11,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dmd_repro.datasets import DATASETS, dataset_title
 from dmd_repro.errors import RunError, nearest
+from dmd_repro.metrics.binary import ZERO_WORDS
+from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.rerun import Rerun
+from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.prose import prose
-from dmd_repro.results.runs import DATASET_WORDS, TEXT_WORDS, Measured, Runs, derive, measure
-from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+from dmd_repro.results.reruns import answers, not_comparable, readings_of
+from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import Judged, convention_means, judge
 from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
-from dmd_repro.systems.registry import MODELS
+from dmd_repro.systems.registry import system_names
 
-ZERO_WORDS = {"non0": "negative / positive", "has0": "negative / non-negative"}
 DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
 def compare(
-    table: PublishedTable, plan: TablePlan | None, records: Records, *, margin: float = MARGIN
+    table: PublishedTable,
+    plan: TablePlan | None,
+    records: Records,
+    *,
+    margin: float = MARGIN,
+    reruns: Sequence[Rerun] | None = None,
 ) -> ComparisonTable:
     """Set a printed table beside the runs its plan names; without a plan every row is "not run".
 
-    `margin` is the verdicts', in points.
+    `margin` is the verdicts', in points; `reruns` are others' runs (None: those that come with the package).
 
     Raises RunError if the folder of runs cannot be read.
     """
-    runs = Runs(records)
+    runs, reruns = Runs(records), load_reruns() if reruns is None else reruns
     measured = measure_table(table, plan, runs)
     judged, family = judge(table.rows, measured, margin)
-    blocks = tuple(_block(block, plan, measured, judged) for block in table.blocks)
+    blocks = tuple(_block(block, plan, measured, judged, reruns) for block in table.blocks)
     data = {
         planned.features["digest"]: dict(planned.features)
         for planned in (plan.rows.values() if plan else ())
@@ -64,6 +74,8 @@ def compare(
         margin=margin,
         family=family,
         provenance=tuple(_provenance(record) for record in runs.seen.values()),
+        answers=answers(table, reruns),
+        other_reruns=not_comparable(table, reruns),
     )
     return replace(found, prose=prose(found))
 
@@ -75,9 +87,13 @@ def measure_table(table: PublishedTable, plan: TablePlan | None, runs: Runs) -> 
         planned = plan.rows.get(row.key) if plan else None
         if row.derived is None:
             measured[row.key] = measure(row, planned, runs)
+    if plan and not plan.sealed:  # who could change it could count any runs into any row
+        again = f"dmd reproduce {table.name}" + "".join(f" --data {name}" for name in plan.data)
+        for found in measured.values():
+            found.not_comparable = f"its plan has no seal, so no verdict: plan again, {again} (no run is made twice)"
     for row in table.rows:
         if row.derived is not None:
-            measured[row.key] = derive(row.derived, tuple(row.cells), measured)
+            measured[row.key] = derive(row.derived, (*row.cells, *unprinted_columns(row).values()), measured)
     return measured
 
 
@@ -116,11 +132,17 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
 
 
 def compare_tables(
-    runs_dir: Path, names: Sequence[str], data: Sequence[str] | None = None, *, margin: float = MARGIN
+    runs_dir: Path,
+    names: Sequence[str],
+    data: Sequence[str] | None = None,
+    *,
+    margin: float = MARGIN,
+    reruns: Sequence[Rerun] | None = None,
 ) -> list[ComparisonTable]:
     """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does."""
     plans, records = plans_of(runs_dir, names, data), Records(runs_dir)
-    return [compare(load_table(name), plan, records, margin=margin) for name, plan in plans.items()]
+    reruns = load_reruns() if reruns is None else reruns
+    return [compare(load_table(name), plan, records, margin=margin, reruns=reruns) for name, plan in plans.items()]
 
 
 def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence[str] | None) -> list[ComparisonTable]:
@@ -141,18 +163,25 @@ Judgements = Mapping[tuple[str, str], Judged]
 
 
 def _block(
-    block: TableBlock, plan: TablePlan | None, measured: Mapping[str, Measured], judged: Judgements
+    block: TableBlock,
+    plan: TablePlan | None,
+    measured: Mapping[str, Measured],
+    judged: Judgements,
+    reruns: Sequence[Rerun],
 ) -> ComparedBlock:
     first = block.rows[0]
-    words = f"{DATASET_WORDS[first.dataset]}, {first.setting}, {TEXT_WORDS[first.text]} text"
+    words = f"{dataset_title(first.dataset)}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
-    rows = tuple(_row(row, plan, measured[row.key], judged) for row in block.rows)
+    rows = tuple(_row(row, plan, measured[row.key], judged, reruns) for row in block.rows)
     return ComparedBlock(block.key, title, block.columns, rows)
 
 
-def _row(row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements) -> ComparedRow:
+def _row(
+    row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements, reruns: Sequence[Rerun]
+) -> ComparedRow:
+    read = readings_of(row, reruns)
     cells = tuple(
-        _cell(column, row.metric_id(column), printed, measured, judged[row.key, column])
+        replace(_cell(row, column, printed, measured, judged[row.key, column]), reruns=read.get(column, ()))
         for column, printed in row.cells.items()
     )
     notes = list(measured.notes)
@@ -172,8 +201,20 @@ def _row(row: Row, plan: TablePlan | None, measured: Measured, judged: Judgement
         planned=measured.planned,
         runs=measured.runs,
         failed=tuple(measured.failed),
+        unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),
+    )
+
+
+def _unprinted(row: Row, measured: Measured) -> tuple[Unprinted, ...]:
+    """Return what is always shown of a measured row and not printed: MAE and Corr, as a rule."""
+    if not measured.runs:
+        return ()
+    values = {name: measured.values.get(column, {}) for name, column in unprinted_columns(row).items()}
+    return tuple(
+        Unprinted(METRICS[name].heading, name, by_seed, summarise(list(by_seed.values())))
+        for name, by_seed in values.items()
     )
 
 
@@ -182,12 +223,13 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
     planned = plan.rows.get(row.key) if plan else None
     if planned and planned.status == "skipped" and not row.derived:
         return planned.reason
-    if row.recipe and row.recipe.model not in MODELS:
+    if row.recipe and row.recipe.model not in system_names():
         return f"cannot be run yet: the model '{row.recipe.model}' is not in this tool"
     return row.reason
 
 
-def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+    metric = row.metric_id(column)
     values = measured.values.get(column, {})
     summary = summarise(list(values.values()))
     difference = test = why_not = None
@@ -203,16 +245,22 @@ def _cell(column: str, metric: str, printed: Printed, measured: Measured, judged
             why_not = f"no test: {summary.why}"
         else:
             test = one_sample_t(list(values.values()), float(printed.value))
-    conventions = convention_means(column, measured)
+    conventions = convention_means(column, row.dataset, measured)
     return Cell(column, metric, printed, values, summary, difference, test, why_not, judged, conventions)
+
+
+def zero_words(zero: str) -> str:
+    """Return a way of counting the sign in two or three words: `negative / positive`."""
+    return next(words for name, words in ZERO_WORDS.items() if name == zero).partition(",")[0]
 
 
 def origin(row: Row) -> str:
     """Say where a row's numbers come from and how they count, each with its certainty."""
     parts = [f"source: {row.source.text} [{row.source.certainty}]"] if row.source else []
+    usual = DATASETS[row.dataset].zeros[0]
     if row.convention == "unknown":
-        parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {ZERO_WORDS['non0']}")
+        parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {zero_words(usual)}")
     elif {"acc2", "f1"} & set(row.cells):
         swapped = ", F1 with its arguments swapped" if row.f1_order == "swapped" and "f1" in row.cells else ""
-        parts.append(f"counts {ZERO_WORDS[row.convention]}{swapped} [{row.certainty}]")
+        parts.append(f"counts {zero_words(row.convention)}{swapped} [{row.certainty}]")
     return "; ".join(parts)

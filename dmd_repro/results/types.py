@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
-from dmd_repro.results.verdict import NOT_RUN, Judged
+from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
 from dmd_repro.stats.summary import Summary, TTest
 from dmd_repro.stats.verdict import MARGIN
 
@@ -27,6 +29,7 @@ class Cell:
     why_not: str | None  # why there is no difference, or no test
     judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
     conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
+    reruns: tuple[Reading, ...] = ()  # what others measured for the same number
 
     @property
     def convention_moves(self) -> float | None:
@@ -54,6 +57,33 @@ class Cell:
             **self.judged.to_json(),
             "conventions": dict(self.conventions),
             "convention_moves": self.convention_moves,
+            "reruns": [reading.to_json() for reading in self.reruns],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unprinted:
+    """What was measured and the paper does not print: no difference, no verdict."""
+
+    heading: str
+    metric: str
+    values: Mapping[int, float]  # by seed
+    summary: Summary
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values, under the names of a cell."""
+        interval = self.summary.interval
+        return {
+            "column": METRICS[self.metric].column or self.metric,
+            "metric": self.metric,
+            "printed": None,
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "n": self.summary.n,
+            "mean": self.summary.mean,
+            "std": self.summary.std,
+            "interval": None if interval is None else list(interval),
+            "level": self.summary.level,
+            "verdict": NOT_PRINTED,
         }
 
 
@@ -69,6 +99,7 @@ class ComparedRow:
     failed: tuple[int, ...]  # seeds whose run failed or diverged: planned, never counted
     features: Mapping[str, Any] | None  # what the row was planned on
     notes: tuple[str, ...]  # footnotes, most telling first
+    unprinted: tuple[Unprinted, ...] = ()  # always shown, and not printed in this row
 
     @property
     def n(self) -> str:
@@ -92,6 +123,7 @@ class ComparedRow:
             "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},
             "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
             "cells": [cell.to_json() for cell in self.cells],
+            "unprinted": [one.to_json() for one in self.unprinted],
             "notes": list(self.notes),
         }
 
@@ -122,11 +154,15 @@ class ComparisonTable:
     provenance: tuple[Mapping[str, Any], ...] = ()  # one entry a run
     prose: str = ""  # the results in words
     looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
+    answers: tuple[str, ...] = ()  # what others' runs say of its rows, a sentence each
+    other_reruns: tuple[NotComparable, ...] = ()  # re-runs of its systems that stand beside none of its rows
 
     @property
     def rule(self) -> tuple[str, ...]:
         """How the numbers were made and what decides the verdicts: stands under every table."""
-        return rule_lines(self.margin, self.family, self.looks)
+        printed = [METRICS[cell.metric] for row in self.rows for cell in row.cells]
+        own = dict.fromkeys(metric.heading for metric in printed if metric.unit != "%")
+        return rule_lines(self.margin, self.family, self.looks, tuple(own))
 
     @property
     def rows(self) -> tuple[ComparedRow, ...]:
@@ -159,6 +195,8 @@ class ComparisonTable:
             "margin": self.margin,
             "family": self.family,
             "looks": list(self.looks),
+            "answers": list(self.answers),
+            "other_reruns": [one.to_json() for one in self.other_reruns],
             "prose": self.prose,
             "provenance": [dict(run) for run in self.provenance],
             "rule": list(self.rule),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS, readings
 from dmd_repro.papers.tables import Printed, Row
 from dmd_repro.results.runs import Measured
 from dmd_repro.stats.clips import clips_share
@@ -18,9 +18,9 @@ from dmd_repro.stats.verdict import FEWEST, Difference, Verdict, half_cell, verd
 
 HEADLINES = ("reproduced", "below", "above", "inconclusive")  # the words that need the rule; the others need none
 VERDICT_MARKS = {"reproduced": "✓", "below": "↓", "above": "↑", "inconclusive": "?"}
+NOT_PRINTED = "not printed"
 NOT_RUN, NOT_PUBLIC, NOT_COMPARABLE = "not run", "not reproducible from public data", "not comparable"
 VALUE_ONLY, INTERVAL_ONLY, NO_VERDICT = "value only", "interval only", "no verdict"
-FAMILIES = {"acc2": ("acc2_non0", "acc2_has0"), "f1": ("f1_non0", "f1_has0", "f1_non0_swapped", "f1_has0_swapped")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +64,37 @@ def judge(
     """
     cells = [(row, column, printed) for row in rows for column, printed in row.cells.items()]
     ruled = [(row, column, printed) for row, column, printed in cells if _comparable(measured[row.key], column)]
-    values = [list(measured[row.key].values[column].values()) for row, column, _ in ruled]
+    # the margin is in points: a column that is printed on its own scale (MAE, Corr) is judged in hundredths of it
+    points = [METRICS[row.metric_id(column)].point for row, column, _ in ruled]
+    values = [
+        [value / point for value in measured[row.key].values[column].values()]
+        for (row, column, _), point in zip(ruled, points, strict=True)
+    ]
     found = verdicts(
         values,
-        [float(printed.value) for *_, printed in ruled],
-        cells=[half_cell(printed.decimals) for *_, printed in ruled],
+        [float(printed.value) / point for (*_, printed), point in zip(ruled, points, strict=True)],
+        cells=[half_cell(printed.decimals) / point for (*_, printed), point in zip(ruled, points, strict=True)],
         failed=[len(measured[row.key].failed) for row, *_ in ruled],
         margin=margin,
     )
-    by_cell = {(row.key, column): verdict for (row, column, _), verdict in zip(ruled, found, strict=True)}
+    by_cell = {
+        (row.key, column): _in_unit(verdict, point)
+        for (row, column, _), verdict, point in zip(ruled, found, points, strict=True)
+    }
     judged = {
         (row.key, column): _judge(row, column, printed, measured[row.key], by_cell.get((row.key, column)))
         for row, column, printed in cells
     }
     return judged, sum(verdict.p_equivalence is not None for verdict in found)
+
+
+def _in_unit(verdict: Verdict, point: float) -> Verdict:
+    """Return a verdict reached in points with its difference in the printed unit."""
+    d = verdict.difference
+    if d is None:
+        return verdict
+    low, high = d.interval
+    return replace(verdict, difference=replace(d, d=d.d * point, interval=(low * point, high * point)))
 
 
 def _comparable(measured: Measured, column: str) -> bool:
@@ -122,12 +139,13 @@ def _clips(metric: str, measured: Measured) -> Crossed | None:
     return clips_share(metric, scores[0][0], [score for _, score in scores])
 
 
-def convention_means(column: str, measured: Measured) -> dict[str, float]:
+def convention_means(column: str, dataset: str, measured: Measured) -> dict[str, float]:
     """Return the mean over runs under every convention of a column's measure; {} where there is but one."""
     found: dict[str, float] = {}
-    for metric in FAMILIES.get(column, ()) if measured.scores else ():
-        values = [METRICS[metric].shown(truth, score) for truth, score in measured.scores.values()]
+    ways = readings(column, dataset)
+    for metric in ways if measured.scores and len(ways) > 1 else ():
+        values = [metric.shown(truth, score) for truth, score in measured.scores.values()]
         mean = float(np.mean(values))
         if np.isfinite(mean):
-            found[metric] = mean
+            found[metric.id] = mean
     return found

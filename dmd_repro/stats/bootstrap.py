@@ -7,12 +7,14 @@ independent, so the intervals are, if anything, too narrow. The spread over seed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.metric import Metric
+from dmd_repro.metrics.registry import METRICS
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -23,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A percentile interval, in the unit `METRICS` gives (fractions; mae and corr on their own scale)."""
+    """A percentile interval, in the unit `METRICS` gives (fractions, or the metric's own scale)."""
 
     low: float | None  # None: the metric exists in too few resamples to give an interval
     high: float | None
@@ -37,17 +39,23 @@ def intervals(
     *,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Interval]:
-    """Return the percentile interval of each metric of `METRICS` over resampled clips, labels and predictions (B,).
+    """Return the percentile interval of each metric over resampled clips, labels and predictions (B,).
 
     All metrics share their resamples. Predictions that are not finite give no interval.
     """
-    drawn = resampled(y_true, y_pred, generator, resamples=resamples)
+    drawn = resampled(y_true, y_pred, generator, resamples=resamples, metrics=metrics)
     return {name: _interval(values, level) for name, values in drawn.items()}
 
 
 def resampled(
-    y_true: ArrayLike, y_pred: ArrayLike, generator: np.random.Generator, *, resamples: int = RESAMPLES
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, Floats]:
     """Return {metric: (resamples,)}, NaN where a resample leaves the metric undefined."""
     true, pred = (np.asarray(x, np.float32).astype(np.float64) for x in (y_true, y_pred))  # as METRICS reads them
@@ -55,54 +63,20 @@ def resampled(
     while done < resamples:
         size = min(resamples - done, max(1, _AT_ONCE // n))
         counts = generator.multinomial(n, np.full(n, 1 / n), size=size)
-        parts.append(scores(true, pred, counts))
+        parts.append(scores(true, pred, counts, metrics))
         done += size
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def scores(true: Floats, pred: Floats, counts: NDArray[np.int64]) -> dict[str, Floats]:
+def scores(
+    true: Floats, pred: Floats, counts: NDArray[np.int64], metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, Floats]:
     """Return every metric of resamples given as counts (R, B): as `METRICS` would, on the clips repeated so often."""
     weights = counts.astype(np.float64)
     if not (np.isfinite(true).all() and np.isfinite(pred).all()):
         nothing = np.full(len(weights), np.nan)
-        return dict.fromkeys(METRICS, nothing)
-    total = weights.sum(1)
-    found = {"mae": weights @ np.abs(true - pred) / total, "corr": _correlation(true, pred, weights)}
-    for count, limit in ((7, 3.0), (5, 2.0), (3, 1.0)):
-        same = np.round(np.clip(true, -limit, limit)) == np.round(np.clip(pred, -limit, limit))
-        found[f"acc{count}"] = weights @ same / total
-    kept = true != 0
-    for zero, truth, call, here in (
-        ("non0", true > 0, pred > 0, weights * kept),
-        ("has0", true >= 0, pred >= 0, weights),
-    ):
-        accuracy, f1, swapped = _binary(truth, call, here)
-        found |= {f"acc2_{zero}": accuracy, f"f1_{zero}": f1, f"f1_{zero}_swapped": swapped}
-    return {name: found[name] for name in METRICS}
-
-
-def _binary(truth: NDArray[np.bool_], call: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats, Floats]:
-    cells = [weights @ (t & c).astype(np.float64) for t in (truth, ~truth) for c in (call, ~call)]
-    tp, fn, fp, tn = cells
-    n = tp + fn + fp + tn
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # 2 tp / (2 tp + fp + fn) is 0 / 0 only for a class in neither truth nor call, whose weight is 0 as well
-        f1 = [np.nan_to_num(2 * hit / (2 * hit + fp + fn)) for hit in (tp, tn)]
-        plain = ((tp + fn) * f1[0] + (fp + tn) * f1[1]) / n
-        return (tp + tn) / n, plain, ((tp + fp) * f1[0] + (fn + tn) * f1[1]) / n
-
-
-def _correlation(true: Floats, pred: Floats, weights: Floats) -> Floats:
-    total = weights.sum(1)
-    t, p = true - true.mean(), pred - pred.mean()  # of the sample: sums of squares then lose no digits
-    mean_t, mean_p = weights @ t / total, weights @ p / total
-    both = weights @ (t * p) / total - mean_t * mean_p
-    spread = (weights @ t**2 / total - mean_t**2) * (weights @ p**2 / total - mean_p**2)
-    drawn = weights > 0
-    constant = np.array([np.ptp(true[row]) == 0 or np.ptp(pred[row]) == 0 for row in drawn])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.clip(both / np.sqrt(np.maximum(spread, 0.0)), -1.0, 1.0)
-    return np.where(constant, np.nan, found)
+        return dict.fromkeys(metrics, nothing)
+    return {name: metric.resampled(true, pred, weights) for name, metric in metrics.items()}
 
 
 def _interval(values: Floats, level: float) -> Interval:

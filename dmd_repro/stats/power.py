@@ -35,3 +35,17 @@ def seeds_for_gap(gap: float, std: float, power: float = 0.8, alpha: float = 0.0
         middle = (low + high) // 2
         low, high = (low, middle) if power_two_samples(middle, gap, std, alpha) >= power else (middle, high)
     return min(high, MOST_RUNS)
+
+
+def break_even_std(n: int, gap: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the spread over runs at which n runs of each row find a true gap with just `power`.
+
+    The power depends on gap / std alone, and falls as the spread grows: found by bisection, to twelve digits.
+    """
+    if gap == 0:
+        return 0.0
+    low, high = 1e-6 * abs(gap), 1e3 * abs(gap)
+    for _ in range(80):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if power_two_samples(n, gap, middle, alpha) >= power else (low, middle)
+    return low

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.shapes import MODALITY_NAMES
 from dmd_repro.spec import AblationMask, Scalar
+
+
+def added(default: Any, *, neutral: Any) -> Any:
+    """Declare a setting that was added after a release.
+
+    `neutral` is a literal, fixed when the setting is introduced and never moved: the value at which the program does
+    what it did before. At it the setting is in no run's identity, and older records are read as if they had it. The
+    default may be another value, and may change; that changes the id of new runs.
+    """
+    if type(default) is not type(neutral):
+        raise TypeError(f"a setting's default and neutral value are of one type, not {default!r} and {neutral!r}")
+    return field(default=default, metadata={"neutral": neutral})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,15 @@ class TrainConfig:
     precision: str = "float32"  # of matrix products: float32, or tf32 (a GPU's, 10 bits of mantissa)
     bert: str = ""  # the BERT that reads token ids, by the digest of its weights; "": the text is not token ids
     bert_finetune: bool = True  # trained with the model, as the authors do; false: frozen, each clip encoded once
+    optimizer: str = added("adam", neutral="adam")  # or adam_keras: epsilon beside the root before bias correction
+    weight_decay: float = added(0.0, neutral=0.0)  # L2 in the gradient (Adam's, not decoupled)
+    order: str = added("epoch", neutral="epoch")  # training clips are shuffled every epoch, or "once" for all
+    drop_last: bool = added(False, neutral=False)  # an epoch's last batch is left out where it is not full
+    least_batch: int = added(1, neutral=1)  # a last training batch of fewer clips is left out, counted and said
+    selection_loss: str = added("l1", neutral="l1")  # what an epoch is selected by: mean absolute or squared error
+    selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
+    selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
+    selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss
 
     def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
         """Return a copy with `--set name=value` applied, each value read as the field's own type.
@@ -89,20 +110,33 @@ class TrainConfig:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
+    def neutral(cls) -> dict[str, Scalar]:
+        """Return the neutral value of every setting that was added after a release, by name."""
+        return {f.name: f.metadata["neutral"] for f in fields(cls) if "neutral" in f.metadata}
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Scalar]) -> Self:
-        """Rebuild a configuration from `to_dict`; raises SpecError if a field is missing or unknown."""
+        """Rebuild a configuration from `to_dict`, an older one with what was added since at its neutral value.
+
+        Raises SpecError if a field is missing or unknown.
+        """
         names = {f.name for f in fields(cls)}
+        values = {**{name: value for name, value in cls.neutral().items() if name not in values}, **values}
         if odd := sorted(names.symmetric_difference(values)):
             raise SpecError.at(
                 f"{cls.__name__}", expected="exactly its own fields", got=f"a difference in {', '.join(odd)}",
-                do="Retrain the run with this version, or use the version that wrote it",
+                do="Read it with the version that wrote it, or train it with this one",
             )  # fmt: skip
         return cls(**values)  # type: ignore[arg-type]
 
 
 def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
     """Return the least and the greatest value of a setting, and whether the greatest is itself left out."""
-    if name.endswith("_dropout") or name.startswith(("attn_dropout", "adam_beta")) or name == "plateau_factor":
+    if (
+        name.endswith("dropout")
+        or name.startswith(("dropout", "attn_dropout", "adam_beta"))
+        or name == "plateau_factor"
+    ):
         return 0, 1, True  # at 1 nothing is left of the signal, the average never moves, and the rate never decays
     if whole:
         return (0 if name in _FROM_ZERO else 1), 2**31, True
@@ -111,6 +145,7 @@ def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
 
 _FROM_ZERO = {
     "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
+    "weight_decay", "selection_margin",
 }  # fmt: skip
 
 

@@ -1,71 +1,112 @@
-"""The names the command line knows: models (loaded when used) and the facts of the official data sets."""
+"""The systems the program knows: those that ship, those of installed packages, those of the user's own files.
+
+A further system that ships is a folder of its own and one line here. Others come by the entry point group
+`dmd_repro.systems`, or by `--system FILE.py`, which worker processes read from the environment.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.spec import Scalar
+from dmd_repro.systems.declare import System, check_declaration
 
-MODELS: dict[str, str] = {  # name -> "module:Class"; a further system is one file and one line here
-    "dmd": "dmd_repro.systems.dmd.model:DMD",
-    "mult": "dmd_repro.systems.mult.model:MulT",
+SHIPPED: dict[str, str] = {  # name -> where its declaration is
+    "dmd": "dmd_repro.systems.dmd.config:SYSTEM",
+    "mult": "dmd_repro.systems.mult.config:SYSTEM",
 }
-OPTIONS: dict[str, tuple[str, ...]] = {  # `NAME+OPTION` is the model with that setting of its own switched on
-    "mult": ("gd",),
-}
-BERT_BASE = "12x768-"  # how the fingerprint of a BERT of the starred rows' shape begins: layers x width
+GROUP = "dmd_repro.systems"
+FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetFacts:
-    """What is publicly known of a data set's official version; `None` where nothing is."""
-
-    title: str
-    splits: Mapping[str, int] | None  # clips in the official split
-    test_signs: tuple[int, int, int] | None  # test labels < 0, = 0, > 0
-    videos: Mapping[str, int] | None  # source videos of each split, disjoint
-    dims: Mapping[str, tuple[int, ...]]  # widths the public files have: l (GloVe, hidden), a, v
+def _declared(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
-DATASETS: dict[str, DatasetFacts] = {
-    "mosi": DatasetFacts(
-        title="CMU-MOSI",
-        splits={"train": 1284, "valid": 229, "test": 686},
-        test_signs=(379, 30, 277),
-        videos={"train": 52, "valid": 10, "test": 31},
-        dims={"l": (300, 768), "a": (5,), "v": (20,)},
-    ),
-    "mosei": DatasetFacts(
-        title="CMU-MOSEI",
-        splits={"train": 16326, "valid": 1871, "test": 4659},
-        test_signs=(1350, 1025, 2284),
-        videos={"train": 2249, "valid": 300, "test": 676},
-        dims={"l": (300, 768), "a": (74,), "v": (35,)},
-    ),
-    "synthetic": DatasetFacts(title="SYNTHETIC", splits=None, test_signs=None, videos=None, dims={}),
-}
+@cache
+def _shipped(name: str) -> System:
+    return check_declaration(_declared(SHIPPED[name]))
 
 
-def dataset_facts(name: str) -> DatasetFacts:
-    """Return the facts of a data set; raises SpecError with the nearest name."""
-    if name not in DATASETS:
+@cache
+def _others(files: str) -> dict[str, System]:
+    """Return the systems that do not ship, by name; raises SpecError where two have one name."""
+    found: dict[str, System] = {}
+    packages = [_of_entry(e, f"package {e.dist.name if e.dist else e.value}") for e in entry_points(group=GROUP)]
+    own = [_loader().system_in_file(Path(path)) for path in dict.fromkeys(files.split(os.pathsep)) if path]
+    for system in (*packages, *own):
+        before = "this program" if system.name in SHIPPED else getattr(found.get(system.name), "origin", "")
+        if before:
+            raise SpecError.at(
+                f"system '{system.name}' of {system.origin}", expected="a name of its own",
+                got=f"one that {before} has", do="Rename one of the two",
+            )  # fmt: skip
+        found[system.name] = check_declaration(system)
+    return found
+
+
+def _loader() -> Any:
+    return importlib.import_module("dmd_repro.systems.files")  # by name: it imports torch, which nothing here may
+
+
+def _of_entry(entry: Any, origin: str) -> System:
+    try:
+        system: System = _loader().system_of(entry.load(), origin)
+        return system
+    except SpecError:
+        raise
+    except Exception as error:  # whatever a stranger's package does when it is imported
         raise SpecError.at(
-            f"data set '{name}'", expected="a known data set", got="an unknown name", do=nearest(name, DATASETS)
+            f"system '{entry.name}' of {origin}", expected=f"an entry point that can be imported ({entry.value})",
+            got=f"{type(error).__name__}: {error}", do="Mend or uninstall that package",
+        ) from error  # fmt: skip
+
+
+def add_file(path: Path) -> System:
+    """Let the program know the system of a file, worker processes too; raises SpecError where it is none."""
+    known = [p for p in os.environ.get(FILES, "").split(os.pathsep) if p]
+    resolved = str(path.resolve())
+    if resolved not in known:
+        os.environ[FILES] = os.pathsep.join([*known, resolved])
+    try:
+        return next(s for s in _others(os.environ[FILES]).values() if s.origin == resolved)
+    except SpecError:
+        os.environ[FILES] = os.pathsep.join(known)
+        raise
+
+
+def system_names() -> tuple[str, ...]:
+    """Return every name, those that ship first."""
+    return (*SHIPPED, *_others(os.environ.get(FILES, "")))
+
+
+def find_system(name: str) -> System:
+    """Return a system by name; raises SpecError with the nearest one. No torch for those that ship."""
+    if name in SHIPPED:
+        return _shipped(name)
+    others = _others(os.environ.get(FILES, ""))
+    if name not in others:
+        raise SpecError.at(
+            f"model '{name}'", expected="a known model", got="an unknown name", do=nearest(name, system_names())
         )
-    return DATASETS[name]
+    return others[name]
 
 
 def split_options(name: str) -> tuple[str, dict[str, Scalar]]:
     """Read `mult+gd` as ("mult", {"gd": True}); a plain name as itself. Raises SpecError with the nearest name."""
     model, *options = name.split("+")
-    known = OPTIONS.get(model, ())
+    known = find_system(model).options if options else ()
     for option in options:
         if option not in known:
-            full = [f"{model}+{o}" for o in known] or list(MODELS)
+            full = [f"{model}+{o}" for o in known] or list(system_names())
             raise SpecError.at(
                 f"model '{name}'", expected=f"a known option of {model}", got=repr(option), do=nearest(name, full)
             )
@@ -73,13 +114,14 @@ def split_options(name: str) -> tuple[str, dict[str, Scalar]]:
 
 
 def full_name(model: str, config: Mapping[str, Scalar]) -> str:
-    """Return a model's name with the options its configuration has on: the reverse of `split_options`."""
-    return "+".join([model, *(option for option in OPTIONS.get(model, ()) if config.get(option))])
+    """Return a model's name with the options its configuration has on: the reverse of `split_options`.
+
+    A record of a system that is not at hand keeps its plain name.
+    """
+    options = _shipped(model).options if model in SHIPPED else ()
+    return "+".join([model, *(option for option in options if config.get(option))])
 
 
 def load_model(name: str) -> Any:
-    """Import and return a model class; raises SpecError with the nearest name. Imports torch."""
-    if name not in MODELS:
-        raise SpecError.at(f"model '{name}'", expected="a known model", got="an unknown name", do=nearest(name, MODELS))
-    module, _, attribute = MODELS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """Import and return a model's class; raises SpecError with the nearest name. Imports torch."""
+    return find_system(name).load()

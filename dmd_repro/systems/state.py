@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dmd_repro.errors import DataError
 from dmd_repro.nn.layers import named_slices
 from dmd_repro.systems.bert_text import BertText
+from dmd_repro.systems.plain import own_tensors, plain_of
 
 BERT_PREFIX = "text_model.model."  # behind the system's own prefix: dmd/text_model.model.embeddings...
 
@@ -33,10 +34,17 @@ def host_copies(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 def read_weights(module: nn.Module, system: str, place: int = 0) -> dict[str, NDArray[Any]]:
     """Return the weights of the stacked seed at a place by name; of a BERT only what training moved."""
-    found = host_copies({name: p[place, e] for name, p, e in named_slices(module)})
+    found = host_copies(_by_name(module, system, place))
     for part in module.modules():
         if isinstance(part, BertText):
             found |= {f"{system}/{BERT_PREFIX}{name}": value for name, value in part.changed().items()}
+    return found
+
+
+def _by_name(module: nn.Module, system: str, place: int) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {name: p[place, e] for name, p, e in named_slices(module)}
+    if plain := plain_of(module):
+        found |= {f"{system}/{name}": p for name, p in own_tensors(plain).items()}
     return found
 
 
@@ -45,18 +53,20 @@ def write_weights(module: nn.Module, values: Mapping[str, NDArray[Any]], system:
 
     Raises DataError naming the file (`where`) and every missing or unknown name, or the first of another shape.
     """
-    slices = {name: (p, e) for name, p, e in named_slices(module)}
+    slices = {name: p[:, e] for name, p, e in named_slices(module)}
+    if plain := plain_of(module):
+        slices |= {f"{system}/{name}": p.unsqueeze(0) for name, p in own_tensors(plain).items()}
     bert = {k: v for k, v in values.items() if k.startswith(f"{system}/{BERT_PREFIX}")}
     texts = [part for part in module.modules() if isinstance(part, BertText)]
     refuse_names(where, set(slices), set(values) - (set(bert) if texts else set()))
     with torch.no_grad():
-        for name, (p, e) in slices.items():
-            if tuple(values[name].shape) != tuple(p.shape[2:]):
+        for name, p in slices.items():
+            if tuple(values[name].shape) != tuple(p.shape[1:]):
                 raise DataError.at(
-                    f"{where}, {name}", expected=f"shape {tuple(p.shape[2:])}", got=str(tuple(values[name].shape)),
+                    f"{where}, {name}", expected=f"shape {tuple(p.shape[1:])}", got=str(tuple(values[name].shape)),
                     do="Choose the data and settings it was trained with",
                 )  # fmt: skip
-            p[:, e].copy_(torch.as_tensor(values[name]))
+            p.copy_(torch.as_tensor(values[name]))
     for part in texts:
         part.restore({k.removeprefix(f"{system}/{BERT_PREFIX}"): v for k, v in bert.items()})
 

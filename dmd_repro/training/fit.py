@@ -15,20 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.errors import SpecError, nearest
+from dmd_repro.errors import SpecError
 from dmd_repro.nn.bert import Bert
 from dmd_repro.records import provenance
 from dmd_repro.records.folder import DataStamp, Predictions, Records, RunRecord, RunWriter
 from dmd_repro.shapes import EVALUATED
-from dmd_repro.spec import AblationMask, RunSpec, Scalar
-from dmd_repro.systems.config import TrainConfig
-from dmd_repro.systems.registry import load_model, split_options
+from dmd_repro.spec import RunSpec
+from dmd_repro.systems.resolve import why_not_stacked
 from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
-from dmd_repro.training.loop import PRECISIONS, Loop
+from dmd_repro.training.loop import Loop
 from dmd_repro.training.seed_state import SeedState
-from dmd_repro.training.text import prepare, with_bert
+from dmd_repro.training.text import prepare
 
-TRAINING_VERSION = 2
 SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and moments meanwhile
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
@@ -48,80 +46,6 @@ class EpochReport:
     best_epoch: int
     best_valid_loss: float
     stopped: bool
-
-
-def resolve_spec(
-    model: str,
-    *,
-    seed: int,
-    features: Features,
-    protocol: str = "official",
-    mask: AblationMask = AblationMask(),
-    overrides: Mapping[str, str | Scalar] | None = None,
-    bert: str = "",
-) -> RunSpec:
-    """Return the spec of a run with every hyper-parameter resolved: preset of the data set, then the overrides.
-
-    `model` may carry options: `mult+gd` is `mult` with its setting gd on, the very same run.
-    Raises SpecError on an unknown model, protocol, part or setting, on text the model cannot read, and where an epoch
-    has fewer batches than gradients are summed over, so that no step would ever be taken.
-    """
-    model, options = split_options(model)
-    if twice := sorted(set(options).intersection(overrides or {})):
-        raise SpecError.at(
-            f"--set {twice[0]}",
-            expected=f"it once, here or in the model's name (+{twice[0]})",
-            got="both",
-            do="Drop one",
-        )
-    cls = load_model(model)
-    if protocol not in cls.PROTOCOLS:
-        raise SpecError.at(
-            f"protocol '{protocol}'",
-            expected=f"a protocol of {model}",
-            got="an unknown one",
-            do=nearest(protocol, cls.PROTOCOLS),
-        )
-    mask.check(model, cls.PARTS)
-    if features.text not in cls.INPUTS.readable or (cls.INPUTS.aligned_only and not features.aligned):
-        raise SpecError.at(
-            f"model '{model}' on {features.name}",
-            expected=f"{'aligned ' if cls.INPUTS.aligned_only else ''}{' or '.join(cls.INPUTS.readable)} text",
-            got=f"{'aligned' if features.aligned else 'unaligned'} {features.text} text",
-            do="Choose another feature set, or --text",
-        )
-    config: TrainConfig = cls.preset(features.dataset, aligned=features.aligned, protocol=protocol)
-    config = config.with_overrides({**options, **(overrides or {})})
-    config = with_bert(config, features.text, bert, overrides or {})
-    _check_loop(config, len(features.splits["train"]))
-    config.check(features.steps, mask)
-    return RunSpec(
-        model=model,
-        seed=seed,
-        dataset=features.dataset,
-        protocol=protocol,
-        mask=mask,
-        config=config.to_dict(),
-        model_version=cls.MODEL_VERSION,
-        training_version=TRAINING_VERSION,
-    )
-
-
-def _check_loop(config: TrainConfig, clips: int) -> None:
-    config.check_ranges()
-    for name, known in (("selection_mean", ["batches", "clips"]), ("precision", list(PRECISIONS))):
-        if (value := getattr(config, name)) not in known:
-            raise SpecError.at(
-                f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known)
-            )  # fmt: skip
-    batches = math.ceil(clips / config.batch_size)
-    if batches < config.accumulate:
-        raise SpecError.at(
-            f"training on {clips} clips",
-            expected=f"at least {config.accumulate} batches an epoch (gradients of that many are summed for a step)",
-            got=f"{batches} (of {config.batch_size})",
-            do="No step would ever be taken. Step more often: --set accumulate=1",
-        )
 
 
 def fit(
@@ -259,15 +183,6 @@ def _finish(state: SeedState, features: Features, writer: RunWriter) -> RunRecor
 def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str) -> Predictions:
     said = {k.removeprefix(f"{name}/"): v for k, v in best.items() if k.startswith(f"{name}/")}
     return Predictions(split.ids, np.asarray(split.labels), said.pop("y_pred"), said)
-
-
-def why_not_stacked(spec: RunSpec) -> str:
-    """Return the reason why seeds of a configuration cannot share a stack; "" where they can."""
-    if not load_model(spec.model).STACKABLE:
-        return f"{spec.model} has no stack axis"
-    if spec.config.get("bert") and spec.config.get("bert_finetune", True):
-        return "a BERT that is trained with the model exists once for each seed"
-    return ""
 
 
 def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | None, sharers: int = 1) -> int:

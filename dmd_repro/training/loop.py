@@ -22,22 +22,24 @@ from torch.nn.utils import clip_grad_value_
 from dmd_repro.data.batches import batch_slices, epoch_order
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import metrics_of
 from dmd_repro.nn.bert import Bert
 from dmd_repro.nn.dropout import DropoutStream
-from dmd_repro.shapes import EVALUATED
+from dmd_repro.shapes import EVALUATED, MODALITIES
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch, EmotionModel, as_module
 from dmd_repro.systems.bert_text import WithBert
+from dmd_repro.systems.build import construct
 from dmd_repro.systems.config import TrainConfig
-from dmd_repro.systems.registry import load_model
+from dmd_repro.systems.plain import plain_of
+from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.resolve import PRECISIONS
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict
 from dmd_repro.training.seed_state import SeedState
 
-PRECISIONS = {"float32": "highest", "tf32": "high"}  # a setting, and torch's word for it
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
 Means = tuple[dict[str, float], dict[str, list[float]]]  # of an epoch: each loss term, and each edge
 
@@ -49,18 +51,20 @@ def build(
 
     `seeds` are those of a stack (default: the spec's own, alone).
     """
-    cls = load_model(spec.model)
-    config = cls.CONFIG.from_dict(spec.config)
+    system = find_system(spec.model)
+    config = system.config.from_dict(spec.config)
     dims = features.dims if bert is None else {**features.dims, "l": bert.width}
     try:
-        model = cls(config, dims=dims, steps=features.steps, mask=spec.mask, seeds=tuple(seeds) or (spec.seed,))
+        model = construct(
+            system, config, dims=dims, steps=features.steps, mask=spec.mask, seeds=tuple(seeds) or (spec.seed,)
+        )
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise SpecError.at(
             f"model '{spec.model}'", expected="one that fits in memory", got="one that does not", do="Lower --set d"
         ) from None
-    return (model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value]
+    return as_module(model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value,arg-type]
 
 
 @contextmanager
@@ -82,6 +86,15 @@ def selection_loss(error: NDArray[np.float32], order: NDArray[np.int64], config:
     size = config.batch_size if config.selection_mean == "batches" else len(order)
     means = [float(error[order[piece]].mean(dtype=np.float64)) for piece in batch_slices(len(order), size)]
     return round(float(np.mean(means)), config.selection_digits)
+
+
+def training_batches(clips: int, config: TrainConfig) -> list[slice]:
+    """Return the batches of an epoch: the last one left out where it is not full, or too small to be trained on."""
+    pieces = list(batch_slices(clips, config.batch_size))
+    last = pieces[-1].stop - pieces[-1].start
+    if (config.drop_last and last < config.batch_size) or last < config.least_batch:
+        pieces.pop()
+    return pieces
 
 
 def clip_norm_(parameters: Sequence[nn.Parameter], limit: float, stack: int = 1) -> None:
@@ -115,13 +128,15 @@ class Loop:
         self.specs, self.features, self.device, self.bert = tuple(specs), features, device, bert
         self.model = build(first, features, device, bert, [spec.seed for spec in specs])
         self.module: nn.Module = as_module(self.model)
-        self.config: TrainConfig = load_model(first.model).CONFIG.from_dict(first.config)
+        self.config: TrainConfig = find_system(first.model).config.from_dict(first.config)
+        if (plain := plain_of(self.module)) is not None:
+            plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
         self.feed = Feed(features.splits, self.model, device)
         self.weights = self.model.loss_weights()
         self.stream: DropoutStream | None = getattr(self.model, "stream", None)
         self.capturing = capture and device.type == "cuda"
-        clips, size = len(features.splits["train"]), self.config.batch_size
-        sizes = {min(size, clips), clips % size} - {0} if self.capturing else set()
+        self.pieces = training_batches(len(features.splits["train"]), self.config)
+        sizes = {piece.stop - piece.start for piece in self.pieces} if self.capturing else set()
         self.captured = {n: CapturedStep(self, n) for n in sorted(sizes, reverse=True)}
         self.captured_update = CapturedUpdate(self) if self.capturing else None
         if self.stream is not None:
@@ -133,7 +148,13 @@ class Loop:
         self.seed_states = [
             SeedState(spec, self.model, self.config, i, captured=self.capturing) for i, spec in enumerate(self.specs)
         ]
-        self.parameters = [p for g in self.model.param_groups() for p in g["params"]]
+        groups = list(self.model.param_groups())
+        self.parameters = [p for g in groups for p in g["params"]]
+        together = [p for g in groups if "clip_norm" not in g for p in g["params"]]
+        self.clipped = [(together, self.config.clip_norm)] + [
+            (g["params"], g["clip_norm"]) for g in groups if "clip_norm" in g
+        ]
+        self.clipped = [(parameters, limit) for parameters, limit in self.clipped if limit > 0 and parameters]
         self.terms: list[str] = []
         self.tally: dict[str, Tensor] = {}  # sums over an epoch's batches, on the device
 
@@ -167,8 +188,8 @@ class Loop:
 
     def step_seeds(self) -> None:
         """Compute the optimizer's step of every seed."""
-        if self.config.clip_norm > 0:
-            clip_norm_(self.parameters, self.config.clip_norm, len(self.seed_states))
+        for parameters, limit in self.clipped:
+            clip_norm_(parameters, limit, len(self.seed_states))
         for state in self.seed_states:
             state.take_gradients()
             state.optimizer.step()
@@ -186,7 +207,8 @@ class Loop:
                 value.zero_()
         else:
             self.tally = {}
-        pieces = list(batch_slices(orders.shape[1], c.batch_size))
+        pieces = training_batches(orders.shape[1], c)
+        orders = orders[:, : pieces[-1].stop]
         whole = orders.shape[1] // c.batch_size
         for size, captured in self.captured.items():
             if size == c.batch_size and whole:
@@ -249,12 +271,14 @@ class Loop:
     ) -> dict[str, Any]:
         splits, number = self.features.splits, state.at.epoch + 1
         order = epoch_order(state.spec.seed, "valid", number, len(splits["valid"]))
-        loss = selection_loss(np.abs(said["valid"]["y_pred"] - splits["valid"].labels), order, self.config)
+        error = np.abs(said["valid"]["y_pred"] - splits["valid"].labels)
+        loss = selection_loss(error**2 if self.config.selection_loss == "mse" else error, order, self.config)
         if selected := state.advance(seconds, said, loss):
             weights = read_weights(self.module, state.spec.model, state.place)
             state.at.best |= {f"weights/{n}": x for n, x in weights.items()}
+        metrics = metrics_of(self.features.dataset)
         scores = {
-            s: {k: _json(m.function(splits[s].labels, said[s]["y_pred"])) for k, m in METRICS.items()} for s in said
+            s: {k: _json(m.function(splits[s].labels, said[s]["y_pred"])) for k, m in metrics.items()} for s in said
         }
         terms, edges = means
         return {

@@ -20,7 +20,9 @@ from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.base import EmotionModel, as_module
 from dmd_repro.systems.config import TrainConfig
+from dmd_repro.systems.plain import own_tensors, plain_of
 from dmd_repro.systems.state import host_copies
+from dmd_repro.training.optimizers import make_optimizer
 
 
 @dataclass(slots=True)
@@ -32,8 +34,12 @@ class Progress:
     best_loss: float = math.inf
     seconds: float = 0.0  # the run's share of its stack's time
     stopped: bool = False
+    selected_epoch: int = 0  # whose weights are kept; the best one, or the last where the system says so
     curves: dict[str, list[NDArray[np.float32]]] = field(default_factory=lambda: {s: [] for s in EVALUATED})
     best: dict[str, NDArray[Any]] = field(default_factory=dict)  # weights, and predictions of both splits
+
+
+PLAIN = ("epoch", "best_epoch", "best_loss", "seconds", "stopped", "selected_epoch")
 
 
 class SeedState:
@@ -54,15 +60,15 @@ class SeedState:
         self.rates: list[Tensor] = []  # read from memory at each replay, so that the plateau can move them
         if captured:
             self.rates = [torch.tensor(config.learning_rate, device=self.pairs[0][0].device) for _ in groups]
-        self.optimizer = torch.optim.Adam(
-            groups, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_eps,
-            capturable=captured, fused=self.pairs[0][0].is_cuda or None,
-        )  # fmt: skip
+        self.optimizer = make_optimizer(groups, config, captured=captured, on_gpu=self.pairs[0][0].is_cuda)
         self._keep_rates()
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, mode="min", factor=config.plateau_factor, patience=config.plateau_patience
         )
         self.names = {id(p): n for n, p in as_module(model).named_parameters()}
+        plain, trained = plain_of(as_module(model)), {id(p) for p, _ in self.pairs}
+        # what no optimizer moves, and training may all the same: buffers, frozen parameters
+        self.kept = {} if plain is None else {n: x for n, x in own_tensors(plain).items() if id(x) not in trained}
 
     @property
     def learning_rate(self) -> float:
@@ -92,11 +98,22 @@ class SeedState:
         at.seconds += seconds
         for split in EVALUATED:
             at.curves[split].append(said[split]["y_pred"])
+        steady = [
+            (group, float(group["lr"])) for group in self.optimizer.param_groups if not group.get("plateau", True)
+        ]
         self.plateau.step(loss)
+        for group, rate in steady:
+            group["lr"] = rate
         self._keep_rates()
-        selected = loss < at.best_loss or not at.best
-        if selected:
+        c = self.config
+        better = loss < at.best_loss - c.selection_margin or not at.selected_epoch
+        if c.selection_ties == "later":
+            better = better or loss <= at.best_loss
+        if better:
             at.best_epoch, at.best_loss = at.epoch, loss if math.isfinite(loss) else math.inf
+        selected = better or c.selection_epoch == "last"
+        if selected:
+            at.selected_epoch = at.epoch
             at.best = {f"{s}/{name}": x for s in EVALUATED for name, x in said[s].items()}
         patience = self.config.early_stop or self.config.max_epochs
         at.stopped = at.epoch - at.best_epoch >= patience or at.epoch >= self.config.max_epochs
@@ -107,10 +124,11 @@ class SeedState:
         held: dict[str, Tensor] = {f"parameter/{self.names[id(p)]}": view for p, view in self.pairs}
         for index, moments in self.optimizer.state_dict()["state"].items():
             held |= {f"adam/{index}/{k}": torch.as_tensor(v) for k, v in moments.items()}
+        held |= {f"kept/{name}": x for name, x in self.kept.items()}
         arrays: dict[str, NDArray[Any]] = host_copies(held)
         arrays |= {f"best/{k}": v for k, v in self.at.best.items()}
         arrays |= {f"curve/{s}": np.stack(self.at.curves[s]) for s in EVALUATED}
-        plain = {k: getattr(self.at, k) for k in ("epoch", "best_epoch", "best_loss", "seconds", "stopped")}
+        plain = {k: getattr(self.at, k) for k in PLAIN}
         rates = [float(g["lr"]) for g in self.optimizer.param_groups]
         plateau = {k: v for k, v in self.plateau.state_dict().items() if k != "_last_lr"}
         return arrays, {"progress": plain, "plateau": plateau, "learning_rates": rates}
@@ -120,6 +138,8 @@ class SeedState:
         with torch.no_grad():
             for p, view in self.pairs:
                 view.copy_(torch.from_numpy(np.array(arrays[f"parameter/{self.names[id(p)]}"])))
+            for name, x in self.kept.items():
+                x.copy_(torch.from_numpy(np.array(arrays[f"kept/{name}"])))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in arrays.items():
             if key.startswith("adam/"):
@@ -136,6 +156,6 @@ class SeedState:
             group["lr"] = lr
         self._keep_rates()
         self.plateau.load_state_dict(dict(state["plateau"]))
-        self.at = Progress(**state["progress"])
+        self.at = Progress(**{"selected_epoch": state["progress"]["best_epoch"], **state["progress"]})
         self.at.curves = {s: list(arrays[f"curve/{s}"]) for s in EVALUATED}
         self.at.best = {k.removeprefix("best/"): v for k, v in arrays.items() if k.startswith("best/")}

@@ -6,11 +6,9 @@ A run names its BERT by the digest of the weights, never by a folder; where thos
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import filelock
 import numpy as np
@@ -23,36 +21,14 @@ from dmd_repro.data.store.digest import array_digest
 from dmd_repro.data.store.tensors import map_tensors, write_tensors
 from dmd_repro.disk import sentences
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.nn.bert import Bert, how_to_get, load_bert
+from dmd_repro.nn.bert import Bert, load_bert
 from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.shapes import SPLITS
-from dmd_repro.spec import RunSpec, Scalar
+from dmd_repro.spec import RunSpec
+from dmd_repro.systems.bert import how_to_get
 from dmd_repro.systems.bert_text import BertText
-from dmd_repro.systems.config import TrainConfig
 
-Config = TypeVar("Config", bound=TrainConfig)
 ENCODED_AT_ONCE = 64  # clips; fixed, so that equal clips give equal bits
-
-
-def with_bert(config: Config, text: str, bert: str, overrides: Mapping[str, str | Scalar]) -> Config:
-    """Put the BERT (by the digest of its weights) into a resolved configuration, where the text is token ids.
-
-    Raises SpecError where token ids have no BERT, or a setting of BERT is given without token ids.
-    """
-    if "bert" in overrides:
-        raise SpecError.at("--set bert", expected="another setting", got="'bert'", do="Name it with --bert FOLDER")
-    if text == "bert":
-        if not bert:
-            raise SpecError.at("bert text", expected="a BERT to read the token ids", got="none named", do=how_to_get())
-        return replace(config, bert=bert)
-    if "bert_finetune" in overrides:
-        raise SpecError.at(
-            "--set bert_finetune",
-            expected="bert text (token ids)",
-            got=f"{text} text",
-            do="Add --text bert --bert FOLDER",
-        )
-    return config
 
 
 def prepare(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 from sklearn.metrics import f1_score
 
 from dmd_repro.audit.counts import (
@@ -24,11 +25,12 @@ from dmd_repro.audit.counts import (
     printable,
     weighted_f1,
 )
-from dmd_repro.audit.findings import CHECKS, audit, counts
+from dmd_repro.audit.findings import audit, checks_of, counts
 from dmd_repro.audit.one_rule import chance_of
 from dmd_repro.audit.types import STATUSES, Finding, SeedSpread
 from dmd_repro.errors import ClaimError
-from dmd_repro.papers.tables import Printed, load_table, table_names, tables_folder
+from dmd_repro.papers.folders import table_names, tables_folder
+from dmd_repro.papers.tables import Printed, load_table
 from dmd_repro.render.findings import FIELDS, FINDING_FORMATS, render_findings
 
 
@@ -124,7 +126,13 @@ def test_mfm_cannot_be_of_656_and_41_4_fits_the_code_before_a_cut() -> None:
         ("noise-floor", "mosi-aligned-glove-dmd", "acc2", "flag", "6 of 656 clips"),
         ("noise-floor", "mosi-aligned-glove-dmd", "acc2", "flag", "9 by its chi-square version"),
         ("noise-floor", "mosi-aligned-glove-dmd", "acc2", "flag", "standard error of 2.0 points; the number alone 1.4"),
-        ("constant-call", "v-without-fd", "acc2", "flag", "below that"),
+        ("noise-floor", "mosi-aligned-glove-dmd", "acc2", "flag", "if the seed STD is below 0.32"),
+        ("noise-floor", "mosi-aligned-bert-dmd", "acc2", "flag", "seed STD 1.08 points, 95 % interval 0.74 to 1.97"),
+        ("constant-call", "v-without-fd", "acc2", "flag", "no better than knowing nothing"),
+        ("constant-call", "a-without-fd", "acc2", "ok", "better than knowing nothing, though below"),
+        ("constant-call", "a-homo-without-homogd", "acc2", "inferred", "Without an F1 that cannot be told"),
+        ("language-alone", "l-with-fd", "acc2", "flag", "above 5 of 7"),
+        ("f1-minus-acc2", "mosi-unaligned-glove-ef-lstm", "f1-acc2", "inferred", "a mean of runs cannot either"),
     ],
 )
 def test_known_facts_on_the_rest(
@@ -157,7 +165,7 @@ def test_mixed_conventions_and_c1(findings: list[Finding]) -> None:
 def test_the_json_has_the_promised_fields_and_flags_are_fair(findings: list[Finding]) -> None:
     """Other programs read this schema; and no flag stands without an innocent explanation, nor uses the word fraud."""
     document = json.loads(render_findings(findings, "json"))
-    assert list(document) == ["findings"]
+    assert list(document) == ["head", "findings"]
     for one in document["findings"]:
         assert tuple(one) == FIELDS
         assert one["status"] in STATUSES
@@ -165,7 +173,7 @@ def test_the_json_has_the_promised_fields_and_flags_are_fair(findings: list[Find
         if one["status"] in ("flag", "fail"):
             assert "Innocent explanations: " in one["explanation"]
         assert "fraud" not in one["explanation"].lower()
-    assert {f.check for f in findings} == {check.name for check in CHECKS}
+    assert {f.check for f in findings} == {check.name for check in checks_of("")}
     assert counts(findings)["fail"] == 1
 
 
@@ -175,7 +183,7 @@ def test_every_flag_stands_in_every_format(findings: list[Finding], format_: str
     text = render_findings(findings, format_, every=False)  # type: ignore[arg-type]
     flat = " ".join(text.split())
     for one in findings:
-        if one.status == "flag" and one.printed and "/" not in one.printed:
+        if one.status in ("flag", "inferred") and one.printed and "/" not in one.printed:
             assert one.printed in flat
 
 
@@ -198,11 +206,21 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     assert {f.table for f in audit(table="table3")} == {"table3"}
 
 
-def test_a_measured_spread_replaces_the_assumed_one() -> None:
-    """Where runs are at hand, the noise floor is theirs."""
-    found = audit(table="table1", checks=("noise-floor",), spreads={("mosi", "acc2"): SeedSpread(0.1, "measured here")})
-    text = next(f.explanation for f in found if f.metric == "acc2")
-    assert "STD 0.1 points, measured here" in text
+def test_a_measured_spread_is_printed_and_none_is_assumed() -> None:
+    """Where five runs are at hand the noise floor is theirs, with its interval; else the break-even stands."""
+    key = ("mosi", "aligned", "glove", "acc2")
+    found = audit(table="table1", checks=("noise-floor",), spreads={key: SeedSpread(0.1, 5, "runs at hand")})
+    text = {(f.row, f.metric): f.explanation for f in found}
+    mine = text["mosi-aligned-glove-dmd", "acc2"]
+    assert "seed STD 0.10 points, 95 % interval 0.06 to 0.29 (5 runs at hand)" in mine
+    assert "Measured" not in text["mosi-unaligned-glove-dmd", "acc2"]
+
+
+def test_the_interval_of_a_spread_is_the_chi_square_one() -> None:
+    """Known answer by scipy.stats: std sqrt((n - 1) / quantile), to 1e-9."""
+    low, high = SeedSpread(1.08, 10, "runs").interval
+    want = [1.08 * np.sqrt(9 / chi2.ppf(p, 9)) for p in (0.975, 0.025)]
+    assert [low, high] == pytest.approx(want, abs=1e-9)
 
 
 def _shorten(value: Fraction, rule: str) -> set[Decimal]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import pytest
 import torch
 from command import Here
 
-from dmd_repro.bench import prepare as bench_prepare
-from dmd_repro.bench.against import load_plain, plain_name, plain_weights
+from dmd_repro.bench.against import plain_name, plain_weights
 from dmd_repro.bench.measure import even
+from dmd_repro.bench.plain import PlainDMD
 from dmd_repro.bench.roofline import count, roofline
 from dmd_repro.bench.types import (
     PHASES,
@@ -33,10 +33,10 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.nn.kernels.watch import WATCHERS, causal_pairs, did
 from dmd_repro.nn.layers import named_slices
-from dmd_repro.systems import losses
+from dmd_repro.systems import losses, resolve
 from dmd_repro.systems.base import Batch
-from dmd_repro.systems.dmd.model import DMD
-from dmd_repro.training.fit import resolve_spec
+from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
 TOY = {
@@ -74,7 +74,7 @@ def test_plain_computes_what_ours_does(toy: Features, padding: str) -> None:
     spec = resolve_spec("dmd", seed=3, features=data, overrides={**TOY, "padding": padding})
     loop = Loop([spec], data, torch.device("cpu"))
     ours = loop.module.double().train()
-    plain = load_plain().PlainDMD(loop.config, data.dims, data.steps).double().train()
+    plain = PlainDMD(loop.config, data.dims, data.steps).double().train()
     plain.load_state_dict(plain_weights(ours))
     whole = loop.feed.batch("train", np.arange(6)[None])
     split = data.splits["train"]
@@ -264,15 +264,8 @@ def test_a_slip_is_one_sentence(dmd: Here, arguments: tuple[str, ...], told: str
 
 def test_seeds_that_cannot_share_a_stack_are_refused(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects: a model without a stack axis is told by name."""
-    monkeypatch.setattr(DMD, "STACKABLE", False)
+    alone = replace(find_system("dmd"), stackable=False)
+    monkeypatch.setattr(resolve, "find_system", lambda name: alone)
     said = dmd(*SMALL, "--stack", "2")
     assert said.code == 2
     assert "dmd has no stack axis" in said.err
-
-
-def test_a_package_without_the_repository_says_so(dmd: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Protects: an installed wheel, which has no benchmarks beside it, points to the repository."""
-    monkeypatch.setattr(bench_prepare, "BENCHMARKS", tmp_path)
-    said = dmd(*SMALL, "--against", "plain")
-    assert said.code == 2
-    assert "a checkout of the repository" in said.err

@@ -31,7 +31,7 @@ def test_the_audit_is_quick_and_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip() == "False"
     assert (end.children_user + end.children_system) - (start.children_user + start.children_system) < 2
-    assert "13 checks, 454 findings" in done.stdout
+    assert "19 checks, 539 findings" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -47,7 +47,9 @@ def test_one_check_one_table_and_files(dmd: Here) -> None:
     assert said.code == 0
     assert {f["check"] for f in json.loads(said.out)["findings"]} == {"best"}
     assert dmd("audit", "--list").out.startswith("attainable: ")
-    for name, says in (("a.csv", "check,table,row"), ("a.md", "| status | check |"), ("a.txt", "FLAG")):
+    assert "FLAG" in dmd("audit", "--check", "noise-floor").out
+    assert "  ok  " in dmd("audit", "--all").out
+    for name, says in (("a.csv", "check,table,row"), ("a.md", "| status | check |"), ("a.txt", "strongest first")):
         assert dmd("audit", "-o", name).code == 1
         assert says in (dmd.folder / name).read_text(encoding="utf-8")
 

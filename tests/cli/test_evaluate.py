@@ -13,7 +13,7 @@ from bert_files import token_store, write_bert
 from command import Here
 from toy_store import put
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import metrics_of
 from dmd_repro.records.folder import Predictions, Records
 from dmd_repro.results.single import ONE_RUN, Subject, beside, score_predictions
 from dmd_repro.spec import AblationMask
@@ -43,7 +43,7 @@ def test_evaluate_shows_what_train_reported(dmd: Here) -> None:
     said = dmd("evaluate", run, "--json", "--predictions", "out.csv")
     assert said.code == 0, said.err
     found = json.loads(said.out)
-    assert set(found["metrics"]) == set(METRICS)
+    assert set(found["metrics"]) == set(metrics_of("synthetic"))
     for name, value in told.items():
         shown = found["metrics"][name]
         assert shown["value"] == (None if value is None else pytest.approx(value * (100 if shown["unit"] else 1)))
@@ -165,7 +165,8 @@ def test_the_printed_row_beside_one_run(changes: dict[str, object], key: str, ve
     """Protects: one run gets a value and no verdict, and whatever is not the row's own is not held against it."""
     stream = np.random.Generator(np.random.PCG64(3))
     true = stream.uniform(-3, 3, 80).astype(np.float32)
-    scores = score_predictions(Predictions(tuple(map(str, range(80))), true, true + np.float32(0.1)), resamples=50)
+    said = Predictions(tuple(map(str, range(80))), true, true + np.float32(0.1))
+    scores = score_predictions(said, "mosi", resamples=50)
     row, _ = beside(subject(**changes), scores)
     assert row is not None
     assert row.key == key

@@ -155,6 +155,11 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
             assert [want for want in wanted if want not in text] == [], ending
     with (decided / "out" / "table1.csv").open(encoding="utf-8", newline="") as stream:
         lines = [line for line in csv.DictReader(stream) if line["state"] == "measured"]
+    assert [line["metric"] for line in lines if not line["printed"]] == ["mae", "corr"]  # shown, printed or not
+    lines = [line for line in lines if line["printed"]]
+    for one in rows[0]["unprinted"]:
+        for ending, text in texts.items():
+            assert f"{one['mean']:.4f} ± {one['std']:.4f}" in text, ending
     for line, cell in zip(lines, rows[0]["cells"], strict=True):
         for key in ("mean", "std", "difference", "t", "p", "p_equivalence", "p_difference_raw", "error_clips"):
             assert float(line[key]) == cell[key]

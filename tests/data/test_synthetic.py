@@ -8,9 +8,9 @@ from sklearn.linear_model import RidgeCV
 
 from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.data.synthetic import LAYOUTS, VARIANTS, generate, parse_synthetic, truth
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import DataError
 from dmd_repro.shapes import MODALITIES
-from dmd_repro.systems.registry import DATASETS
 
 
 def pooled(part: FeatureSet, modalities: str) -> np.ndarray:

@@ -17,7 +17,8 @@ from dmd_repro.evaluate.export import export_official
 from dmd_repro.evaluate.predict import Evaluated, evaluate_checkpoint
 from dmd_repro.nn.bert import load_bert
 from dmd_repro.records.folder import Records, RunRecord
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.training.fit import Execution, fit
 
 QUICK = {"max_epochs": 2, "batch_size": 4, "accumulate": 1, "d": 10, "heads": 5, "layers": 1,
          "kernel_l": 2, "kernel_a": 2, "kernel_v": 2}  # fmt: skip

@@ -22,7 +22,8 @@ from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.formats.families import convert
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DmdError
-from dmd_repro.papers.tables import load_table, tables_folder
+from dmd_repro.papers.folders import tables_folder
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 
@@ -116,6 +117,26 @@ def test_mutated_yaml_is_read_or_named(tmp_path: Path, changes, cut, name) -> No
             load_table(name, tmp_path)
     except DmdError as error:
         one_line(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 50_000,
+        "{a: " * 50_000,
+        "- " * 50_000,
+        "a: &x [1]\nb: *x\n",
+        "? [a]\n: 1\n",
+        "a: 2026-99-99\n",
+        "a: !!int x\n",
+    ],
+)
+def test_yaml_that_would_end_the_process_is_a_sentence(tmp_path: Path, text: str) -> None:
+    """A nest of fifty thousand, an alias, a list as a key, a date that is none."""
+    (tmp_path / "table1.yaml").write_text(text)
+    with pytest.raises(DmdError) as error:
+        load_table("table1", tmp_path)
+    one_line(error.value)
 
 
 @quick

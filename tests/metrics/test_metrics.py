@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 
 REFERENCE = {  # the authors' name -> ours
     "Acc_2": "acc2_non0",

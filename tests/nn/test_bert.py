@@ -26,8 +26,9 @@ from dmd_repro.records.folder import Records
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.bert_text import BertText, WithBert
 from dmd_repro.systems.dmd.model import DMD
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.systems.state import read_weights, write_weights
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.training.fit import Execution, fit
 from dmd_repro.training.loop import Loop
 from dmd_repro.training.text import prepare
 

@@ -12,6 +12,7 @@ import torch
 from dmd_repro.nn import attention, dropout, kernels
 from dmd_repro.nn.attention import HIDDEN
 from dmd_repro.nn.dropout import Dropout, DropoutStream
+from dmd_repro.nn.kernels import choice
 
 pytest.importorskip("triton", reason="the kernels need Triton, which comes with torch for a GPU, or pip install triton")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -124,7 +125,7 @@ def test_a_device_without_kernels_goes_another_way(monkeypatch: pytest.MonkeyPat
     """Protects: without Triton, or on a card it cannot serve, training goes on and says why."""
     kernels.gpu_kernels.cache_clear()
     said: list[str] = []
-    monkeypatch.setattr(kernels.log, "warning", lambda text, error: said.append(text % error))
+    monkeypatch.setattr(choice.log, "warning", lambda text, error: said.append(text % error))
     try:
         assert kernels.gpu_kernels(CPU) is None
         assert not said

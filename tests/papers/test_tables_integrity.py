@@ -10,7 +10,8 @@ from statistics import fmean, pstdev
 import pytest
 import yaml
 
-from dmd_repro.papers.tables import Row, load_table, table_names, tables_folder
+from dmd_repro.papers.folders import table_names, tables_folder
+from dmd_repro.papers.tables import Row, load_table
 
 PARTS = {"fd", "homogd", "ca", "heterogd"}
 

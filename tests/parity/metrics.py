@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from parity.loading import Computed, arrays
 
 NAMES = {

@@ -21,7 +21,7 @@ from dmd_repro.render.sheet import render_sheets
 from dmd_repro.results.ablation import ablation_sheet, baseline_of, compare_arms
 from dmd_repro.spec import AblationMask, run_id
 from dmd_repro.stats.paired import paired
-from dmd_repro.training.fit import resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
 TINY = ("--set", "d=4", "--set", "heads=2", "--set", "layers=1", "--epochs", "1", "--jobs", "1")
@@ -56,7 +56,7 @@ def test_all_masks_are_the_sixteen() -> None:
     """Fifteen arms beside the full model, each once."""
     masks = masks_asked("dmd", [], [], True)
     assert len(masks) == len(set(masks)) == 15
-    arms = arms_of(["official"], masks, [], mixed=False)
+    arms = arms_of("dmd", ["official"], masks, [], mixed=False)
     assert [arm.key for arm in arms[:3]] == ["full", "-ca", "-fd"]
     assert all(arm.against == "full" for arm in arms[1:])
     assert plan_name("dmd", arms) == "ablate-all-masks"
@@ -64,12 +64,15 @@ def test_all_masks_are_the_sixteen() -> None:
 
 def test_every_question_has_a_plan_of_its_own() -> None:
     """A second question on the same data does not overwrite the plan of the first."""
-    masks, switches = masks_asked("dmd", ["ca"], [], False), switches_asked(["edge_prior=uniform"], "official", {})
+    masks, switches = (
+        masks_asked("dmd", ["ca"], [], False),
+        switches_asked("dmd", ["edge_prior=uniform"], "official", {}),
+    )
     names = [
-        plan_name("dmd", arms_of(["official"], masks, [], mixed=False)),
-        plan_name("dmd", arms_of(["official"], [], switches, mixed=False)),
-        plan_name("dmd", arms_of(["paper"], masks, [], mixed=False)),
-        plan_name("dmd", arms_of(["official", "paper"], [], [], mixed=True)),
+        plan_name("dmd", arms_of("dmd", ["official"], masks, [], mixed=False)),
+        plan_name("dmd", arms_of("dmd", ["official"], [], switches, mixed=False)),
+        plan_name("dmd", arms_of("dmd", ["paper"], masks, [], mixed=False)),
+        plan_name("dmd", arms_of("dmd", ["official", "paper"], [], [], mixed=True)),
     ]
     assert names == ["ablate-ca", "ablate-edge_prior=uniform", "ablate-paper-ca", "ablate-official-paper"]
     long = [Arm(f"s{i}=1", f"s{i}=1", "full", "official") for i in range(40)]
@@ -80,12 +83,12 @@ def test_protocols_are_mixed_only_when_asked_and_then_by_row() -> None:
     """Each masked arm is compared with the full model of its own protocol, the second full model with the first."""
     masks = [AblationMask(("ca",))]
     with pytest.raises(SpecError, match="--mix-protocols"):
-        arms_of(["official", "paper"], masks, [], mixed=False)
-    keys = [arm.key for arm in arms_of(["official", "paper"], masks, [], mixed=True)]
+        arms_of("dmd", ["official", "paper"], masks, [], mixed=False)
+    keys = [arm.key for arm in arms_of("dmd", ["official", "paper"], masks, [], mixed=True)]
     assert keys == ["official:full", "official:-ca", "paper:full", "paper:-ca"]
     bases = [baseline_of(key, keys) for key in keys]
     assert bases == [None, "official:full", "official:full", "paper:full"]
-    assert [arm.against for arm in arms_of(["official", "paper"], masks, [], mixed=True)] == bases
+    assert [arm.against for arm in arms_of("dmd", ["official", "paper"], masks, [], mixed=True)] == bases
 
 
 @pytest.mark.parametrize(
@@ -253,7 +256,7 @@ def test_one_seed_has_no_test_and_says_so(tmp_path: Path) -> None:
 
 def test_mosi_files_are_planned_in_their_own_setting(tmp_path: Path) -> None:
     """A named synthetic set keeps its setting; the family takes Table 3's, so that its runs are shared."""
-    arms = arms_of(["official"], [AblationMask(("ca",))], [], mixed=False)
+    arms = arms_of("dmd", ["official"], [AblationMask(("ca",))], [], mixed=False)
     rows = {}
     for name in ("synthetic", "synthetic-aligned-hidden"):
         grid = plan_ablation(

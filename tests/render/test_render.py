@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.folders import table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 from dmd_repro.render.formats import FORMATS, render

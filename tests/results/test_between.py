@@ -19,7 +19,7 @@ from statsmodels.stats.power import TTestIndPower
 from verdict_cases import AT, CLIPS, KEY, TRUTH, measured_table, near, write_scores
 
 from dmd_repro.errors import ClaimError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Predictions, Records
@@ -127,11 +127,12 @@ def test_a_spread_has_no_lottery(tmp_path: Path) -> None:
         heads = {f"{m}_homo": near(500 + 9 * i + seed % 7, seed + i) for i, m in enumerate("lva")}
         said = Predictions(tuple(f"v{i}$_$0" for i in range(CLIPS)), TRUTH, heads["l_homo"], heads)
         with Records(tmp_path).begin(spec, data, {"execution": {}}) as writer:
+            (writer.path / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
             writer.finish(
                 predictions={"valid": said, "test": said},
                 epochs={"valid": said.y_pred[None], "test": said.y_pred[None]},
                 checkpoint={"w": np.zeros(1, np.float32)},
-                provenance={},
+                provenance={"best_epoch": 1},
             )
     plan_rows(tmp_path, "table4", {f"{m}-with-fd": (data, specs) for m in "lva"})
     sheet = lottery_sheet(table, load_plan(tmp_path, "table4"), Records(tmp_path))
@@ -164,6 +165,7 @@ def test_the_optimism_of_picking_by_test(tmp_path: Path) -> None:
         test = np.stack([near(best, 1), near(chosen, 2)])
         said = [Predictions(tuple(map(str, range(CLIPS))), TRUTH, x, {}) for x in (near(valid, 3), test[1])]
         with Records(tmp_path).begin(spec, data, {"execution": {}}) as writer:
+            (writer.path / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
             writer.finish(
                 predictions={"valid": said[0], "test": said[1]},
                 epochs={"valid": np.stack([said[0].y_pred] * 2), "test": test},

@@ -10,7 +10,7 @@ import pytest
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 
 from dmd_repro.errors import RunError
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
@@ -194,15 +194,52 @@ def test_changed_settings_and_mixed_configurations_are_not_compared(tmp_path: Pa
     """--set makes another experiment than the printed one; seeds of two configurations are no replicates."""
     row = load_table("table1").row(KEY)
     data = stamp_for(row)
-    specs = [spec_for(row, 1111), spec_for(row, 1112, config={"max_epochs": 2})]
-    for n, one in enumerate(specs):
+    changed = {**spec_for(row, 1).config, "max_epochs": 1}
+    versions, settings = ([spec_for(row, 1111), other] for other in (
+        spec_for(row, 1112, training_version=2), spec_for(row, 1113, config=changed)
+    ))  # fmt: skip
+    for n, one in enumerate([*versions, settings[1]]):
         write_record(tmp_path, one, data, predictions_with(n))
-    plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    plan_rows(tmp_path, "table1", {KEY: (data, versions)})
     assert _row(_table(tmp_path)).cells[0].why_not == "its runs mix several configurations"
-    plan_rows(tmp_path, "table1", {KEY: (data, specs[:1])}, overrides={"max_epochs": 1})
+    plan_rows(tmp_path, "table1", {KEY: (data, settings)})  # the plan says nothing of it: the record does
     cell = _row(_table(tmp_path)).cells[0]
     assert cell.difference is None
     assert cell.why_not == "settings were changed (max_epochs=1), so not comparable"
+
+
+def test_a_plan_cannot_make_a_record_what_it_is_not(tmp_path: Path) -> None:
+    """A plan that says "changed" of an untouched run, or nothing of a changed one, moves no word of the table."""
+    row = load_table("table1").row(KEY)
+    data, specs = stamp_for(row), [spec_for(row, seed) for seed in (1111, 1112)]
+    for n, one in enumerate(specs):
+        write_record(tmp_path, one, data, predictions_with(n))
+    plan_rows(tmp_path, "table1", {KEY: (data, specs)}, overrides={"max_epochs": 1})
+    assert _row(_table(tmp_path)).cells[0].difference is not None
+    mult, gd = (load_table("table5").row(f"mosi-unaligned-glove-mult{end}") for end in ("", "-gd"))
+    stamp, plain = stamp_for(mult), spec_for(mult, 1111)
+    write_record(tmp_path, plain, stamp, predictions_with(1))
+    plan_rows(tmp_path, "table5", {gd.key: (stamp, [plain])})
+    found = next(one for one in _table(tmp_path, "table5").rows if one.row.key == gd.key)
+    assert not found.runs
+    assert any("it has gd=False, which is another row" in note for note in found.notes)
+
+
+def test_a_plan_without_its_seal_gets_no_verdict(tmp_path: Path) -> None:
+    """Who can change a plan can count any run into any row: one line says how to plan again, the records stay."""
+    row = load_table("table1").row(KEY)
+    data, specs = stamp_for(row), [spec_for(row, seed) for seed in (1111, 1112)]
+    for n, one in enumerate(specs):
+        write_record(tmp_path, one, data, predictions_with(n))
+    plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    (path,) = (tmp_path / "plans").glob("*.json")
+    document = json.loads(path.read_text())
+    del document["seal"]
+    path.write_text(json.dumps(document))
+    found = _row(_table(tmp_path))
+    assert found.n == "2/2"
+    assert all(cell.difference is None and cell.judged.word == "not comparable" for cell in found.cells)
+    assert any(f"dmd reproduce table1 --data {data.name}" in note for note in found.notes)
 
 
 def test_table4_scores_heads_and_derives_mean_and_std_run_by_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_fo
 from scipy import stats as scipy_stats
 from verdict_cases import AT, KEY, measured_table, near, write_scores
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.looks import read_looks
 from dmd_repro.planning.plans import load_plan
@@ -134,7 +134,7 @@ def test_other_data_are_not_comparable_and_the_rest_is_not_run(tmp_path: Path) -
 
 def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
     """A row marked unavailable in its YAML is not merely 'not run'."""
-    from dmd_repro.papers.tables import tables_folder
+    from dmd_repro.papers.folders import tables_folder
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
     text = text.replace("reason: not-implemented", "reason: not-implemented\n        unavailable: features lost", 1)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmd_repro.metrics.measures import METRICS
+from dmd_repro.metrics.registry import METRICS
 from dmd_repro.stats.bootstrap import intervals, resampled, scores
 
 GRID = st.integers(-15, 15).map(lambda k: k / 5)

@@ -13,7 +13,8 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import SpecError
 from dmd_repro.nn.layers import named_slices
-from dmd_repro.papers.tables import load_table, table_names
+from dmd_repro.papers.folders import table_names
+from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.grid import expand
 from dmd_repro.records.folder import Records
 from dmd_repro.shapes import MODALITIES
@@ -24,8 +25,9 @@ from dmd_repro.systems.dmd.model import DMD
 from dmd_repro.systems.mult.config import PRESETS, MulTConfig, mult_preset
 from dmd_repro.systems.mult.model import MulT
 from dmd_repro.systems.registry import full_name, split_options
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.feed import gather
-from dmd_repro.training.fit import Execution, fit, resolve_spec
+from dmd_repro.training.fit import Execution, fit
 from dmd_repro.training.loop import Loop, clip_norm_, selection_loss
 
 CPU = torch.device("cpu")

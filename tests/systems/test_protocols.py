@@ -18,7 +18,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.render.protocols import protocol_text
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Switch, switch_values
-from dmd_repro.training.fit import resolve_spec
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
 ROOT = Path(__file__).resolve().parents[2]

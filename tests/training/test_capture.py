@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dmd_repro.data.features import Features
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import gather
-from dmd_repro.training.fit import resolve_spec
 from dmd_repro.training.loop import Loop
 
 CPU = torch.device("cpu")

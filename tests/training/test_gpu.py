@@ -12,8 +12,9 @@ import torch
 from dmd_repro.data.features import Features
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.spec import RunSpec
+from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.feed import predict
-from dmd_repro.training.fit import Execution, fit_stack, resolve_spec
+from dmd_repro.training.fit import Execution, fit_stack
 from dmd_repro.training.loop import Loop
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

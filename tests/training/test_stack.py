@@ -15,9 +15,10 @@ from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
 from dmd_repro.records.folder import Records, RunWriter
 from dmd_repro.spec import RunSpec
-from dmd_repro.systems.registry import MODELS, load_model
-from dmd_repro.training import fit as training
-from dmd_repro.training.fit import EpochReport, Execution, fit, fit_stack, resolve_spec
+from dmd_repro.systems import resolve
+from dmd_repro.systems.registry import SHIPPED, find_system, load_model
+from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.training.fit import EpochReport, Execution, fit, fit_stack
 from dmd_repro.training.loop import Loop
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ def stop_at(count: int) -> Callable[[EpochReport], None]:
     return on_epoch
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if load_model(name).STACKABLE])
+@pytest.mark.parametrize("model", [name for name in SHIPPED if load_model(name).STACKABLE])
 @pytest.mark.parametrize("dropout", [False, True])
 def test_a_stack_ends_as_its_seeds_alone(model: str, dropout: bool, toy: Features, tmp_path: Path) -> None:
     """Protects: own initialisation, order, masks, plateau, early stop and best epoch of each seed, over a training."""
@@ -163,12 +164,13 @@ def test_a_model_that_cannot_be_stacked_says_why(
     toy: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects: a recurrent system, or a BERT that is trained along, is refused in a sentence with the way out."""
-    monkeypatch.setattr(load_model("dmd"), "STACKABLE", False)
-    assert "no stack axis" in training.why_not_stacked(specs_of(toy)[0])
+    alone = replace(find_system("dmd"), stackable=False)
+    monkeypatch.setattr(resolve, "find_system", lambda name: alone)
+    assert "no stack axis" in resolve.why_not_stacked(specs_of(toy)[0])
     with pytest.raises(SpecError, match="--stack 1"):
         fit_stack(specs_of(toy), toy, Records(tmp_path), execution=Execution(stack=3))
     assert not list(tmp_path.iterdir())
     tuned = specs_of(toy)[0]
-    monkeypatch.setattr(load_model("dmd"), "STACKABLE", True)
+    monkeypatch.undo()
     tuned = replace(tuned, config={**tuned.config, "bert": "abc", "bert_finetune": True})
-    assert "BERT" in training.why_not_stacked(tuned)
+    assert "BERT" in resolve.why_not_stacked(tuned)

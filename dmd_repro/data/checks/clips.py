@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dmd_repro.data.checks.report import DataFinding, plural, some, video_of
 from dmd_repro.data.checks.stats import Counts, Gathered, TokenStats
 from dmd_repro.data.features import Features
+from dmd_repro.datasets import DatasetFacts
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
-from dmd_repro.systems.registry import DatasetFacts
 
 KNOWN_TWICE = frozenset({"bOL9jKpeJRs$_$24", "bOL9jKpeJRs$_$25"})  # CMU-MOSI itself cut this stretch out twice
 _AGREE, _LOST = 0.6, 0.3  # correlation of clip durations: in step, out of step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from dmd_repro.data.checks.report import CheckReport, DataFinding, plural, some
 from dmd_repro.data.checks.stats import Counts
 from dmd_repro.data.features import Features
+from dmd_repro.datasets import DatasetFacts
 from dmd_repro.errors import DataError
 from dmd_repro.shapes import SPLITS
-from dmd_repro.systems.registry import DatasetFacts
 
 _COLUMNS = ("video_id", "clip_id", "label", "mode")
 _SAME = 0.005  # labels that differ by less are the same: files hold thirds and fifths in several precisions
@@ -67,11 +68,15 @@ def read_labels(path: Path) -> dict[str, Official]:
 
 def labels(report: CheckReport, facts: DatasetFacts) -> Iterator[DataFinding]:
     """Range, variety, and the signs of the official test split."""
+    least, most = facts.label_range or (-math.inf, math.inf)
     for split, part in report.splits.items():
         low, high = part.label_range
-        if not (low >= -3 and high <= 3):
-            text = f"{split} has labels from {low} to {high}, outside [-3, 3]"
-            yield DataFinding("labels", "defect", text, "errors and ACC7 are measured on another scale")
+        if not (low >= least and high <= most):
+            text = f"{split} has labels from {low} to {high}, outside [{least:g}, {most:g}]"
+            scale = (
+                f"errors{' and ' + facts.classes[0].upper().partition('_')[0] if facts.classes else ''} are measured"
+            )
+            yield DataFinding("labels", "defect", text, f"{scale} on another scale")
         elif low == high:
             yield DataFinding("labels", "defect", f"every label of {split} is {low}", "nothing to learn or to measure")
     signs = report.splits["test"].signs

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmd_repro.data.store.disk import size_text
-from dmd_repro.disk import fsync_folder, write_atomic
+from dmd_repro.disk import fsync_folder, parse_json, write_atomic
 from dmd_repro.errors import DataError
 
 _SYNC_BYTES = 16 << 20
@@ -48,7 +48,7 @@ class Part:
     def __enter__(self) -> Part:
         self.final.parent.mkdir(parents=True, exist_ok=True)
         try:
-            known = State(**json.loads(self._side.read_bytes()))
+            known = State(**parse_json(self._side.read_bytes()))
             whole = self.path.stat().st_size >= known.synced >= 0 and isinstance(known.url, str)
         except (OSError, ValueError, TypeError):
             whole = False

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from dmd_repro.data.store.disk import disk
-from dmd_repro.disk import write_atomic
+from dmd_repro.disk import parse_json, write_atomic
 from dmd_repro.errors import DataError
 
 
@@ -37,7 +37,7 @@ class Trust:
                 return {}
             text = self.path.read_bytes()
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             found = {str(key): Known(**value) for key, value in document.items()}
             if all(isinstance(k.sha256, str) and isinstance(k.size, int) for k in found.values()):
                 return found

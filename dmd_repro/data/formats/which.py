@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dmd_repro.data.features import Standing
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.shapes import MODALITY_NAMES, SPLITS
-from dmd_repro.systems.registry import DATASETS
-
-_REAL = {name: facts for name, facts in DATASETS.items() if facts.splits}
 
 
 def told_dataset(
@@ -21,12 +19,13 @@ def told_dataset(
     if `asked` is unknown or names one data set for a file of exactly the other's sizes, or if nothing tells and nothing
     was asked.
     """
-    if asked is not None and asked not in _REAL:
+    real = {name: facts for name, facts in DATASETS.items() if name != "synthetic"}
+    if asked is not None and asked not in real:
         raise DataError.at(
-            f"--dataset {asked}", expected=" or ".join(_REAL), got="an unknown name", do=nearest(asked, _REAL)
+            f"--dataset {asked}", expected=" or ".join(real), got="an unknown name", do=nearest(asked, real)
         )
-    by_size = [n for n, facts in _REAL.items() if dict(facts.splits or {}) == dict(sizes)]
-    by_width = [n for n, facts in _REAL.items() if all(widths[m] in facts.dims[m] for m in ("a", "v"))]
+    by_size = [n for n, facts in real.items() if dict(facts.splits or {}) == dict(sizes)]
+    by_width = [n for n, facts in real.items() if all(widths[m] in facts.dims.get(m, ()) for m in ("a", "v"))]
     if asked and by_size and asked not in by_size:
         raise DataError.at(
             file,
@@ -41,10 +40,10 @@ def told_dataset(
             file,
             expected="the sizes or the widths of a public file, to tell the data set",
             got=f"{'/'.join(str(sizes[s]) for s in SPLITS)} clips, widths {found}",
-            do=f"Pass --dataset {' or --dataset '.join(_REAL)}",
+            do=f"Pass --dataset {' or --dataset '.join(real)}",
         )
     facts = DATASETS[name]
-    odd = [m for m in ("l", "a", "v") if m in widths and widths[m] not in facts.dims[m]]
+    odd = [m for m in ("l", "a", "v") if m in widths and widths[m] not in facts.dims.get(m, (widths[m],))]
     remarks = [
         f"{MODALITY_NAMES[m]} features are {widths[m]} wide; the public {facts.title} files have"
         f" {' or '.join(map(str, facts.dims[m]))}"
@@ -56,9 +55,14 @@ def told_dataset(
 def standing_of(dataset: str, sizes: Mapping[str, int]) -> tuple[Standing, list[str]]:
     """Return "official" for the official sizes, else "partial" with the sentence that says so."""
     facts = DATASETS[dataset]
-    if facts.splits is None or all(sizes[s] == facts.splits[s] for s in SPLITS):
-        return "official", []
     have = "/".join(str(sizes[s]) for s in SPLITS)
+    if facts.splits is None:
+        return "partial", [
+            f"{have} clips in train/valid/test; {facts.title} has no official split to hold them against:"
+            " labelled PARTIAL DATA, never tested against printed numbers"
+        ]
+    if all(sizes[s] == facts.splits[s] for s in SPLITS):
+        return "official", []
     want = "/".join(str(facts.splits[s]) for s in SPLITS)
     return "partial", [
         f"{have} clips in train/valid/test, not the {want} of {facts.title}'s official split:"

@@ -18,7 +18,7 @@ from dmd_repro.data.store.digest import array_digest, features_digest, ids_diges
 from dmd_repro.data.store.disk import alone, disk, no_link, verified, write_text
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.data.store.tensors import map_tensors, write_tensors
-from dmd_repro.disk import fsync_folder
+from dmd_repro.disk import fsync_folder, parse_json
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.shapes import MODALITIES, SPLITS
 
@@ -53,7 +53,7 @@ class Store:
                 )
             text = path.read_bytes()
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise DataError.at(
                 str(path), expected="JSON", got=str(error)[:80], do="Import this feature set again with --force"
@@ -151,7 +151,7 @@ class Store:
     def _ids(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         path = self.root / manifest.name / manifest.content / "ids.json"
         try:
-            data = json.loads(path.read_bytes())
+            data = parse_json(path.read_bytes())
             ids = {s: tuple(str(i) for i in data[s]) for s in SPLITS}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._changed(manifest, f"ids.json that cannot be read ({error})") from error

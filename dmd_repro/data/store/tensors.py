@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.data.pickle_gate.filearray import Blocks
 from dmd_repro.data.store.digest import digest_start, pieces
+from dmd_repro.disk import parse_json
 from dmd_repro.errors import DataError
 
 Array = NDArray[np.generic]
@@ -70,7 +71,7 @@ def map_tensors(path: Path) -> dict[str, Array]:
         size = int.from_bytes(mapped[:8], "little")
         if not 0 < size <= min(_LONGEST_HEADER, len(mapped) - 8):
             raise ValueError("a header longer than the file")
-        header = json.loads(mapped[8 : 8 + size])
+        header = parse_json(mapped[8 : 8 + size])
         return {name: _view(mapped, 8 + size, entry) for name, entry in dict(header).items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, str(error)[:100]) from error

@@ -1,40 +1,5 @@
 """Kernels of our own for a GPU (Triton). Every one has a way without it, which is what a CPU takes."""
 
-from __future__ import annotations
+from dmd_repro.nn.kernels.choice import Kernels, gpu_kernels
 
-import importlib
-import logging
-from functools import lru_cache
-from typing import Any, Protocol, cast
-
-import torch
-from torch import Tensor
-
-log = logging.getLogger(__name__)
-
-
-class Kernels(Protocol):
-    """What `kernels/gpu.py` offers."""
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, **how: Any) -> Tensor:
-        """Compute `models.attention.attention`."""
-
-    def normalise(self, x: Tensor) -> Tensor:
-        """Compute `models.layers.normalise`."""
-
-    def dropout(self, x: Tensor, keys: Tensor, noise: Tensor, least: int, scale: float) -> Tensor:
-        """Compute `models.dropout.Dropout`."""
-
-
-@lru_cache(maxsize=8)
-def gpu_kernels(device: torch.device) -> Kernels | None:
-    """Return the kernels, if this device and installation can run them; else None, and say why, once."""
-    if device.type != "cuda":
-        return None
-    try:
-        kernels = importlib.import_module("dmd_repro.nn.kernels.gpu")
-        kernels.normalise(torch.zeros(1, 1, device=device))
-    except Exception as error:  # no Triton, no compiler, a card it does not know: whatever it is, there is another way
-        log.warning("training goes without GPU kernels, which is slower: %s", str(error).partition("\n")[0])
-        return None
-    return cast(Kernels, kernels)
+__all__ = ["Kernels", "gpu_kernels"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dmd_repro.papers.folders import paper_of
 from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 
 ALONE = "alone"  # behind the key of the row it is another reading of
@@ -42,7 +43,7 @@ def alone_rows(table: PublishedTable) -> tuple[Row, ...]:
 
 def with_readings(table: PublishedTable) -> PublishedTable:
     """Return a table to be planned with its second readings, if it has any."""
-    rows = alone_rows(table)
+    rows = () if paper_of(table.name) else alone_rows(table)
     if not rows:
         return table
     block = TableBlock(ALONE, "Other reading: one modality trained alone", table.columns, rows, None)

@@ -137,7 +137,7 @@ def _changes(values: Values) -> TextGrid:
 def _difference(a: Mapping[int, float], b: Mapping[int, float], measure: str) -> list[str]:
     gap = paired(a, b)
     return [
-        number(gap.summary.mean, measure, signed=True), ends(gap.summary, measure),
+        number(gap.summary.mean, measure, signed=True), ends(gap.summary.interval, measure),
         p_value(gap.test.p) if gap.test else NONE,
     ]  # fmt: skip
 

@@ -10,7 +10,8 @@ from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.config import TrainConfig, check_encoders
-from dmd_repro.systems.dmd.switches import ALIASES, SWITCHES, Protocol, switch_values
+from dmd_repro.systems.declare import ASPECTS, Evidence, Setting, System
+from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Protocol, switch_values
 
 
 @dataclass(frozen=True)
@@ -153,3 +154,35 @@ def dmd_preset(dataset: str, protocol: str) -> DMDConfig:
     values = switch_values(cast(Protocol, protocol))
     unmoved: dict[str, Any] = {n: v for n, v in values.items() if getattr(preset, n) == plain[n]}
     return replace(preset, **unmoved)
+
+
+def _preset(dataset: str, *, aligned: bool, protocol: str) -> DMDConfig:
+    return dmd_preset(dataset, protocol)
+
+
+def _evidence(setting: Setting) -> dict[str, Evidence]:
+    code = Evidence("matched", "equal, array by array, to the authors' code (mdswyz/DMD at 516d4e1)")
+    if setting.protocol == "official":
+        return {
+            "net": code, "training": code, "inputs": Evidence("matched", "the public feature files, as they are"),
+            "settings": Evidence("matched", "the authors' config.json"),
+        }  # fmt: skip
+    text = Evidence("from text", "the paper's equations; what it leaves open is read as DEVIATIONS.md says")
+    return dict.fromkeys(ASPECTS, text)
+
+
+SYSTEM = System(
+    name="dmd",
+    title="DMD",
+    paper="Li, Wang, Cui: Decoupled Multimodal Distilling for Emotion Recognition, CVPR 2023",
+    model="dmd_repro.systems.dmd.model:DMD",
+    config=DMDConfig,
+    preset=_preset,
+    parts=frozenset({"fd", "homogd", "ca", "heterogd"}),
+    protocols=PROTOCOLS,
+    stackable=True,
+    switches=SWITCHES,
+    same=SAME,
+    evidence=_evidence,
+    datasets=tuple(PRESETS),
+)

@@ -23,8 +23,7 @@ from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.config import InputNeeds
-from dmd_repro.systems.dmd.config import DMDConfig, dmd_preset
-from dmd_repro.systems.dmd.switches import PROTOCOLS
+from dmd_repro.systems.dmd.config import SYSTEM, DMDConfig, dmd_preset
 from dmd_repro.systems.dmd.terms import dmd_terms
 from dmd_repro.systems.graph import VERTICES, GraphUnit
 from dmd_repro.systems.heads import ResidualHead
@@ -36,11 +35,11 @@ CROSSINGS = tuple((target, source) for target in MODALITIES for source in MODALI
 class DMD(nn.Module):
     """The full model or any mask of it; a part that is off has no parameter, no loss term and no work."""
 
-    PARTS: ClassVar[frozenset[str]] = frozenset({"fd", "homogd", "ca", "heterogd"})
-    PROTOCOLS: ClassVar[tuple[str, ...]] = PROTOCOLS
-    INPUTS: ClassVar[InputNeeds] = InputNeeds()
-    STACKABLE: ClassVar[bool] = True
-    MODEL_VERSION: ClassVar[int] = 1
+    PARTS: ClassVar[frozenset[str]] = SYSTEM.parts
+    PROTOCOLS: ClassVar[tuple[str, ...]] = SYSTEM.protocols
+    INPUTS: ClassVar[InputNeeds] = SYSTEM.inputs
+    STACKABLE: ClassVar[bool] = SYSTEM.stackable
+    MODEL_VERSION: ClassVar[int] = SYSTEM.model_version
     CONFIG: ClassVar[type[DMDConfig]] = DMDConfig
 
     def __init__(

@@ -8,42 +8,13 @@ No torch here: the command line, the audit and DEVIATIONS.md read this list too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from dmd_repro.spec import Scalar
+from dmd_repro.systems.switches import Same, Switch, aliases_of, values_under
 
 Protocol = Literal["official", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("official", "paper")
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """One difference that can be turned either way."""
-
-    name: str  # the field of DMDConfig
-    official: Scalar
-    paper: Scalar
-    choices: tuple[str, ...]  # for a word; () for numbers and true/false
-    group: Literal["architecture", "losses", "training"]
-    paper_says: str
-    code_does: str
-    source: str  # equation or section; the authors' file
-    also: str = ""  # a second name `--set` accepts
-
-    def value(self, protocol: Protocol) -> Scalar:
-        """Return the switch's value under a protocol."""
-        return self.official if protocol == "official" else self.paper
-
-
-@dataclass(frozen=True, slots=True)
-class Same:
-    """Something one of the two sources is silent about, or says otherwise in words only: both protocols do the same."""
-
-    topic: str
-    code_does: str
-    reason: str
-    source: str
 
 
 SWITCHES: tuple[Switch, ...] = (
@@ -167,15 +138,15 @@ SAME: tuple[Same, ...] = (
          "trained, and a file with NaN is refused at import here unless asked otherwise", "loader"),
 )  # fmt: skip
 
-ALIASES: dict[str, str] = {s.also: s.name for s in SWITCHES if s.also}
+ALIASES: dict[str, str] = aliases_of(SWITCHES)
 
 
 def turned(protocol: str, config: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return the switches of model and losses that a configuration sets otherwise than its protocol does."""
-    values = {s.name: s.official if protocol == "official" else s.paper for s in SWITCHES if s.group != "training"}
+    values = {s.name: s.value(protocol) for s in SWITCHES if s.group != "training"}
     return {name: config[name] for name, value in values.items() if name in config and config[name] != value}
 
 
 def switch_values(protocol: Protocol) -> dict[str, Scalar]:
     """Return the value of every switch under a protocol."""
-    return {s.name: s.value(protocol) for s in SWITCHES}
+    return values_under(SWITCHES, protocol)

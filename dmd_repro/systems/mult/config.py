@@ -15,6 +15,7 @@ from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.config import TrainConfig, check_encoders
+from dmd_repro.systems.declare import Evidence, Setting, System
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,37 @@ def mult_preset(dataset: str, *, aligned: bool) -> MulTConfig:
             do=nearest(dataset, sorted({name for name, _ in PRESETS})),
         )  # fmt: skip
     return PRESETS[key]
+
+
+def _preset(dataset: str, *, aligned: bool, protocol: str) -> MulTConfig:
+    return mult_preset(dataset, aligned=aligned)
+
+
+def _evidence(setting: Setting) -> dict[str, Evidence]:
+    code = Evidence(
+        "matched", "equal, array by array, to the authors' code (yaohungt/Multimodal-Transformer at a670936)"
+    )
+    if (setting.dataset, setting.aligned) == ("mosei", False):
+        settings = Evidence("matched", "the defaults of the authors' main.py, which are for this setting")
+    else:
+        settings = Evidence(
+            "from text", "Table 5 of the MulT paper, with three readings of ours where it leaves a choice"
+        )
+    return {
+        "net": code, "training": code, "settings": settings,
+        "inputs": Evidence("matched", "the public feature files, as they are"),
+    }  # fmt: skip
+
+
+SYSTEM = System(
+    name="mult",
+    title="MulT",
+    paper="Tsai et al.: Multimodal Transformer for Unaligned Multimodal Language Sequences, ACL 2019",
+    model="dmd_repro.systems.mult.model:MulT",
+    config=MulTConfig,
+    preset=_preset,
+    stackable=True,
+    options=("gd",),
+    evidence=_evidence,
+    datasets=tuple(dict.fromkeys(name for name, _ in PRESETS)),
+)

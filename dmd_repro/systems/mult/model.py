@@ -30,7 +30,7 @@ from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.model import CROSSINGS
 from dmd_repro.systems.graph import EDGES, GraphUnit
 from dmd_repro.systems.heads import ResidualHead
-from dmd_repro.systems.mult.config import MulTConfig, mult_preset
+from dmd_repro.systems.mult.config import SYSTEM, MulTConfig, mult_preset
 
 LEAST_MEMORY_LAYERS = 3  # the authors ask for 3 self-attention layers and take the crossmodal depth where it is larger
 
@@ -38,11 +38,11 @@ LEAST_MEMORY_LAYERS = 3  # the authors ask for 3 self-attention layers and take 
 class MulT(nn.Module):
     """Six crossmodal encoders, a self-attention encoder per modality, one residual head on the three last steps."""
 
-    PARTS: ClassVar[frozenset[str]] = frozenset()
-    PROTOCOLS: ClassVar[tuple[str, ...]] = ("official",)
-    INPUTS: ClassVar[InputNeeds] = InputNeeds()
-    STACKABLE: ClassVar[bool] = True
-    MODEL_VERSION: ClassVar[int] = 1
+    PARTS: ClassVar[frozenset[str]] = SYSTEM.parts
+    PROTOCOLS: ClassVar[tuple[str, ...]] = SYSTEM.protocols
+    INPUTS: ClassVar[InputNeeds] = SYSTEM.inputs
+    STACKABLE: ClassVar[bool] = SYSTEM.stackable
+    MODEL_VERSION: ClassVar[int] = SYSTEM.model_version
     CONFIG: ClassVar[type[MulTConfig]] = MulTConfig
 
     def __init__(

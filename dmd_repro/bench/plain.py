@@ -1,6 +1,6 @@
 """DMD as one would write it down: one seed, one encoder after the other, every score in memory. No tricks.
 
-The yardstick of `dmd bench --against plain`: the same mathematics and the same parameter names as `dmd_repro.models`
+The yardstick of `dmd bench --against plain`: the same mathematics and the same parameter names as `dmd_repro.systems`
 (a test loads the weights of one into the other and compares losses and gradients), the authors' way of computing it:
 all heads and projections, all queries of every layer, masks made in each call, a loop over the anchors of the margin
 loss. Batch first throughout: (B, T, d). Official protocol, with `padding` zeros or masked.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -172,19 +173,21 @@ class PlainDMD(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Inputs (B, T, D), labels (B,) -> prediction (B, 1) and every term of the loss, by the project's names."""
         c, b = self.config, len(labels)
-        com, prt, valid, aligned, terms = {}, {}, {}, {}, {}
+        com, prt, aligned, terms = {}, {}, {}, {}
+        valid: dict[str, Tensor | None] = {}
         for m in ORDER:
             valid[m] = self.valid(inputs[m], c.kernel(m))
             x = inputs[m].transpose(1, 2)  # (B, D, T)
             x = F.dropout(x, c.text_dropout, self.training) if m == "l" else x
             x = getattr(self, f"proj_{m}")(x)
-            x = x if valid[m] is None else x * valid[m].unsqueeze(1)
+            seen = valid[m]
+            x = mask(x, seen)
             com[m], prt[m] = self.encoder_c(x), getattr(self, f"encoder_s_{m}")(x)  # (B, d, T')
             rec = getattr(self, f"decoder_{m}")(torch.cat([prt[m], com[m]], dim=1))
             again = getattr(self, f"encoder_s_{m}")(rec)
             terms[f"rec.{m}"], terms[f"cyc.{m}"] = squared(rec, x, valid[m]), squared(prt[m], again, valid[m])
             apart = cosine(mask(prt[m], valid[m]), com[m], dim=0).clamp_min(0)  # over the clips: (d, T')
-            terms[f"ort.{m}"] = apart.mean() if valid[m] is None else apart[:, valid[m].any(0)].mean()
+            terms[f"ort.{m}"] = apart.mean() if seen is None else apart[:, seen.any(0)].mean()
             aligned[m] = getattr(self, f"align_c_{m}")(com[m].flatten(1))
             getattr(self, f"proj_cosine_{m}")(prt[m].flatten(1))
         com, prt = ({m: x.transpose(1, 2) for m, x in part.items()} for part in (com, prt))  # (B, T', d)
@@ -206,7 +209,8 @@ class PlainDMD(nn.Module):
         terms["task.output"] = (prediction.squeeze(1) - labels).abs().mean()
         terms["mar"] = margin(torch.cat([aligned[m] for m in ("l", "a", "v")]), labels.repeat(3), c.margin_scale)
         for name, unit in self.units.items():
-            edges, prior = unit(logits[name], reprs[name]), unit.prior.to(labels.device)
+            graph = cast(Unit, unit)
+            edges, prior = graph(logits[name], reprs[name]), graph.prior.to(labels.device)
             for m in ORDER:
                 terms[f"task.{m}_{name}"] = (logits[name][m].squeeze(1) - labels).abs().mean()
             weight = edges + prior.unsqueeze(1)
@@ -214,8 +218,8 @@ class PlainDMD(nn.Module):
             terms[f"dtl_{name}.logit"] = (torch.stack(distance) * weight).mean(1).sum()
             terms[f"dtl_{name}.reg"] = (edges.mean(1) - prior).square().sum()
             if name == "hetero":
-                apart = [cosine(reprs[name][j], reprs[name][i].detach(), dim=1).clamp_min(0).mean() for j, i in EDGES]
-                terms[f"dtl_{name}.repr"] = (torch.stack(apart) * weight.mean(1)).sum()
+                angles = [cosine(reprs[name][j], reprs[name][i].detach(), dim=1).clamp_min(0).mean() for j, i in EDGES]
+                terms[f"dtl_{name}.repr"] = (torch.stack(angles) * weight.mean(1)).sum()
         assert len(prediction) == b
         return prediction, terms
 

@@ -1,0 +1,117 @@
+"""All commands under one name, and how a command ends: the exit codes, and one sentence for what a user can mend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from dmd_repro import __version__
+from dmd_repro.cli import (
+    ablate,
+    audit,
+    bench,
+    compare,
+    data,
+    evaluate,
+    protocol,
+    report,
+    reproduce,
+    reruns,
+    runs,
+    train,
+)
+from dmd_repro.cli.paths import use_papers
+from dmd_repro.cli.screen import Screen, screens
+from dmd_repro.errors import DmdError
+
+app = typer.Typer(
+    name="dmd",
+    help="Reproduce and audit the tables of DMD (Decoupled Multimodal Distilling, CVPR 2023), CMU-MOSI and CMU-MOSEI.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
+app.add_typer(reruns.app, name="reruns")
+app.add_typer(protocol.app, name="protocol")
+app.command("train")(train.train)
+app.command("reproduce")(reproduce.reproduce)
+app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(evaluate.export)
+app.command("ablate")(ablate.ablate)
+app.command("audit")(audit.audit)
+app.command("bench")(bench.bench)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit"):
+        use_papers()  # these three have the option, which wins
+
+
+def main() -> None:
+    """Run the command line; a `DmdError` becomes one sentence on stderr and exit code 2.
+
+    A reader that has enough (`dmd report | head`) ends it with 141, as it would `cat`.
+    """
+    with screens() as out:
+        code = _run(out)
+        if code in (0, 1):  # a failure of the command itself stays what it is
+            with suppress(OSError):
+                out.flush()
+    if isinstance(out.error, BrokenPipeError):
+        code = 141
+    elif out.error is not None:
+        got = out.error.strerror or type(out.error).__name__
+        said = DmdError.at(
+            "standard output", expected="a place that takes all of it", got=f"'{got}'",
+            do="Make room or send it elsewhere, and type the same command again: finished runs are kept",
+        )  # fmt: skip
+        code = _fail(str(said), 2)
+    sys.exit(code)
+
+
+def _run(out: Screen) -> int:
+    try:
+        Path.cwd()
+    except OSError as error:
+        return _fail(
+            f"the working folder: expected one that is there, got '{error.strerror}'. Change to another (cd) and type "
+            "the same command again.",
+            2,
+        )
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except DmdError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted. What was finished is kept; the same command goes on from there.", 130)
+    except OSError:
+        if out.error is None:
+            raise
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    with suppress(OSError):
+        typer.echo(f"dmd: {message}", err=True)
+    return code

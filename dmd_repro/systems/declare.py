@@ -1,0 +1,121 @@
+"""What is declared of a system, without torch: its name, settings, needs, parts, switches and evidence.
+
+A system that ships has a `config.py` that ends in a `System`; a system in a file of its own has a class whose
+attributes say the same (`nn`-free planning is then not possible, since the file imports torch).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from dmd_repro.errors import SpecError
+from dmd_repro.spec import Scalar
+from dmd_repro.systems.config import InputNeeds, TrainConfig
+from dmd_repro.systems.switches import Same, Switch
+
+GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
+ASPECTS = ("net", "training", "settings", "inputs")
+WITH_WORDS = GRADES[:3]  # below, a row gets numbers and no word
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """On what one aspect of a system stands: a grade, and one sentence that says why."""
+
+    grade: str
+    words: str
+
+    def __post_init__(self) -> None:
+        if self.grade not in GRADES:
+            raise ValueError(f"grade {self.grade!r}: expected one of {', '.join(GRADES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a system is trained: the data set, aligned or not, the protocol."""
+
+    dataset: str
+    aligned: bool
+    protocol: str
+
+
+def unknown_evidence(setting: Setting) -> dict[str, Evidence]:
+    """Return what is known of a system whose author says nothing of it."""
+    return {aspect: Evidence("reconstructed", "its author states no source") for aspect in ASPECTS}
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One system. `model` is its class, or where to find it ("module:Class"), imported when it is needed."""
+
+    name: str
+    title: str
+    paper: str
+    model: str | type
+    config: type[TrainConfig]
+    preset: Callable[..., TrainConfig]  # (dataset, *, aligned, protocol) -> configuration
+    inputs: InputNeeds = field(default_factory=InputNeeds)
+    parts: frozenset[str] = frozenset()  # what a mask may switch off
+    protocols: tuple[str, ...] = ("official",)
+    model_version: int = 1  # raised by any change that can move a prediction
+    readable_versions: tuple[int, ...] = ()  # earlier versions whose records this one still evaluates
+    stackable: bool = False  # may seeds train as one model: its layers have a stack axis
+    options: tuple[str, ...] = ()  # true/false settings that can be part of the name: `mult+gd`
+    switches: tuple[Switch, ...] = ()
+    same: tuple[Same, ...] = ()
+    evidence: Callable[[Setting], Mapping[str, Evidence]] = unknown_evidence
+    reads: str = "l, a, v"  # the modalities its prediction depends on
+    origin: str = "dmd_repro"  # the package or file it comes from
+    datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
+
+    def load(self) -> Any:
+        """Import and return the model's class. Imports torch."""
+        if not isinstance(self.model, str):
+            return self.model
+        module, _, attribute = self.model.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def grade(self, setting: Setting) -> str:
+        """Return the weakest grade of its aspects in a setting."""
+        return max((e.grade for e in self.evidence(setting).values()), key=GRADES.index)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Second names of its settings."""
+        return self.config.ALIASES
+
+
+KINDS = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+def check_declaration(system: System) -> System:
+    """Return a system whose declaration holds together; raises SpecError naming what does not."""
+    where = f"system '{system.name}' ({system.origin})"
+    if not system.name or not all(c.isalnum() or c in "-_" for c in system.name):
+        raise SpecError.at(
+            where, expected="a name of letters, digits, - and _", got=repr(system.name), do="Change NAME in its file"
+        )
+    for f in fields(system.config):
+        value = f.default
+        kind = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
+        if kind not in KINDS or not isinstance(value, KINDS[kind] if kind != "float" else (int, float)):
+            raise SpecError.at(
+                f"{where}, setting {f.name}", expected="a default that is a number, true/false or text",
+                got=f"{kind} with default {value!r}", do="Give it one of those types",
+            )  # fmt: skip
+    known = {f.name for f in fields(system.config)}
+    for name in (*system.options, *(switch.name for switch in system.switches)):
+        if name not in known:
+            raise SpecError.at(
+                where, expected="switches and options that are settings", got=repr(name),
+                do=f"Add the field to {system.config.__name__}",
+            )  # fmt: skip
+    return system
+
+
+def settings_of(system: System, values: Mapping[str, Scalar]) -> TrainConfig:
+    """Return the configuration of a record's values, older ones completed; raises SpecError on an unknown field."""
+    return system.config.from_dict(values)

@@ -6,14 +6,25 @@ c_k), where w is n (plain) or c (swapped), over the clips. So plain + swapped = 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from dmd_repro.audit.counts import confusions
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, both_signs, cell, orders_of, sign_counts, zeros_of
+from dmd_repro.audit.counts import RULE_WORDS, RULES, Rule, confusions, counts_printing
+from dmd_repro.audit.types import (
+    ARITHMETIC,
+    Check,
+    Evidence,
+    Said,
+    both_signs,
+    cell,
+    clips,
+    orders_of,
+    sign_counts,
+    zeros_of,
+)
 from dmd_repro.papers.tables import PublishedTable, Row
 
 Reading = tuple[str, str]  # (convention of ACC2, order of the F1 arguments)
@@ -55,13 +66,16 @@ def ruled_out(row: Row) -> list[Reading]:
     return out
 
 
-def by_rounding(row: Row) -> set[Reading]:
-    """Return the readings in which some matrix prints the row's ACC2 and F1 together, by plain rounding."""
+def printing(row: Row, rule: Rule) -> set[Reading]:
+    """Return the readings in which ALL the row's numbers print by one rule: ACC2 and F1 together, and ACC7."""
+    acc7 = row.cells.get("acc7")
+    if acc7 is not None and not counts_printing(clips(row.dataset, "acc7"), acc7, rule).size:
+        return set()
     accuracy, f1 = row.cells["acc2"], row.cells["f1"]
     return {
         (zero, order)
         for zero, order in READINGS
-        if confusions(*sign_counts(row.dataset, zero), accuracy, f1, "rounded", order)[0].size
+        if confusions(*sign_counts(row.dataset, zero), accuracy, f1, rule, order)[0].size
     }
 
 
@@ -112,33 +126,35 @@ def sources_of(evidence: Evidence) -> dict[str, list[Placed]]:
     return out
 
 
-def left_of(rows: Iterable[Row]) -> set[Reading]:
-    """Return the readings in which every row of a source can be printed by rounding."""
-    left = set(READINGS)
-    for row in rows:
-        left &= by_rounding(row)
-    return left
+def left_of(rows: Sequence[Row]) -> dict[Rule, set[Reading]]:
+    """Return, by rule, the readings in which every number of every row of a source prints; rules without any too."""
+    return {rule: set.intersection(*(printing(row, rule) for row in rows)) for rule in RULES}
 
 
 def one_source(evidence: Evidence) -> Iterable[Said]:
-    """Yield, per source, in which readings ALL its rows can be printed: one source counts one way."""
+    """Yield, per source, in which readings ALL its rows can be printed: one source counts and shortens one way."""
     for name, placed in sources_of(evidence).items():
         table, first = placed[0]
-        left, stated = left_of(row for _, row in placed), own(first)
-        sure = set(READINGS) - {reading for _, row in placed for reading in ruled_out(row)}
-        labels = ", ".join(dict.fromkeys(row.label for _, row in placed))
-        text = f"{labels} ({name}), {len(placed)} row{'s' if len(placed) > 1 else ''} read together: "
-        text += f"all can be printed by rounding as {_words(sorted(left))}." if left else "no reading prints them all."
+        rows = [row for _, row in placed]
+        by_rule, stated = left_of(rows), own(first)
+        left = by_rule["rounded"]
+        sure = set(READINGS) - {reading for row in rows for reading in ruled_out(row)}
+        labels = ", ".join(dict.fromkeys(row.label for row in rows))
+        text = f"{labels} ({name}), {len(rows)} row{'s' if len(rows) > 1 else ''} read together: "
+        text += f"rounding prints all their numbers as {_words(sorted(left))}." if left else "rounding prints not all."
+        other = {rule: found for rule, found in by_rule.items() if found and rule != "rounded"}
+        if not other and not left:
+            text += " No other rule prints all of them either."
+        elif not left:
+            ways = "; ".join(f"{RULE_WORDS[rule]} does, as {_words(sorted(found))}" for rule, found in other.items())
+            text += f" {ways[:1].upper()}{ways[1:]} (a rule found after looking: post hoc)."
         if len(sure) < len(READINGS):
             text += f" Whatever was averaged, {_words(sorted(sure)) or 'none'} remain{'s' * (len(sure) == 1)}."
-        at: dict[str, Any] = {"table": table, "metric": "acc2+f1"}
+        at: dict[str, Any] = {"table": table, "metric": "all"}
         if not left:
-            alone = [row.label for _, row in placed if not by_rounding(row)]
-            text += f" Not by themselves: {', '.join(dict.fromkeys(alone))}." if alone else ""
             yield Said("flag", text, certainty=PREMISE, **at)
         elif not left & stated:
-            text += f" Its source says {_words(sorted(stated))}."
-            yield Said("flag", text, certainty=PREMISE, **at)
+            yield Said("flag", f"{text} Its source says {_words(sorted(stated))}.", certainty=PREMISE, **at)
         else:
             yield Said("inferred" if left & stated < stated else "ok", text, certainty=PREMISE, **at)
 
@@ -147,7 +163,7 @@ def orders(evidence: Evidence) -> dict[str, tuple[str, str]]:
     """Return, by row label, (order of the F1 arguments, how it is known); rows of which neither is left out."""
     out: dict[str, tuple[str, str]] = {}
     for placed in sources_of(evidence).values():
-        found = {order for _, order in left_of(row for _, row in placed)}
+        found = {order for readings in left_of([row for _, row in placed]).values() for _, order in readings}
         sure = {o for _, o in set(READINGS) - {reading for _, row in placed for reading in ruled_out(row)}}
         for _, row in placed:
             if row.f1_order != "unknown":
@@ -155,7 +171,7 @@ def orders(evidence: Evidence) -> dict[str, tuple[str, str]]:
             elif len(sure) == 1:
                 out[row.key] = (next(iter(sure)), "no mean can be otherwise")
             elif len(found) == 1:
-                out[row.key] = (next(iter(found)), "by rounding")
+                out[row.key] = (next(iter(found)), "no rule prints all of its source otherwise")
     for _, row in _pairs(evidence):
         if row.source is None and row.f1_order != "unknown":
             out[row.key] = (row.f1_order, "the authors' code")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import typer
@@ -53,7 +54,8 @@ def audit(
     if list_:
         for one in library.CHECKS:
             whose = " (the DMD paper alone)" if one.this_paper else " (further papers alone)" if one.further else ""
-            typer.echo(f"{one.name}{whose}: {one.question}\n  premise: {one.premise}")
+            for text, indent in ((f"{one.name}{whose}: {one.question}", ""), (f"premise: {one.premise}", "  ")):
+                typer.echo("\n".join(wrap(text, 80, initial_indent=indent, subsequent_indent="  ")))
         return
     use_papers(papers)
     folder = runs_dir(runs)

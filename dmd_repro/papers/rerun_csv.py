@@ -71,6 +71,9 @@ def read_csv_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str
     for number, row in rows[1:]:
         if len(row) != len(names):
             _fail(path, f"line {number}", f"{len(names)} fields, as the header has", str(len(row)))
+        for name, field in zip(names, row, strict=True):
+            if not field.strip().isprintable():
+                _fail(path, f"line {number}, {name}", "printable text", ascii(field.strip())[:40])
         out.append((number, {name: field.strip() for name, field in zip(names, row, strict=True)}))
     if not out:
         _fail(path, "", "lines under the header", "none")

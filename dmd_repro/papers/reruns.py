@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from dmd_repro.errors import ClaimError
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.folders import tables_folder
 from dmd_repro.papers.rerun import SETTINGS, TEXTS, Rerun, check_clips, printed_datasets
@@ -28,7 +29,11 @@ def load_reruns(added: Path | None = None) -> tuple[Rerun, ...]:
     """
     found = [rerun for path in sorted(reruns_folder().glob("*.yaml")) for rerun in _file(path)]
     if added is not None and added.is_dir():
-        found += [rerun for path in sorted(added.glob("*.csv")) for rerun in read_rerun_csv(path)]
+        for path in sorted(added.glob("*.csv")):
+            try:
+                found += read_rerun_csv(path)
+            except ClaimError as error:  # it was right when it was added: say where it lies
+                raise ClaimError(f"in {added}: {error}") from None
     return tuple(found)
 
 

@@ -81,7 +81,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """Return one line: how many checks asked how many questions, and what they answered."""
     checks = len({finding.check for finding in findings})
     said = ", ".join(f"{sum(f.status == status for f in findings)} {status}" for status in STATUSES)
-    return f"{checks} checks, {len(findings)} findings: {said}"
+    return f"{checks} check{'s' * (checks != 1)}, {len(findings)} findings: {said}"
 
 
 def place(finding: Finding) -> str:
@@ -108,7 +108,9 @@ def _terminal(shown: Sequence[Finding], findings: Sequence[Finding]) -> str:
 
 
 def _wrap(text: str, indent: int) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 def _markdown(shown: Sequence[Finding], findings: Sequence[Finding], head: Sequence[HeadLine]) -> str:

@@ -175,8 +175,8 @@ def _same_clips(name: str, ids: Any, other_name: str, others: Any) -> None:
     mine, theirs = set(ids), set(others)
     if mine != theirs:
         extra, missing = sorted(mine - theirs), sorted(theirs - mine)
-        said = [f"{len(extra)} it lacks ({some(extra, 2)})"] if extra else []
-        said += [f"none of {len(missing)} it has ({some(missing, 2)})"] if missing else []
+        said = [f"{len(extra)} others ({some(extra, 2)})"] if extra else []
+        said += [f"{len(missing)} missing ({some(missing, 2)})"] if missing else []
         raise ClaimError.at(
             name,
             expected=f"the {len(theirs)} clips of {other_name}",

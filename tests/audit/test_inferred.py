@@ -83,14 +83,12 @@ def test_knowing_nothing_is_decided_by_kappa() -> None:
 
 def test_rows_of_one_source_leave_one_reading(findings: list[Finding]) -> None:
     """What MulT's authors ran for their paper counts as MulT does: negative / positive, F1 swapped."""
-    rows = [
-        r
-        for n in ("table1", "table2")
-        for r in load_table(n).rows
-        if r.source and r.source.text.endswith("MulT for their paper")
-    ]
+    every = [row for name in ("table1", "table2") for row in load_table(name).rows]
+    rows = [row for row in every if row.source and row.source.text.endswith("MulT for their paper")]
     assert len(rows) == 10
-    assert left_of(rows) == {("non0", "swapped")}
+    assert left_of(rows)["rounded"] == {("non0", "swapped")}
+    pmr = left_of([row for row in every if row.method == "PMR"])
+    assert pmr == {"rounded": set(), "cut": {("non0", "plain")}, "code rounded": set(), "code cut": {("non0", "plain")}}
     (found,) = [
         f
         for f in findings

@@ -56,6 +56,11 @@ def test_own_figures_are_added_listed_and_reported(dmd: Here) -> None:
     said = dmd("reruns", "add", "mine.csv")
     assert said.code == 2
     assert "no other file of this name" in said.err
+    kept = dmd.folder / "data" / ".reruns" / "mine.csv"
+    kept.write_text("spoilt by hand", encoding="utf-8")
+    said = dmd("report", "table1")
+    assert said.code == 2
+    assert str(kept.parent) in said.err
 
 
 def test_a_wrong_file_leaves_nothing_behind(dmd: Here) -> None:
@@ -90,7 +95,7 @@ def test_compare_a_row_with_a_file(dmd: Here, monkeypatch: pytest.MonkeyPatch) -
     (dmd.folder / "c.csv").write_text("id,y_true,y_pred\n" + "\n".join(lines[:-1]) + "\n", encoding="utf-8")
     said = dmd("compare", row.key, "c.csv")
     assert said.code == 2
-    assert "none of 1 it has" in said.err
+    assert "got 1 missing" in said.err
 
 
 @pytest.mark.parametrize(

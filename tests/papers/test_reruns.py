@@ -100,6 +100,7 @@ def _csv(folder: Path, *lines: str) -> Path:
         ((HEAD, "DMD,mosi,aligned,bert,1,0.4548"), "line 2: expected 7 fields"),
         ((HEAD.replace("acc7", "acc_7"), "DMD,mosi,aligned,bert,1,0.4548,0.8476"), "Did you mean 'acc7'"),
         ((HEAD,), "lines under the header"),
+        ((HEAD, "D\x1b[31mD,mosi,aligned,bert,1,0.4548,0.8476"), "line 2, system: expected printable text"),
     ],
 )
 def test_a_wrong_csv_is_refused_by_line(tmp_path: Path, lines: tuple[str, ...], says: str) -> None:

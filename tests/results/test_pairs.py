@@ -99,7 +99,7 @@ def test_other_clips_and_other_labels_are_refused() -> None:
     """Another split's clips, or predictions beside labels that are not theirs, compare to nothing."""
     a = _side("a", [1], 1.0)
     other_clips = Side("b", tuple(f"x{i}" for i in range(120)), TRUTH, a.runs)
-    with pytest.raises(ClaimError, match="expected the 120 clips of a, got 120 it lacks"):
+    with pytest.raises(ClaimError, match="expected the 120 clips of a, got 120 others"):
         compare_sides(a, other_clips)
     shifted = Side("b", IDS, np.roll(TRUTH, 1), a.runs)
     with pytest.raises(ClaimError, match="labels differ"):

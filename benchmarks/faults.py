@@ -1,4 +1,4 @@
-"""A long session of faults to the real command; prints the table of FAULTS.md.
+"""A long session of faults to the real command; prints the table of docs/faults.md.
 
     python benchmarks/faults.py --minutes 10 [--start 10000]
 

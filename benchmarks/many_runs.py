@@ -1,4 +1,4 @@
-"""How long looking takes in a folder of many runs, and what it holds in memory; prints the table of BENCHMARKS.md.
+"""How long looking takes in a folder of many runs, and what it holds in memory; prints the table of docs/benchmarks.md.
 
     python benchmarks/many_runs.py --runs 500,2000 [--folder FOLDER]
 

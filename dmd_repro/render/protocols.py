@@ -1,4 +1,4 @@
-"""The switches between the paper and the authors' code, as text: for `dmd protocol` and for DEVIATIONS.md.
+"""The switches between the paper and the authors' code, as text: for `dmd protocol` and for docs/deviations.md.
 
 One list (`systems/dmd/switches.py`) makes them all, so what is documented is what is trained.
 """

@@ -1,6 +1,6 @@
 """The real command, killed, starved, damaged: no corrupt record counts, nothing finished is lost, the next call ends.
 
-A few of each here, from fixed seeds; `benchmarks/faults.py` does thousands, with the figures in FAULTS.md.
+A few of each here, from fixed seeds; `benchmarks/faults.py` does thousands, with the figures in docs/faults.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,13 @@ def refused(dmd: Here, says: str, where: str, table: str = "acme/table1") -> Non
         assert said.err.strip().count("\n") == 0
         assert len(said.err) < 1000
     assert not (dmd.folder / "runs").exists()
+
+
+def test_the_examples_of_the_page_are_a_paper(dmd: Here) -> None:
+    """Protects: docs/papers.md can be typed: its table and its data set are read as they stand there."""
+    page = Path(__file__).parents[2] / "docs" / "papers.md"
+    table, datasets = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    write_paper(dmd.folder / "papers", table=table, datasets=datasets)
+    said = json.loads(dmd("report", "acme", "--papers", "papers", "--json").out)
+    assert [row["method"] for row in said["tables"][0]["blocks"][0]["rows"]] == ["DMD", "TFN"]
+    assert KNOWN["acme"].classes == ("acc5_unit",)

@@ -2,7 +2,7 @@
 
 Paper's symbol = our name: X̃_m = `x_m`, X_m^com = `x_com_m` (their code: c), X_m^prt = `x_prt_m` (their code: s),
 E^com = `encode_com`, E_m^prt = `encode_prt`, D_m = `decode`, Z_{→m} = `reinforced_m`, GD-Unit = `GraphUnit`.
-Where code and paper differ a switch of the configuration decides (`systems/dmd/switches.py`, DEVIATIONS.md); the
+Where code and paper differ a switch of the configuration decides (`systems/dmd/switches.py`, docs/deviations.md); the
 defaults are the code's. Parameter names follow the authors' state_dict.
 """
 

@@ -21,6 +21,7 @@ from dmd_repro.disk import parse_json
 from dmd_repro.errors import RunError, SpecError, Unreadable
 from dmd_repro.records.files import Files, no_arrays, read_arrays, read_bytes, unpack_arrays
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
+from dmd_repro.systems.registry import find_system, system_names
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
@@ -36,7 +37,6 @@ RECORD_FILES = (
 )
 PREDICTED_SPLITS = ("valid", "test")
 STAMP_TEXTS = ("name", "dataset", "digest", "text", "standing", "label")
-READABLE_MODELS = {"dmd": (1,), "mult": (1,)}  # versions whose records this program reads, by model
 READABLE_TRAINING = (1, 2)
 
 
@@ -203,22 +203,29 @@ class RunRecord:
 
 
 def _refuse_other_versions(path: Path, version: object, spec: RunSpec) -> None:
-    """Raise Unreadable for a record of a version that this one does not read."""
-    models, training = READABLE_MODELS.get(spec.model), spec.training_version
-    if (
-        version != SPEC_VERSION
-        or models is None
-        or spec.model_version not in models
-        or training not in READABLE_TRAINING
-    ):
+    """Raise Unreadable for a record of a version that this one does not read.
+
+    A record of a system that is not at hand (a user's own file) is read: its predictions say what they say.
+    """
+    models, training = _readable_versions(spec.model), spec.training_version
+    known = models is None or spec.model_version in models
+    if version != SPEC_VERSION or not known or training not in READABLE_TRAINING:
+        versions = f", {spec.model} {min(models)}-{max(models)}" if models else ""
         raise Unreadable.at(
             str(path),
-            expected=f"a record of spec version {SPEC_VERSION}, a model of "
-            f"{', '.join(f'{name} {min(known)}-{max(known)}' for name, known in READABLE_MODELS.items())}, "
+            expected=f"a record of spec version {SPEC_VERSION}{versions}, "
             f"training {min(READABLE_TRAINING)}-{max(READABLE_TRAINING)}",
             got=f"spec version {version}, {spec.model} {spec.model_version}, training {training}",
             do="Read it with the version that wrote it: nothing was moved",
         )
+
+
+def _readable_versions(model: str) -> tuple[int, ...] | None:
+    """Return the versions of a system whose records this program reads; None for a system that is not at hand."""
+    if model not in system_names():
+        return None
+    system = find_system(model)
+    return (*system.readable_versions, system.model_version)
 
 
 def _well_formed(spec: RunSpec) -> bool:

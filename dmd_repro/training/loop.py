@@ -158,6 +158,11 @@ class Loop:
         self.terms: list[str] = []
         self.tally: dict[str, Tensor] = {}  # sums over an epoch's batches, on the device
 
+    def last_epoch_patterns(self) -> tuple[str, ...]:
+        """Return patterns of the weights that a run takes from its last epoch, whatever was selected."""
+        plain = plain_of(self.module)
+        return () if plain is None else tuple(plain.last_epoch())
+
     def backward(self, batch: Batch, mark: Mark) -> None:
         """Add one batch's gradients, clamped after it as the authors do, and its terms to the tally."""
         out = self.model.forward(batch)

@@ -13,6 +13,7 @@ import torch
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DmdError, SpecError
 from dmd_repro.records.folder import Records
+from dmd_repro.spec import AblationMask
 from dmd_repro.systems import resolve
 from dmd_repro.systems.config import TrainConfig
 from dmd_repro.systems.registry import SHIPPED, load_model
@@ -155,7 +156,7 @@ def test_initial_weights_and_batches_do_not_depend_on_the_mask(toy: Features) ->
     """Protects: the rows of an ablation see the same clips in the same order."""
     seen = []
     for drop in ((), ("heterogd",)):
-        mask = training.AblationMask(drop)
+        mask = AblationMask(drop)
         loop = Loop([resolve_spec("dmd", seed=7, features=toy, mask=mask, overrides=QUICK)], toy, CPU)
         order: list[np.ndarray] = []
         loop.train_batches = lambda o, order=order: (order.append(o), [({"total": 1.0}, {})])[1]  # type: ignore[method-assign]

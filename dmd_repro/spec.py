@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
@@ -65,11 +65,8 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""
-        data = asdict(self)
-        data["mask"] = list(self.mask.off)
-        data["config"] = dict(self.config)
-        data["neutral"] = dict(self.neutral)
-        return data
+        data = {name: getattr(self, name) for name in self.__slots__}  # not asdict, which copies every setting deeply
+        return data | {"mask": list(self.mask.off), "config": dict(self.config), "neutral": dict(self.neutral)}
 
     def hashed(self) -> dict[str, Any]:
         """Return what the identity is made of: `to_json` without the added settings that are at their neutral value."""

@@ -90,7 +90,7 @@ def measured_effects(records: Records) -> dict[str, list[SwitchEffect]]:
     runs = [
         record
         for name in records.run_ids()
-        if (record := records.get(name, check=False)) and record.spec.model == "dmd"
+        if (record := records.whole(name, check=False)) and record.spec.model == "dmd"
     ]
     out: dict[str, list[SwitchEffect]] = {}
     for switch in SWITCHES:

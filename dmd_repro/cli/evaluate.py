@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,6 +59,7 @@ def evaluate(
 
     from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.evaluate.predict import evaluate_checkpoint
+    from dmd_repro.evaluate.stored import compare_stored
     from dmd_repro.records.folder import Records
     from dmd_repro.results.single import Subject, beside, score_predictions, to_json
     from dmd_repro.shapes import SPLITS
@@ -86,13 +88,19 @@ def evaluate(
         ),
         scores,
     )
+    stored = compare_stored(found.record, features.digest, split, done.predictions)
     if predictions is not None:
         _write_csv(predictions, done.predictions)
     if json_:
         document = _facts(found, done, features, split) | dict(to_json(scores, row, why))
+        largest = stored.largest if stored and math.isfinite(stored.largest) else None
+        document["recorded"] = {"agrees": stored.agrees, "largest_difference": largest} if stored else None
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
-        return
-    typer.echo("\n".join(_lines(found, done, features, split, scores, row, why)))
+    else:
+        said = [stored.words] if stored else []
+        typer.echo("\n".join([*_lines(found, done, features, split, scores, row, why), *said]))
+    if stored and not stored.agrees:
+        raise typer.Exit(1)
 
 
 def _features(found: Checkpoint, data: str | None, text: str | None, store: Path | None) -> Features:

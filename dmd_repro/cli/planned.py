@@ -42,6 +42,8 @@ def train_missing(
 
     missing, earlier = planned.missing, made_before(planned, records)
     for job in missing:
+        if planned.status[job.run_id] == "unreadable" and not dry_run:
+            records.get(job.run_id)  # says so: it is neither trained again in silence nor moved aside
         check_precision(job.spec, execution.device)
     if not dry_run:
         save_plan(records.root, planned.plan)
@@ -164,7 +166,13 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
             continue
         states: dict[str, int] = {}
         for name in row.runs.values():
-            words = {"done": "done", "partial": "to go on", "failed": "to try again", "damaged": "to train again"}
+            words = {
+                "done": "done",
+                "partial": "to go on",
+                "failed": "to try again",
+                "damaged": "to train again",
+                "unreadable": "UNREADABLE",
+            }
             state = words.get(planned.status[name], "to train")
             state = f"reused from {earlier[name]}" if name in earlier else state
             state = "reused" if name in shown else state

@@ -9,11 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dmd_repro.errors import DataError, DmdError, RunError
+from dmd_repro.errors import DataError, RunError
 from dmd_repro.evaluate import official
 from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
-from dmd_repro.records.run import CHECKPOINT
+from dmd_repro.records.run import CHECKPOINT, RunRecord
 from dmd_repro.spec import RunSpec
 
 
@@ -27,6 +27,7 @@ class Checkpoint:
     data: Mapping[str, Any] | None = None  # the stamp of what a run was trained on
     weights: Mapping[str, NDArray[Any]] | None = None
     state: official.OfficialState | None = None
+    record: RunRecord | None = None  # of a run: what it predicted when it was trained
 
     @property
     def text(self) -> str | None:
@@ -37,7 +38,7 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str, records: Records) -> Checkpoint:
-    """Read a run (its id, its folder, its checkpoint.safetensors) or a `.pth` state_dict; nothing in it is executed.
+    """Read a run (its id, its folder, its checkpoint.safetensors) or a state_dict file; nothing in it is executed.
 
     Raises RunError for a run that is not there or damaged, DataError for a file that is no checkpoint.
     """
@@ -58,16 +59,29 @@ def open_checkpoint(name: str, records: Records) -> Checkpoint:
         raise RunError.at(f"run {run}", expected="a whole record", got=f"'{problems[0]}'", do="See dmd runs verify")
     record = records.get(run)
     assert record is not None
-    return Checkpoint(name, run, record.spec, record.data, record.checkpoint())
+    return Checkpoint(name, run, record.spec, record.data, record.checkpoint(), record=record)
 
 
 def _weights_alone(path: Path, name: str) -> Checkpoint:
     try:
+        if not _is_ours(path):
+            return Checkpoint(where=name, state=official.read_official(path, name))
         weights, about = read_arrays(path)
         spec = RunSpec.from_json(about["spec"])
         return Checkpoint(name, None, spec, dict(about["data"]), weights)
-    except (DmdError, KeyError, TypeError, ValueError) as error:
+    except (RunError, KeyError, TypeError, ValueError) as error:
         raise DataError.at(
-            name, expected="a run's checkpoint, its spec inside", got="another safetensors file, or half of one",
+            name, expected="a run's checkpoint, its spec inside", got="half of one",
             do="Name the run's folder",
         ) from error  # fmt: skip
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a safetensors file says what run it is of; a cut one is read, and refused, as a state_dict."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return "meta" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False

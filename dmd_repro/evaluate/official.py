@@ -7,9 +7,9 @@ tensor tells, is the data set's preset unless it is given. Graph units are not i
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmd_repro.errors import DataError, SpecError
+from dmd_repro.evaluate.state_file import StateFile, read_state, refuse_names
 from dmd_repro.nn.bert import Bert, bert_from_weights
 from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.model import DMD
-from dmd_repro.systems.state import BERT_PREFIX, refuse_names, write_weights
+from dmd_repro.systems.state import BERT_PREFIX, write_weights
 
 SYSTEM = "dmd"
-WRAPPERS = ("module.", "Model.")  # put before every name by DataParallel and by MMSA's wrapper
-INERT = (".version", ".embed_positions._float_tensor", ".position_ids")  # buffers that nothing reads
 NOT_SAVED = ("homogd", "heterogd")  # the graph units: no prediction passes through them
 _PARTS = {"fd": ("encoder_s_", "encoder_c.", "decoder_", "align_c_", "proj_cosine_"), "ca": ("trans_",)}
 
@@ -51,52 +50,36 @@ class OfficialState:
     where: str
     weights: Mapping[str, NDArray[Any]]  # by the authors' name behind "dmd/"
     bert: Mapping[str, Tensor]  # names below text_model.model.; empty without BERT
+    file: StateFile  # the tensors by the names in the file, and where they lay in it
 
 
 def read_official(source: Path | io.BytesIO, where: str = "") -> OfficialState:
-    """Read a `.pth` file with torch's restricted unpickler: tensors only, nothing is executed.
+    """Read a state_dict file in whatever wrapping, by torch's restricted unpickler: nothing in it is executed.
 
-    Raises DataError for anything else: another pickle, a damaged file, values that are not tensors.
+    Raises DataError for anything else: another pickle, a damaged file, tensors without plain values.
     """
-    where = where or str(source)
-    try:
-        content = source if isinstance(source, io.BytesIO) else io.BytesIO(source.read_bytes())
-    except OSError as error:
-        raise DataError.at(
-            where, expected="a checkpoint that can be read", got=error.strerror or str(error), do="Check the path"
-        ) from error
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, which are refused
-            loaded = torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a foreign file makes the reader raise, it is not a state_dict
-        raise DataError.at(
-            where,
-            expected="a state_dict (names and tensors)",
-            got="a file that holds something else or more; it was refused, and nothing in it was executed",
-            do="Where it was written, save only the weights: torch.save(model.state_dict(), FILE)",
-        ) from error
-    if (
-        not isinstance(loaded, Mapping)
-        or not loaded
-        or not all(
-            isinstance(k, str) and isinstance(v, Tensor) and v.layout == torch.strided for k, v in loaded.items()
-        )
-    ):
-        raise DataError.at(
-            where,
-            expected="a state_dict (names and tensors)",
-            got=f"{type(loaded).__name__} of other things" if loaded else "nothing in it",
-            do="Save only the weights: torch.save(model.state_dict(), FILE)",
-        )
-    for wrapper in WRAPPERS:
-        if all(name.startswith(wrapper) for name in loaded):
-            loaded = {name.removeprefix(wrapper): value for name, value in loaded.items()}
-    kept = {name: value.float() for name, value in loaded.items() if not name.endswith(INERT)}
+    found = read_state(source, reference_names(), where or str(source))
+    kept = found.tensors
     return OfficialState(
-        where=where,
+        where=found.where,
         weights={f"{SYSTEM}/{n}": v.numpy() for n, v in kept.items() if not n.startswith(BERT_PREFIX)},
         bert={n.removeprefix(BERT_PREFIX): v for n, v in kept.items() if n.startswith(BERT_PREFIX)},
+        file=found,
     )
+
+
+@cache
+def reference_names() -> frozenset[str]:
+    """Return the names the authors' code gives its tensors, of the smallest model there is: enough to know it by."""
+    preset = DMD.preset("mosi", aligned=True, protocol="official")
+    return frozenset(_names(replace(preset, d=1, heads=1, layers=1, kernel_l=1, kernel_a=1, kernel_v=1), NOT_SAVED))
+
+
+def _names(config: DMDConfig, off: Sequence[str]) -> set[str]:
+    model = DMD(
+        config, dims=dict.fromkeys(MODALITIES, 2), steps=dict.fromkeys(MODALITIES, 1), mask=AblationMask(tuple(off))
+    )
+    return {name.removeprefix(f"{SYSTEM}/") for name, _, _ in named_slices(model)}
 
 
 def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Sizes:
@@ -109,18 +92,17 @@ def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Si
     off = [part for part, begins in _PARTS.items() if not any(_of(part, name, begins) for name in names)]
     mask = AblationMask((*off, *NOT_SAVED))
     layers = _layers(names) or preset.layers
-    skeleton = DMD(
-        replace(preset, d=1, heads=1, layers=layers, kernel_l=1, kernel_a=1, kernel_v=1),
-        dims=dict.fromkeys(MODALITIES, 2), steps=dict.fromkeys(MODALITIES, 1), mask=mask,
-    )  # fmt: skip
-    wanted = {name for name, _, _ in named_slices(skeleton)}
-    refuse_names(state.where, wanted, set(state.weights))
+    wanted = _names(replace(preset, d=1, heads=1, layers=layers, kernel_l=1, kernel_a=1, kernel_v=1), mask.off)
+    refuse_names(state.file, names, wanted, "a DMD")
 
     def shape(name: str) -> tuple[int, ...]:
         return tuple(state.weights[f"{SYSTEM}/{name}.weight"].shape)
 
-    d, heads = shape("proj1_l_low")[0], heads or preset.heads
-    if d < 1 or any(len(shape(f"proj_{m}")) != 3 or len(shape(f"proj1_{m}_low")) != 2 for m in MODALITIES):
+    d, heads = next(iter(shape("proj1_l_low")), 0), heads or preset.heads
+    if d < 1 or any(
+        len(shape(f"proj_{m}")) != 3 or len(shape(f"proj1_{m}_low")) != 2 or not all(shape(f"proj_{m}"))
+        for m in MODALITIES
+    ):
         raise DataError.at(
             state.where, expected="the shapes of a DMD", got="others", do="Check which model wrote this file"
         )
@@ -155,6 +137,13 @@ def build_official(state: OfficialState, sizes: Sizes) -> DMD:
     model = DMD(sizes.config, dims=sizes.dims, steps=sizes.steps, mask=sizes.mask)
     known = {name for name, _, _ in named_slices(model)}
     weights = {n: v for n, v in state.weights.items() if n in known or not n.startswith(f"{SYSTEM}/proj_")}
+    for name, p, _ in named_slices(model):
+        if (got := tuple(weights[name].shape)) != (wanted := tuple(p.shape[2:])):
+            raise DataError.at(
+                f"{state.where}, {state.file.in_file(name.removeprefix(f'{SYSTEM}/'))}",
+                expected=f"shape {wanted}, as its other tensors have it", got=str(got),
+                do="Check that one model wrote the whole file",
+            )  # fmt: skip
     write_weights(model, weights, SYSTEM, state.where)
     return model
 

@@ -144,7 +144,7 @@ def _official(
         },
         assumed=assumed,
         changed={},
-        notes=("graph units are not in such a file; no prediction passes through them",),
+        notes=(*state.file.taken, "graph units are not in such a file; no prediction passes through them"),
     )  # fmt: skip
 
 

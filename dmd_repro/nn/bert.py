@@ -29,6 +29,7 @@ _COMPUTED = (  # what of a configuration enters the computation
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "vocab_size", "max_position_embeddings"),
     *("type_vocab_size", "pad_token_id"),
 )
+ATTENTION = "sdpa"  # torch's own, whatever a configuration asks for
 _UNREAD = "pooler."  # behind the hidden states: loaded and kept under its name, read by nothing
 
 
@@ -68,12 +69,15 @@ def _load(source: str) -> Bert:
     transformers = _transformers()
     try:
         with _quiet(transformers):
-            config = transformers.BertConfig.from_pretrained(source, local_files_only=True)
-            if config.model_type != "bert" or config.is_decoder:
-                raise ValueError(f"a model of type '{config.model_type}'")
+            said, _ = transformers.BertConfig.get_config_dict(source, local_files_only=True)
+            if said.get("model_type", "bert") != "bert" or said.get("is_decoder"):
+                raise ValueError(f"a model of type '{said.get('model_type', 'bert')}'")
+            if (Path(source) / "adapter_config.json").exists():
+                raise ValueError("an adapter, which loads other weights than the folder's")
             model, told = transformers.BertModel.from_pretrained(
-                source, config=config, local_files_only=True, output_loading_info=True
-            )
+                source, config=_safe_config(transformers, said), local_files_only=True, output_loading_info=True,
+                attn_implementation=ATTENTION, trust_remote_code=False, use_kernels=False, weights_only=True,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, UnpicklingError) as error:
         there = Path(source).is_dir()
         kind: type[DataError | SpecError] = DataError if there else SpecError
@@ -93,6 +97,14 @@ def _load(source: str) -> Bert:
     return _wrap(model)
 
 
+def _safe_config(transformers: Any, said: Mapping[str, Any]) -> Any:
+    """Return a configuration with the sizes a config.json states: whatever else it names chooses no code here.
+
+    Attention by another library, kernels of the hub, quantisation and classes of its own stand in the same file.
+    """
+    return transformers.BertConfig(**{key: said[key] for key in _COMPUTED if key in said})
+
+
 def bert_from_weights(weights: Mapping[str, Tensor], like: Bert | None = None) -> Bert:
     """Build the BERT inside a checkpoint from its tensors alone (names below `text_model.model.`).
 
@@ -102,7 +114,8 @@ def bert_from_weights(weights: Mapping[str, Tensor], like: Bert | None = None) -
     transformers = _transformers()
     words, layers = weights.get("embeddings.word_embeddings.weight"), _layers(weights)
     feed = weights.get("encoder.layer.0.intermediate.dense.weight")
-    if words is None or feed is None:
+    places = [weights.get(f"embeddings.{kind}_embeddings.weight") for kind in ("position", "token_type")]
+    if words is None or feed is None or any(p is None or p.ndim != 2 for p in (words, feed, *places)):
         raise DataError.at("BERT in the checkpoint", expected="embeddings and layers", got="none", do="Check the file")
     width = words.shape[1]
     if like is None and f"{layers}x{width}-" != BERT_BASE:
@@ -119,7 +132,14 @@ def bert_from_weights(weights: Mapping[str, Tensor], like: Bert | None = None) -
     })  # fmt: skip
     with _quiet(transformers):
         model = transformers.BertModel(config)
-    odd = model.load_state_dict(dict(weights), strict=False)
+    try:
+        odd = model.load_state_dict(dict(weights), strict=False)
+    except RuntimeError as error:
+        got = " ".join(str(error).split()).partition("size mismatch for ")[2][:160] or "others"
+        raise DataError.at(
+            "BERT in the checkpoint", expected="tensors of one BERT's shapes", got=f"'{got}'",
+            do="Check which model wrote this file",
+        ) from error  # fmt: skip
     missing = [n for n in odd.missing_keys if not n.startswith(_UNREAD)]
     unknown = [n for n in odd.unexpected_keys if not n.endswith("position_ids")]
     if missing or unknown:

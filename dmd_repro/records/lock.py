@@ -21,6 +21,7 @@ from dmd_repro.disk import parse_json
 
 PATIENCE = 5.0  # seconds a writer waits for who holds the lock without writing: a repair, for the time of a rename
 _POLL = 0.02
+_NONE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what a mount without locks says
 
 
 class NoLocks(OSError):
@@ -55,8 +56,10 @@ class RunLock:
                 if writer_of(self._root, self._name) or time.monotonic() >= until:
                     return False
                 time.sleep(_POLL)
-            except NotImplementedError:
-                raise NoLocks from None
+            except (NotImplementedError, OSError) as error:
+                if isinstance(error, NotImplementedError) or error.errno in _NONE:
+                    raise NoLocks from None
+                raise
 
     def sign(self) -> None:
         """Say that this process is writing the run; until then the lock is held, but nobody is at work."""

@@ -66,10 +66,10 @@ class Runs:
         if status != "done" or record is None:
             return status
         try:
-            found = record, record.predictions("test")
+            found = record.alone(), record.predictions("test")
         except DmdError:
             return "damaged"
-        self.seen[run_id] = record
+        self.seen[run_id] = found[0]
         self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
         return found
 

@@ -8,18 +8,17 @@ from dmd_repro.errors import SpecError
 from dmd_repro.papers.tables import Row
 from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.config import TrainConfig
-from dmd_repro.systems.dmd.config import dmd_preset
-from dmd_repro.systems.mult.config import mult_preset
+from dmd_repro.systems.registry import SHIPPED, find_system
 
 _OF_BERT = ("bert", "bert_finetune")  # not compared here: `runs.bert_not_comparable` has words for them
 
 
 def preset(model: str, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig | None:
     """Return what a system trains with on a data set; None where it or its preset for that data set is unknown."""
+    if model not in SHIPPED:
+        return None
     try:
-        if model == "dmd":
-            return dmd_preset(dataset, protocol)
-        return mult_preset(dataset, aligned=aligned) if model == "mult" else None
+        return find_system(model).preset(dataset, aligned=aligned, protocol=protocol)
     except (SpecError, KeyError):
         return None
 

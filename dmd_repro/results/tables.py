@@ -19,7 +19,7 @@ from dmd_repro.papers.rerun import Rerun
 from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
-from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
+from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
@@ -118,7 +118,7 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
     Raises ClaimError for an unknown table, RunError if `data` is named and none of the tables was planned on it.
     """
     tables = [load_table(name) for name in names]
-    plans = {table.name: load_plan(runs_dir, table.name, data) for table in tables}
+    plans = {table.name: _plan(runs_dir, table, data, alone=len(tables) == 1) for table in tables}
     if data and not any(plans.values()):
         asked = data_tag(data)
         known = {plan.tag for plan in list_plans(runs_dir) if plan.table in names}
@@ -129,6 +129,16 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
             do=nearest(asked, known) if known else f"Make one: dmd reproduce {names[0]} --data {' --data '.join(data)}",
         )
     return plans
+
+
+def _plan(runs_dir: Path, table: PublishedTable, data: Sequence[str] | None, *, alone: bool) -> TablePlan | None:
+    """Return a table's plan; one that does not read stands in its own table as the reason, and hides no other."""
+    try:
+        return load_plan(runs_dir, table.name, data)
+    except RunError as error:
+        if alone:
+            raise
+        return TablePlan(table.name, (), (), {row.key: PlannedRow("skipped", reason=str(error)) for row in table.rows})
 
 
 def compare_tables(

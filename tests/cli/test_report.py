@@ -113,6 +113,17 @@ def test_a_damaged_plan_is_one_sentence(runs: Path) -> None:
     assert "Delete it and plan the table again" in done.stderr
 
 
+def test_a_damaged_plan_hides_no_other_table(runs: Path) -> None:
+    """All tables are asked for: its own says why it has no runs, the others are as they were."""
+    (runs / "runs" / "plans" / "table2--x.json").write_text("{")
+    done = _report("--json", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    tables = {table["table"]: table for table in json.loads(done.stdout)["tables"]}
+    rows = {name: [row for block in table["blocks"] for row in block["rows"]] for name, table in tables.items()}
+    assert any(row["state"] == "measured" for row in rows["table1"])
+    assert all("expected a plan of this version" in " ".join(row["notes"]) for row in rows["table2"])
+
+
 @pytest.fixture
 def decided(tmp_path: Path) -> Path:
     """A runs folder with five runs of a row of Table 1, enough for verdicts."""

@@ -3,84 +3,35 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bert_files import SIZES, STEPS, WIDTH, arrays, token_features, write_bert
+from bert_files import WIDTH, token_features, write_bert
+from state_files import DIMS, SIZE, predict, random_features, small, state_of, write
 from toy_files import save
 
-from dmd_repro.data.features import Features
 from dmd_repro.data.formats.importer import import_file
-from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.evaluate import official
-from dmd_repro.evaluate.checkpoint import Checkpoint, open_checkpoint
-from dmd_repro.evaluate.predict import evaluate_checkpoint
+from dmd_repro.evaluate.checkpoint import Checkpoint
 from dmd_repro.nn.bert import load_bert
 from dmd_repro.nn.layers import named_slices
-from dmd_repro.records.folder import Records
 from dmd_repro.systems.bert_text import WithBert
-from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.model import DMD
 from dmd_repro.training.fit import Execution
 
 REFERENCES = {"A_mosi_aligned": "mosi", "C_mosei_aligned": "mosei"}
-DIMS, SIZE = {"l": 10, "a": 3, "v": 4}, {"l": STEPS, "a": 9, "v": 8}
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Sums in one order, as `Execution` makes them, so that predictions can be compared bit for bit."""
     torch.set_num_threads(1)
-
-
-def small(mask: tuple[str, ...] = (), **changes: Any) -> DMD:
-    """Return a random DMD of mosi's heads on small, unequal lengths."""
-    from dmd_repro.spec import AblationMask
-
-    config = DMD.preset("mosi", aligned=False, protocol="official")
-    changes = {"d": 20, "layers": 2, "kernel_l": 3, "kernel_a": 2, "kernel_v": 1, **changes}
-    config = DMDConfig.from_dict({**config.to_dict(), **changes})
-    return DMD(config, dims=DIMS, steps=SIZE, mask=AblationMask(mask), seeds=(5,)).eval()
-
-
-def state_of(model: DMD) -> dict[str, torch.Tensor]:
-    """Return the bytes' content for a model under the authors' names."""
-    import io
-
-    weights = {name: p.detach()[0, e].numpy() for name, p, e in named_slices(model)}
-    return torch.load(io.BytesIO(official.official_bytes(weights, {}, model.config)), weights_only=True)
-
-
-def random_features(dims: dict[str, int] = DIMS, name: str = "toy") -> Features:
-    """Return unaligned features of these widths."""
-    generator = np.random.Generator(np.random.PCG64(2))
-    splits = {
-        split: feature_set(
-            ids=[f"{split}$_${i}" for i in range(n)],
-            language=generator.standard_normal((n, STEPS, dims["l"]), dtype=np.float32),
-            aligned=False,
-            **arrays(n, n),
-        )
-        for split, n in SIZES.items()
-    }
-    return features(name, "mosi", splits, text="glove", standing="partial")
-
-
-def write(path: Path, state: Any) -> str:
-    """Save a state_dict (or anything) as torch does."""
-    torch.save(state, path)
-    return str(path)
-
-
-def predict(path: str, data: Features, split: str = "test", **options: Any) -> Any:
-    """Open a file and evaluate it."""
-    checkpoint = open_checkpoint(path, Records(Path(path).parent / "none"))
-    return evaluate_checkpoint(checkpoint, data, split, execution=options.pop("execution", Execution()), **options)
 
 
 @pytest.mark.parametrize("variant", ["", "p/"])
@@ -183,10 +134,17 @@ class Bomb:
 def test_a_full_pickle_is_refused_and_nothing_runs(tmp_path: Path) -> None:
     """Protects: scoring a stranger's file cannot execute their code."""
     mark = tmp_path / "mark"
-    for name, content in {"model": small(), "bomb": {"proj_l.weight": Bomb(mark)}, "inside": {"a": {1, 2}}}.items():
+    files = {
+        "model": (small(), r"an object of the class dmd_repro\.systems\.dmd\.model\.DMD"),
+        "bomb": ({"proj_l.weight": Bomb(mark)}, "was executed"),
+        "inside": ({"a": {1, 2}}, "without tensors"),
+        "beside": ({"state_dict": {"a": torch.ones(2)}, "args": Namespace(lr=1)}, r"beside them \(argparse.Namespace"),
+        "arrays": ({"a": np.ones(3)}, "NumPy arrays"),
+    }
+    for name, (content, words) in files.items():
         path = tmp_path / f"{name}.pth"
         torch.save(content, path)
-        with pytest.raises(DataError, match="expected a state_dict"):
+        with pytest.raises(DataError, match=f"expected a state_dict.*{words}"):
             official.read_official(path)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(DataError, match="nothing in it was executed"):
@@ -194,38 +152,25 @@ def test_a_full_pickle_is_refused_and_nothing_runs(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04" + bytes(50), b"\x80\x04."])
-def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes) -> None:
-    """Protects: half a download is a sentence, not a traceback."""
-    (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(DataError, match="expected a state_dict"):
-        official.read_official(tmp_path / "x.pth")
-    whole = write(tmp_path / "y.pth", state_of(small()))
-    cut = tmp_path / "z.pth"
-    cut.write_bytes(Path(whole).read_bytes()[:20_000])
-    with pytest.raises(DataError, match="expected a state_dict"):
-        official.read_official(cut)
-
-
-@pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3, "model": {}}, {"a": torch.zeros(2).to_sparse()}])
-def test_other_content_is_named(tmp_path: Path, content: Any) -> None:
-    """Protects: a training snapshot or an empty file is told apart from a state_dict."""
-    with pytest.raises(DataError, match=r"expected a state_dict.*state_dict\(\)"):
-        official.read_official(Path(write(tmp_path / "x.pth", content)))
-
-
 def test_missing_and_unknown_names_are_listed(tmp_path: Path) -> None:
-    """Protects: a checkpoint of another version says by name what differs."""
+    """Protects: a checkpoint of another version says by the file's own names what differs, and what that means."""
     state = state_of(small())
-    state["proj9.weight"] = state.pop("proj_a.weight")
-    del state["trans_l_mem.layers.1.fc1.bias"]
+    other = dict(state)
+    other["proj9.weight"] = other.pop("proj_a.weight")
+    del other["trans_l_mem.layers.1.fc1.bias"]
+    behind = {f"module.{k}": v for k, v in other.items()}
     words = (
-        r"2 missing \(dmd/proj_a\.weight, dmd/trans_l_mem\.layers\.1\.fc1\.bias\) and 1 unknown \(dmd/proj9\.weight\)"
+        r"2 missing \(module\.proj_a\.weight, module\.trans_l_mem\.layers\.1\.fc1\.bias\) "
+        r"and 1 unknown \(module\.proj9\.weight\)\. Its code was changed"
     )
     with pytest.raises(DataError, match=words):
-        predict(write(tmp_path / "x.pth", state), random_features())
-    with pytest.raises(DataError, match=r"missing .* and \d+ more"):
+        predict(write(tmp_path / "x.pth", behind), random_features())
+    with pytest.raises(DataError, match=r"missing \(.*, \.\.\.\) and 1 unknown \(layer\.weight\)\. It is of another"):
         predict(write(tmp_path / "y.pth", {"layer.weight": torch.zeros(2, 2)}), random_features())
+    with pytest.raises(DataError, match=r"1 unknown \(cls\.weight\)\. Its model has more parts"):
+        predict(write(tmp_path / "z.pth", {**state, "cls.weight": torch.zeros(2, 2)}), random_features())
+    with pytest.raises(DataError, match=r"4 missing .*It is a part of one"):
+        predict(write(tmp_path / "w.pth", dict(list(state.items())[4:])), random_features())
 
 
 def test_other_shapes_and_other_data_are_named(tmp_path: Path) -> None:
@@ -239,7 +184,7 @@ def test_other_shapes_and_other_data_are_named(tmp_path: Path) -> None:
         predict(write(tmp_path / "y.pth", state_of(longer)), random_features())
     state = state_of(small())
     state["proj2.weight"] = torch.zeros(7, 7)
-    with pytest.raises(DataError, match=r"dmd/proj2\.weight: expected shape"):
+    with pytest.raises(DataError, match=r"z\.pth, proj2\.weight: expected shape"):
         predict(write(tmp_path / "z.pth", state), random_features())
     state = state_of(small())
     state["proj_l.weight"] = torch.zeros(20, 10)
@@ -286,5 +231,7 @@ def test_a_checkpoint_knows_the_text_it_needs(tmp_path: Path) -> None:
     """Protects: a file with BERT inside asks for token ids by itself."""
     plain = official.read_official(Path(write(tmp_path / "x.pth", state_of(small()))))
     assert Checkpoint("x", state=plain).text is None
-    inside = official.OfficialState("x", plain.weights, {"embeddings.word_embeddings.weight": torch.zeros(2, 2)})
+    inside = official.OfficialState(
+        "x", plain.weights, {"embeddings.word_embeddings.weight": torch.zeros(2, 2)}, plain.file
+    )
     assert Checkpoint("x", state=inside).text == "bert"

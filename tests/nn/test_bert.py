@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -338,3 +339,26 @@ def test_without_the_extra_a_sentence_names_it(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'dmd-repro[bert]'" in done.stdout
+
+
+def test_a_configuration_chooses_no_code(tmp_path: Path) -> None:
+    """Protects: what a stranger's config.json names (attention, kernels, quantisation, classes) is not what runs."""
+    folder = Path(write_bert(tmp_path / "bert"))
+    plain = load_bert(str(folder))
+    said = json.loads((folder / "config.json").read_text())
+    odd = tmp_path / "odd"
+    shutil.copytree(folder, odd)
+    asked = {
+        "attn_implementation": "someone/kernel", "_attn_implementation": "flash_attention_2", "use_kernels": True,
+        "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}, "torch_dtype": "float16",
+        "auto_map": {"AutoModel": "evil.Model"}, "trust_remote_code": True, "dtype": "float16",
+    }  # fmt: skip
+    (odd / "config.json").write_text(json.dumps({**said, **asked}))
+    read = load_bert(str(odd))
+    assert read.fingerprint == plain.fingerprint
+    assert read.model.config._attn_implementation == "sdpa"
+    assert getattr(read.model.config, "quantization_config", None) is None
+    (odd / "adapter_config.json").write_text("{}")
+    bert_module._load.cache_clear()
+    with pytest.raises(DataError, match="an adapter"):
+        load_bert(str(odd))

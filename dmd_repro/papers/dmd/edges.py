@@ -89,7 +89,7 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
 
 def _finished(records: Records) -> Iterator[RunRecord]:
     for name in records.run_ids():
-        record = records.get(name)
+        record = records.whole(name)
         if record is not None:
             yield record
 

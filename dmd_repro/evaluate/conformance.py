@@ -17,7 +17,7 @@ from dmd_repro.evaluate.checkpoint import open_checkpoint
 from dmd_repro.evaluate.predict import evaluate_checkpoint
 from dmd_repro.records.folder import Records
 from dmd_repro.records.run import RunRecord
-from dmd_repro.spec import RunSpec
+from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.declare import System
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
@@ -41,14 +41,11 @@ class _Stop(KeyboardInterrupt):
 def conformance(system: System, protocol: str, *, aligned: bool) -> Iterator[Check]:
     """Yield every check of a system in one setting, as it is made."""
     data = small_features(system, aligned=aligned)
+    short: dict[str, Scalar] = {"max_epochs": EPOCHS, "early_stop": EPOCHS}
+    if not aligned and system.inputs.unaligned_by:
+        short["align"] = system.inputs.unaligned_by
     try:
-        spec = resolve_spec(
-            system.name,
-            seed=1,
-            features=data,
-            protocol=protocol,
-            overrides={"max_epochs": EPOCHS, "early_stop": EPOCHS},
-        )
+        spec = resolve_spec(system.name, seed=1, features=data, protocol=protocol, overrides=short)
     except DmdError as error:
         yield Check("builds", "has a configuration for synthetic data", str(error))
         return

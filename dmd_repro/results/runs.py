@@ -21,6 +21,7 @@ from dmd_repro.metrics.registry import METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
+from dmd_repro.results.evidence import why_no_word
 from dmd_repro.results.settings import changed_settings
 from dmd_repro.systems.bert import BERT_BASE
 
@@ -163,7 +164,7 @@ def _why_not_comparable(row: Row, record: RunRecord, planned: PlannedRow) -> str
         return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
     changed = changed_settings(row, record.spec, aligned=bool(record.data["aligned"]))
     changed = dict(planned.overrides) if changed is None else changed
-    return _changed(changed) if changed else None
+    return _changed(changed) if changed else why_no_word(row)
 
 
 def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:

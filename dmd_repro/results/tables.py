@@ -21,6 +21,7 @@ from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, lo
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
+from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
@@ -203,6 +204,7 @@ def _row(
     notes += dict.fromkeys(cell.why_not for cell in cells if cell.why_not)
     whys = dict.fromkeys(cell.judged.why for cell in cells if cell.judged.why and cell.test is not None)
     notes += [f"no headline verdict: {why}" for why in whys]
+    notes += [words] if (words := evidence_words(row)) else []
     notes.append(origin(row))
     return ComparedRow(
         row=row,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
@@ -124,6 +125,8 @@ class ComparedRow:
             "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
             "cells": [cell.to_json() for cell in self.cells],
             "unprinted": [one.to_json() for one in self.unprinted],
+            "grade": grade_of(row),
+            "evidence": {k: {"grade": e.grade, "words": e.words} for k, e in evidence_of(row).items()},
             "notes": list(self.notes),
         }
 

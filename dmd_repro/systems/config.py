@@ -30,6 +30,7 @@ class InputNeeds:
 
     aligned_only: bool = False
     texts: tuple[str, ...] = ("glove", "hidden")
+    unaligned_by: str = ""  # the value of `align` that unaligned features need; its preset has none
 
     @property
     def readable(self) -> tuple[str, ...]:

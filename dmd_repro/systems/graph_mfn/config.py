@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MMSA
 from dmd_repro.systems.switches import Switch
@@ -99,6 +99,7 @@ SYSTEM = System(
     model="dmd_repro.systems.graph_mfn.model:GraphMFN",
     config=GraphMFNConfig,
     preset=preset,
+    inputs=InputNeeds(unaligned_by="pool"),
     switches=SWITCHES,
     evidence=evidence,
     datasets=tuple(PRESETS),

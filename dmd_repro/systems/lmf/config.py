@@ -15,10 +15,11 @@ from dmd_repro.systems.switches import Switch
 SWITCHES = (
     Switch("norm_start", "ones", "uniform", ("ones", "uniform"), "architecture",
            "not said; the code ran on a torch whose BatchNorm weight started uniform in [0, 1]",
-           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too", "pytorch issue 12259"),
+           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too",
+           "pytorch issue 12259"),
     Switch("train_fusion", True, False, (), "training",
-           "all parameters are trained", "until April 2020 the authors' code left fusion_weights and fusion_bias out of the "
-           "optimizer (an error of theirs, since mended: the default here trains them); MMSA still does",
+           "all parameters are trained", "until April 2020 the authors' code left fusion_weights and fusion_bias out "
+           "of the optimizer (an error of theirs, since mended: the default here trains them); MMSA still does",
            "Low-rank-Multimodal-Fusion, issue 9", others={"mmsa": False}),
     Switch("text_dropout_acts", True, False, (), "architecture",
            "dropout behind the text's LSTM", "the authors' code drops; MMSA sets the rate to 0 for a single layer",

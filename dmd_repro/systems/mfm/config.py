@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, FACTORIZED, MMSA
 
@@ -134,6 +134,7 @@ SYSTEM = System(
     model="dmd_repro.systems.mfm.model:MFM",
     config=MFMConfig,
     preset=preset,
+    inputs=InputNeeds(unaligned_by="pool"),
     protocols=("official", "mmsa"),
     evidence=evidence,
     reads="l, a, v (through z_y)",

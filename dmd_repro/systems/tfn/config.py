@@ -15,7 +15,8 @@ from dmd_repro.systems.switches import Switch
 SWITCHES = (
     Switch("norm_start", "ones", "uniform", ("ones", "uniform"), "architecture",
            "not said; the code ran on a torch whose BatchNorm weight started uniform in [0, 1]",
-           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too", "pytorch issue 12259"),
+           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too",
+           "pytorch issue 12259"),
     Switch("text_dropout_acts", True, False, (), "architecture",
            "dropout behind the text's LSTM", "the port drops; MMSA sets the rate to 0 for a single layer",
            "MMSA, subNets/FeatureNets.py", others={"mmsa": False}),

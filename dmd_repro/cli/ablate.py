@@ -61,7 +61,7 @@ def ablate(
     from dmd_repro.render.sheet import show_sheets
     from dmd_repro.render.terminal import terminal_console
     from dmd_repro.results.ablation import ablation_sheet, compare_arms
-    from dmd_repro.training.fit import Execution
+    from dmd_repro.training.execution import Execution
 
     protocols, overrides, chosen = (
         tuple(protocol or ("official",)),
@@ -80,7 +80,8 @@ def ablate(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    execution.prepare()
+    if not dry_run:
+        execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
     planned = library.plan_ablation(

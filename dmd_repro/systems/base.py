@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -30,6 +31,23 @@ class ModelOutput:
     heads: Mapping[str, Tensor]  # {"l_homo": (S, B, 1), ...}: the supervised side outputs
     edges: Mapping[str, Tensor] = field(default_factory=dict)  # {"homo": (S, 6, B), "hetero": (S, 6, B)}
     features: Mapping[str, Tensor] = field(default_factory=dict)  # "x_com_l": ...; filled in training or when asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One of several optimizer steps on the same batch, each with a forward pass of its own (adversarial training)."""
+
+    name: str
+    terms: tuple[str, ...]  # patterns of the loss terms it follows
+    weights: tuple[str, ...]  # patterns of the parameters it moves; the others stand still
+
+    def follows(self, term: str) -> bool:
+        """Tell whether a loss term belongs to it."""
+        return any(fnmatchcase(term, pattern) for pattern in self.terms)
+
+    def moves(self, parameter: str) -> bool:
+        """Tell whether a parameter belongs to it."""
+        return any(fnmatchcase(parameter, pattern) for pattern in self.weights)
 
 
 class EmotionModel(Protocol):

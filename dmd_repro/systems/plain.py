@@ -22,7 +22,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.nn.dropout import Dropout, DropoutStream
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.base import Batch, ModelOutput
+from dmd_repro.systems.base import Batch, ModelOutput, Phase
 from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Switch
 
@@ -78,6 +78,10 @@ class PlainSystem(nn.Module):
         and `plateau` (False: the plateau leaves its rate alone).
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the optimizer's steps of a batch, in order: () is one step on all terms and all weights."""
+        return ()
 
     def last_epoch(self) -> Sequence[str]:
         """Return patterns of weights that the final record takes from the last epoch instead of the selected one."""

@@ -102,8 +102,13 @@ def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str
     module = as_module(model).eval()
     collected: dict[str, list[Tensor]] = {}
     orders = list(feed.whole(split, stack))
+    stream = getattr(model, "stream", None)
+    if stream is not None:  # what a system draws in evaluation is the same at every one of a split
+        stream.restart([0] * stack, feed.device)
     with torch.inference_mode():
-        for order in orders:
+        for i, order in enumerate(orders):
+            if stream is not None:
+                stream.begin(i)
             out = module(feed.batch(split, np.repeat(order[None], stack, axis=0)))
             for name, value in {"y_pred": out.prediction, **out.heads}.items():
                 collected.setdefault(name, []).append(value[:, :, 0])

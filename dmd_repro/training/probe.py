@@ -25,7 +25,8 @@ from dmd_repro.systems.plain import PlainSystem, own_generators, plain_of
 from dmd_repro.systems.registry import load_model
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.feed import gather
-from dmd_repro.training.loop import build
+from dmd_repro.training.loop import build, fit_inputs
+from dmd_repro.training.phases import terms_of, unfollowed
 
 CLIPS = 4  # of the probe's batch
 TOLERANCE = 1e-5  # between a clip's prediction in one company and in another: batched products round otherwise
@@ -54,7 +55,8 @@ PROMISES = {
 
 def refuse_unsound(spec: RunSpec, features: Features, bert: Bert | None = None) -> None:
     """Raise SpecError, naming the module or tensor, where a run of a plain system could not be repeated or restored."""
-    key = (load_model(spec.model), tuple(sorted((k, str(v)) for k, v in spec.config.items())), features.digest)
+    settings = tuple(sorted((k, str(v)) for k, v in spec.config.items()))
+    key = (load_model(spec.model), spec.protocol, spec.mask.off, settings, features.digest)
     if key in _SOUND:
         return
     for check in probe(spec, features, bert):
@@ -84,7 +86,7 @@ def probe(spec: RunSpec, features: Features, bert: Bert | None = None) -> list[C
 
 
 def _probe(spec: RunSpec, features: Features, bert: Bert | None, watch: Watch) -> Iterator[tuple[str, str]]:
-    first, second = (watch.quietly(lambda: build(spec, features, CPU, bert)) for _ in range(2))
+    first, second = (watch.quietly(lambda: _built(spec, features, bert)) for _ in range(2))
     module = as_module(first)
     one, two = (read_weights(as_module(m), spec.model) for m in (first, second))
     for name, value in one.items():
@@ -99,34 +101,58 @@ def _probe(spec: RunSpec, features: Features, bert: Bert | None, watch: Watch) -
     before = {n: b.clone() for n, b in _unsaved_buffers(plain).items()}
     watch.attach(plain)
     batch = _batch(features, range(CLIPS))
-    problem = _step(first, batch)
-    if problem[0] == "losses weighed":
-        yield problem
+    check, problem = _step(first, batch, watch)
+    if problem:
+        yield check, problem
         return
-    if problem[1]:
-        yield problem
     if watch.culprit:
         yield "own randomness", watch.culprit
+    else:
+        _step(second, batch, watch)
+        if odd := _other_gradient(module, as_module(second)):
+            yield "own randomness", f"one step, done twice, gives '{odd}' two gradients: something draws at random"
+    noted = dict(_values(plain))
+    _step(first, batch, watch)
+    moved = [n for n, value in _values(plain) if n not in noted or not np.array_equal(noted[n], value)]
+    if moved and not hidden:
+        yield "all is saved", f"{moved[0]} changes with every step and is neither a parameter nor a buffer"
     changed = [n for n, b in _unsaved_buffers(plain).items() if n in before and not torch.equal(b, before[n])]
-    if changed and not hidden:
+    if changed and not hidden and not moved:
         yield "all is saved", f"buffer '{changed[0]}' changes in training and is not persistent"
     late = [n for n, _ in _hidden(plain) if n not in hidden]
-    if late and not hidden and not changed:
+    if late and not hidden and not changed and not moved:
         yield "all is saved", f"{late[0]} is made in training and is neither a parameter nor a buffer"
     watch.detach()
     yield from _evaluation(first, features, plain)
 
 
-def _step(model: EmotionModel, batch: Batch) -> tuple[str, str]:
+def _built(spec: RunSpec, features: Features, bert: Bert | None) -> EmotionModel:
+    model = build(spec, features, CPU, bert)
+    fit_inputs(model, features)
+    return model
+
+
+def _step(model: EmotionModel, batch: Batch, watch: Watch) -> tuple[str, str]:
+    """Take one training step without moving a weight; return the check that failed and why, "" for none."""
     module = as_module(model).train()
+    module.zero_grad()
+    model.stream.begin(0)  # type: ignore[attr-defined]
     out = module(batch)
     if out.prediction.shape != (1, CLIPS, 1):
         return "builds", f"predictions of shape {tuple(out.prediction.shape[1:])}, expected ({CLIPS}, 1)"
+    before = watch.states()
     terms, weights = model.loss_terms(out, batch), model.loss_weights()
     for name in terms:
         if name not in weights:
             return "losses weighed", f"the term '{name}' has no weight"
+    plain = plain_of(module)
+    phases = () if plain is None else plain.phases()
+    if missed := unfollowed(phases, terms):
+        return "losses weighed", f"no phase follows the term '{missed[0]}'"
+    for phase in phases:
+        terms_of(phase, terms)
     losses.total(terms, weights).sum().backward()
+    watch.note(before, "its loss_terms (or their gradient)")
     for name, p in module.named_parameters():
         if p.grad is not None and not torch.isfinite(p.grad).all():
             return "builds", f"the gradient of '{name.removeprefix('system.')}' is not finite"
@@ -137,6 +163,7 @@ def _evaluation(model: EmotionModel, features: Features, plain: PlainSystem) -> 
     module = as_module(model).eval()
 
     def said(clips: Sequence[int]) -> Tensor:
+        model.stream.begin(0)  # type: ignore[attr-defined]
         with torch.no_grad():
             found: Tensor = module(_batch(features, clips)).prediction[0, :, 0]
         return found
@@ -164,6 +191,41 @@ def _evaluation(model: EmotionModel, features: Features, plain: PlainSystem) -> 
 def _batch(features: Features, clips: Sequence[int]) -> Batch:
     split = features.splits["train"]
     return gather(split, np.array([[i % len(split) for i in clips]], dtype=np.int64), CPU)
+
+
+def _other_gradient(one: nn.Module, two: nn.Module) -> str:
+    """Return the name of a parameter whose gradient differs between two models, beyond rounding; "" for none."""
+    others = dict(two.named_parameters())
+    for name, p in one.named_parameters():
+        other = others[name].grad
+        if (p.grad is None) != (other is None):
+            return name.removeprefix("system.")
+        if p.grad is not None and other is not None and not torch.allclose(p.grad, other, rtol=1e-4, atol=1e-6):
+            return name.removeprefix("system.")
+    return ""
+
+
+def _values(plain: PlainSystem) -> Iterator[tuple[str, Any]]:
+    """Yield numbers and arrays that a module holds as plain attributes, in lists and dicts too."""
+    usual = set(vars(nn.Module()))
+    for path, module in plain.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute not in usual:
+                where = f"{path}.{attribute}" if path else attribute
+                yield from ((f"'{where}'{inner}", x) for inner, x in _numbers_in(value))
+
+
+def _numbers_in(value: Any, depth: int = 4) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, np.ndarray):
+        yield "", value.copy()
+    elif isinstance(value, (bool, int, float, complex)):
+        yield "", value
+    elif depth and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from ((f"[{key!r}]{inner}", x) for inner, x in _numbers_in(item, depth - 1))
+    elif depth and isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from ((f"[{i}]{inner}", x) for inner, x in _numbers_in(item, depth - 1))
 
 
 def _unsaved_buffers(plain: PlainSystem) -> dict[str, Tensor]:
@@ -220,11 +282,11 @@ class Watch(ExitStack):
         """Build, and note a draw that is left behind."""
         before = self.states()
         model = work()
-        self._note(before, "its constructor")
+        self.note(before, "its constructor")
         return model
 
     def attach(self, plain: PlainSystem) -> None:
-        """Watch every module's forward pass, and the losses and backward behind them."""
+        """Watch every module's forward pass; `note` tells of what is done between them."""
         started: dict[str, list[dict[str, Any]]] = {}
         for name, module in plain.named_modules():
             words = f"module '{name}' ({type(module).__name__})" if name else "its forward"
@@ -233,17 +295,17 @@ class Watch(ExitStack):
                 started.setdefault(name, []).append(self.states())
 
             def leave(_: nn.Module, __: Any, ___: Any, name: str = name, words: str = words) -> None:
-                self._note(started[name].pop(), words)
+                self.note(started[name].pop(), words)
 
             self.handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-        self.whole = self.states()
 
     def detach(self) -> None:
-        """Stop watching; a draw outside every forward pass is the losses'."""
+        """Stop watching."""
         for handle in self.handles:
             handle.remove()
 
-    def _note(self, before: dict[str, Any], words: str) -> None:
+    def note(self, before: dict[str, Any], words: str) -> None:
+        """Keep the first to blame, where a generator has moved since `before`."""
         after = self.states()
         changed = [name for name, state in before.items() if after[name] != state]
         if changed and not self.culprit:

@@ -50,7 +50,7 @@ def test_a_dry_run_trains_and_writes_nothing(dmd: Here) -> None:
     assert said.code == 0
     document = json.loads(said.out)
     assert document["to_train"] == 6
-    assert document["at_most_seconds"] > 0
+    assert document["at_most_seconds"] is None  # no run of these rows is there to tell, and nothing is timed
     assert document["rows"]["mosi-aligned-glove-tfn"]["reason"]
     assert not (dmd.folder / "runs").exists()
 

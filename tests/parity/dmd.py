@@ -14,7 +14,8 @@ from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch
 from dmd_repro.systems.dmd.config import PRESETS, DMDConfig
 from dmd_repro.systems.dmd.model import DMD
-from dmd_repro.systems.graph import EDGES, edge_prior
+from dmd_repro.systems.edges import EDGES
+from dmd_repro.systems.graph import edge_prior
 from parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 DATASETS = {"A_mosi_aligned": "mosi", "C_mosei_aligned": "mosei"}

@@ -12,7 +12,8 @@ from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.nn.encoder import EncoderBank, SequenceCut, position_table
 from dmd_repro.nn.layers import Members, initialise, named_slices
 from dmd_repro.systems import losses
-from dmd_repro.systems.graph import EDGES, VERTICES, GraphUnit
+from dmd_repro.systems.edges import EDGES, VERTICES
+from dmd_repro.systems.graph import GraphUnit
 from parity.loading import Computed, arrays, load
 
 NOT_COMPARED = {

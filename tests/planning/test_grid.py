@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from toy_store import put
 
 from dmd_repro.data.store.folder import Store
@@ -317,8 +318,8 @@ def test_a_device_that_is_lost_costs_its_runs_only(
 def test_workers_share_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--device cuda` is every card of the machine, one worker after the other; a named card is one."""
     taken: list[int] = []
-    monkeypatch.setattr(training_execution.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(training_execution.torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert (training_execution.cards("cuda"), training_execution.cards("cuda:1"), training_execution.cards("cpu")) == (
         2, 1, 1,
     )  # fmt: skip

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command import Here
 
+from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
 from dmd_repro.systems import registry
 from dmd_repro.systems.registry import FILES, add_file, find_system
+from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.training.loop import Loop
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -124,6 +128,9 @@ def test_three_trainings_of_one_id_are_one(dmd: Here, tmp_path: Path) -> None:
         ("self.more = nn.LSTM(config.hidden, 4, num_layers=2, dropout=0.5)", "", "module 'more' (LSTM)"),
         ("self.nets = [nn.Linear(config.hidden, config.hidden)]", "h = self.nets[0](h)", "'nets'[0] (weight)"),
         ("self.w = nn.Parameter(torch.tensor(float(len(BUILT)))); BUILT.append(1)", "", "'net/w' differs"),
+        ("self.steps = 0", "self.steps += int(self.training)", "'steps' changes"),
+        ("self.memory = {'mean': np.zeros(2)}", "self.memory['mean'] += 1", "'memory'['mean'] changes"),
+        ("", "h = h + torch.tensor(np.random.default_rng().random(h.shape)).float()", "something draws at random"),
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_named(dmd: Here, tmp_path: Path, init: str, forward: str, told: str) -> None:
@@ -137,6 +144,115 @@ def test_a_planted_fault_is_named(dmd: Here, tmp_path: Path, init: str, forward:
     assert told in said.err
     assert said.err.count("\n") == 1
     assert not list((tmp_path / "runs").glob("*/history.jsonl"))
+
+
+DRAWS_IN_ITS_LOSS = """
+    def loss_terms(self, out, batch):
+        return {"task.output": (out.prediction[:, 0] - batch.labels + torch.randn(())).abs().mean()}
+"""
+
+
+def test_a_loss_that_draws_is_named(dmd: Here, tmp_path: Path) -> None:
+    """Protects: losses are watched as the forward pass is."""
+    path = write(tmp_path)
+    path.write_text(path.read_text() + DRAWS_IN_ITS_LOSS)
+    said = dmd("--system", str(path), "train", "net", *SMALL)
+    assert said.code == 2
+    assert "its loss_terms (or their gradient) draws from torch's" in said.err
+
+
+DRAWS_ITS_OWN = """
+    MIXES_CLIPS = True
+    def loss_terms(self, out, batch):
+        return {"task.output": (out.prediction[:, 0] - batch.labels).square().mean()}
+    def fit_inputs(self, train):
+        self.mean.copy_(torch.from_numpy(train["l"].mean((0, 1))))
+"""
+
+
+def test_keyed_draws_and_statistics_of_the_training_split_are_part_of_the_run(dmd: Here, tmp_path: Path) -> None:
+    """Protects: `stream.normals` repeats, in evaluation too; what `fit_inputs` took is saved; clips ordered once."""
+    path = write(
+        tmp_path,
+        "self.register_buffer('mean', torch.zeros(sizes['dims']['l']))",
+        "h = self.lstm(batch.inputs['l'] - self.mean)[1][0][0] + 0.1 * self.stream.normals(h.shape, h)[0]",
+    )
+    path.write_text(path.read_text().replace("least_batch: int = 2", "least_batch: int = 2\n    order: str = 'once'"))
+    path.write_text(path.read_text() + DRAWS_ITS_OWN)
+    said = dmd("systems", "check", str(path))
+    assert said.code == 0, said.out
+
+
+PHASES = """
+    def loss_terms(self, out, batch):
+        apart = out.prediction[:, 0] - batch.labels
+        return {"task.output": apart.abs().mean(), "other": apart.square().mean()}
+    def loss_weights(self):
+        return {"task.output": 1.0, "other": 0.5}
+    def phases(self):
+        from dmd_repro.systems.base import Phase
+        return [Phase("net", ("task.*",), ("lstm.*", "norm.*", "scale")), Phase("head", ("other",), ("out.*",))]
+"""
+
+
+def test_each_phase_moves_its_own_weights_for_its_own_terms(tmp_path: Path, synthetic: Features) -> None:
+    """Protects: a phase steps on its terms alone, the weights of the others stand still, and such a run repeats."""
+    path = write(tmp_path)
+    path.write_text(path.read_text() + PHASES)
+    add_file(path)
+    spec = resolve_spec("net", seed=1, features=synthetic, overrides={"batch_size": 8, "dropout": 0.0})
+    loop = Loop([spec], synthetic, torch.device("cpu"))
+    start = {name: p.detach().clone() for name, p in loop.module.named_parameters()}
+    seen: list[set[str]] = []
+    step = loop.step_seeds
+
+    def watched() -> None:
+        before = {name: p.detach().clone() for name, p in loop.module.named_parameters()}
+        step()
+        after = dict(loop.module.named_parameters())
+        seen.append({name.split(".")[1] for name, p in before.items() if not torch.equal(p, after[name])})
+
+    loop.step_seeds = watched  # type: ignore[method-assign]
+    [(means, _)] = loop.train_batches(np.arange(16, dtype=np.int64)[None])
+    assert seen == [{"lstm", "norm", "scale"}, {"out"}] * 2
+    assert means["total"] == pytest.approx(means["task.output"] + 0.5 * means["other"])
+    assert torch.equal(start["system.frozen.weight"], dict(loop.module.named_parameters())["system.frozen.weight"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('("out.*",)', '("head.*",)', "phase 'head'"),
+        ('("other",)', '("no.*",)', "no phase follows the term 'other'"),
+        ('"scale")', '"frozen")', "none that moves 'scale'"),
+    ],
+)
+def test_phases_that_leave_something_out_are_refused(dmd: Here, tmp_path: Path, old: str, new: str, told: str) -> None:
+    """Protects: no term and no weight is dropped in silence."""
+    path = write(tmp_path)
+    path.write_text(path.read_text() + PHASES.replace(old, new))
+    said = dmd("--system", str(path), "train", "net", *SMALL)
+    assert said.code == 2
+    assert told in said.err
+
+
+def test_clips_may_be_ordered_once(synthetic: Features, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: `order=once` gives every epoch the first one's order of training clips."""
+    seen: dict[str, list[np.ndarray]] = {}
+    for order in ("epoch", "once"):
+        spec = resolve_spec("dmd", seed=1, features=synthetic, overrides={"order": order})
+        loop = Loop([spec], synthetic, torch.device("cpu"))
+
+        def kept(orders: np.ndarray, order: str = order) -> list[tuple[dict[str, float], dict[str, list[float]]]]:
+            seen.setdefault(order, []).append(orders)
+            return [({}, {})]
+
+        monkeypatch.setattr(loop, "train_batches", kept)
+        for _ in range(2):
+            loop.epoch()
+    assert np.array_equal(*seen["once"])
+    assert not np.array_equal(*seen["epoch"])
+    assert np.array_equal(seen["once"][0], seen["epoch"][0])
 
 
 def test_the_guide_works(dmd: Here, tmp_path: Path) -> None:

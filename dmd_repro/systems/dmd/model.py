@@ -25,7 +25,8 @@ from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.config import SYSTEM, DMDConfig, dmd_preset
 from dmd_repro.systems.dmd.terms import dmd_terms
-from dmd_repro.systems.graph import VERTICES, GraphUnit
+from dmd_repro.systems.edges import VERTICES
+from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.systems.heads import ResidualHead
 
 # (target, source) of the six crossmodal encoders; per target the sources come in the order l, a, v

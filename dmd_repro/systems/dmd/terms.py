@@ -11,7 +11,7 @@ from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.dmd.config import DMDConfig
-from dmd_repro.systems.graph import EDGES
+from dmd_repro.systems.edges import EDGES
 
 
 def dmd_terms(

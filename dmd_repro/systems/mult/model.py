@@ -28,7 +28,8 @@ from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.model import CROSSINGS
-from dmd_repro.systems.graph import EDGES, GraphUnit
+from dmd_repro.systems.edges import EDGES
+from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.systems.heads import ResidualHead
 from dmd_repro.systems.mult.config import SYSTEM, MulTConfig, mult_preset
 

@@ -52,17 +52,17 @@ def examine(path: Path, *, check: bool = True, weights: bool = False) -> tuple[R
 
 
 def _file(files: Files, name: str, done: dict[str, object], check: bool, weights: bool) -> Iterable[str]:
-    file = files.path / name
     if name not in done or "/" in name or not files.has(name):
-        yield f"{file}: expected a file listed in DONE, got none."
+        yield f"{files.path / name}: expected a file listed in DONE, got none."
     elif name == CHECKPOINT or name not in RECORD_FILES:
         if weights:
+            file = files.path / name
             with sentences(file, "a file that can be read", Unreadable):
                 digest = sha256_file(file)
             if digest != done[name]:
                 yield _changed(file)
     elif check and hashlib.sha256(files[name]).hexdigest() != done[name]:
-        yield _changed(file)
+        yield _changed(files.path / name)
 
 
 def _changed(file: Path) -> str:

@@ -26,12 +26,16 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """Return a file of a record; raises RunError where it is missing, Unreadable where it is there and refuses."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
-            return os.read(descriptor, size) if (size := os.fstat(descriptor).st_size) < _AT_ONCE else path.read_bytes()
+            return (
+                os.read(descriptor, size)
+                if (size := os.fstat(descriptor).st_size) < _AT_ONCE
+                else Path(path).read_bytes()
+            )
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -54,6 +58,7 @@ class Files:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder = str(path)
         self._kept: dict[str, bytes] = {}
         self._arrays: dict[str, tuple[Arrays, str]] = {}
         self._names: frozenset[str] | None = None
@@ -61,7 +66,7 @@ class Files:
     def __getitem__(self, name: str) -> bytes:
         """Return a file's content; raises RunError or Unreadable."""
         if name not in self._kept:
-            self._kept[name] = read_bytes(self.path / name)
+            self._kept[name] = read_bytes(f"{self._folder}{os.sep}{name}")  # a Path for each takes as long as reading
         return self._kept[name]
 
     def has(self, name: str) -> bool:

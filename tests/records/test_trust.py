@@ -242,6 +242,8 @@ def test_a_note_of_the_dead_is_none(records: Records) -> None:
         assert writer_of(records.root, "0123456789ab") is None
     note.write_text(json.dumps({"host": "elsewhere", "pid": 1, "born": None}))
     assert writer_of(records.root, "0123456789ab")
+    os.utime(note, (0, 0))  # a container that is gone, and whose name will not come back
+    assert writer_of(records.root, "0123456789ab") is None
 
 
 def test_a_repair_verifies_again_and_leaves_a_run_at_work_alone(records: Records) -> None:

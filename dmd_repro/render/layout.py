@@ -6,7 +6,7 @@ per number: the verdict, the further readings, and what the conventions alone wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
@@ -20,6 +20,18 @@ CONVENTIONS = (
 )
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers in order, three or more neighbours as a range: "2 5-7 9"."""
+    runs: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs]
+    return " ".join(words)
+
+
 def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
     """Return the paper's rows with the printed and the measured value of each column, and the numbers of the notes."""
     headers = ["method", "n"]
@@ -30,7 +42,7 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
-        rows.append((*line, ", ".join(str(1 + i) for i in sorted(map(footnotes.index, row.notes)))))
+        rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes)))
     return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
 

@@ -115,7 +115,7 @@ def test_a_failed_run_is_exit_code_1(dmd: Here, monkeypatch: pytest.MonkeyPatch)
         (("reproduce", "table1"), "dmd reproduce table1 --data synthetic"),
         (("reproduce", "table1", "--data", "nothing"), "'nothing'"),
         (("reproduce", "table1", "--data", "synthetic", "--rows", "tnf"), "Did you mean"),
-        (("reproduce", "table1", "--data", "synthetic", "--rows", "tfn"), "not implemented"),
+        (("reproduce", "table1", "--data", "synthetic", "--rows", "mica"), "at least one row that can be run"),
         (("reproduce", "table1", "--data", "synthetic", "--seeds", "0"), "1 to 50"),
         (("reproduce", "table1", "--data", "synthetic", "--device", "cuda:63"), "--device cpu"),
         ((*QUICK, "--set", "layer=3"), "Did you mean 'layers'?"),

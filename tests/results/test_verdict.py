@@ -140,7 +140,9 @@ def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
     from dmd_repro.papers.folders import tables_folder
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
-    text = text.replace("reason: not-implemented", "reason: not-implemented\n        unavailable: features lost", 1)
+    recipe = "        recipe: {model: ef-lstm, protocol: official, features: mosi-aligned-glove}\n"
+    lost = "        recipe: null\n        reason: not-implemented\n        unavailable: features lost\n"
+    text = text.replace(recipe, lost, 1)
     (tmp_path / "table1.yaml").write_text(text, encoding="utf-8")
     table = compare(load_table("table1", tmp_path), None, Records(tmp_path))
     assert table.rows[0].cells[0].judged.word == "not reproducible from public data"

@@ -83,6 +83,7 @@ def test_output_takes_the_format_of_the_ending(runs: Path) -> None:
         (("tabel1",), "Did you mean 'table1'?"),
         (("table1", "--format", "markdwon"), "Did you mean 'markdown'?"),
         (("table1", "--standalone"), "--standalone: expected --format latex"),
+        (("table1", "-o", "out.docx"), "-o out.docx: expected a file ending in .md"),
         (("table1", "--data", "mosi-aligned-glov"), "Did you mean 'mosi-aligned-glove'?"),
         (("table2", "--data", "x"), "Make one: dmd reproduce table2 --data x"),
         (("table1", "--margin", "0"), "--margin 0: expected points above 0"),

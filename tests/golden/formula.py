@@ -71,14 +71,24 @@ def padded(x: Floats, steps: Sequence[int], side: str) -> Floats:
 
 
 def sequences(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Floats]:
-    """Return text, audio and vision (clips, steps, width) of `inputs` or of a trajectory's `pool`."""
+    """Return text, audio and vision of `inputs` or of a trajectory's `pool`: (clips, steps, width), one vector a clip.
+
+    Where a file has random draws they are there as `draw_l` ..., each (clips, width of z).
+    """
     found, clips = {}, len(inputs["labels"])
-    shared = [settings["steps"]] * 3 if "steps" in settings else settings["steps_l_a_v"]
-    steps = dict(zip(("text", "audio", "vision"), shared, strict=True))
-    widths = dict(zip(("text", "audio", "vision"), settings["dims_l_a_v"], strict=True))
-    for source, width in widths.items():
-        x = tensor(inputs[source][0], (clips, steps[source], width), *inputs[source][1:])
-        found[source] = padded(x, inputs["padding"][source], inputs["padding_side"])
+    order = "avl" if "dims_a_v_l" in settings else "lav"
+    widths = dict(zip(order, settings[f"dims_{'_'.join(order)}"], strict=True))
+    if "text_steps" in settings and order == "avl":
+        steps = {"l": settings["text_steps"]}  # acoustic and visual are pooled: no time axis
+    else:
+        steps = dict(zip("lav", settings.get("steps_l_a_v") or [settings["steps"]] * 3, strict=True))
+    for m, source in (("l", "text"), ("a", "audio"), ("v", "vision")):
+        shape = (clips, steps[m], widths[m]) if m in steps else (clips, widths[m])
+        x = tensor(inputs[source][0], shape, *inputs[source][1:])
+        found[source] = padded(x, inputs["padding"][source], inputs["padding_side"]) if m in steps else x
+    for k, (name, *scales) in inputs.get("draws", {}).items():
+        width = dict(zip("ylav", settings["z_y_l_a_v"], strict=True))[k]
+        found[f"draw_{k}"] = tensor(name, (clips, width), *scales)
     return found
 
 

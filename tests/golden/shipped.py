@@ -105,18 +105,23 @@ def one_batch(account: Account, double: bool = True, model: Any = None) -> None:
         account.near("gradient_elements_above_0.6", above, account.figures["gradient_elements_above_0.6"], "clamped")
 
 
-def _pool(account: Account, pool: dict[str, Any]) -> Features:
-    n, made = len(pool["labels"]), account.inputs(pool)
-    text, audio, vision = (made[s].astype(np.float32) for s in SOURCES.values())
+def pool_features(clips: dict[str, np.ndarray], labels: list[float], *, aligned: bool = False) -> Features:
+    """Return l, a, v (N, T, D) of a pool as features whose three splits are that pool."""
+    n, (text, audio, vision) = len(labels), (clips[m].astype(np.float32) for m in SOURCES)
     split = FeatureSet(
         ids=tuple(str(i) for i in range(n)), language=text, acoustic=audio, visual=vision,
-        lengths={m: np.full(n, made[s].shape[1], dtype=np.int64) for m, s in SOURCES.items()},
-        labels=np.asarray(pool["labels"], np.float32), aligned=bool(account.figures["settings"]["aligned"]),
-        digest="pool",
+        lengths={m: np.full(n, x.shape[1], dtype=np.int64) for m, x in clips.items()},
+        labels=np.asarray(labels, np.float32), aligned=aligned, digest="pool",
     )  # fmt: skip
     return Features(
         "pool", "mosi", "glove", split.aligned, "partial", dict.fromkeys(("train", "valid", "test"), split), "pool"
     )
+
+
+def _pool(account: Account, pool: dict[str, Any]) -> Features:
+    made = account.inputs(pool)
+    clips = {m: made[s] for m, s in SOURCES.items()}
+    return pool_features(clips, pool["labels"], aligned=bool(account.figures["settings"]["aligned"]))
 
 
 def training(account: Account, change: Callable[[Any], Any] = lambda made: made) -> None:

@@ -96,7 +96,7 @@ def _of(state: official.OfficialState | PlainState, model: str) -> official.Offi
     names = set(state.file.tensors)
     known = official.reference_names() if model in STACKED else names_of(model)
     if not names & known:
-        refuse_other(state.where, names, model)
+        refuse_other(state.where, {state.file.in_file(n) for n in names}, model)
     return state
 
 

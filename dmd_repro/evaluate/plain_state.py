@@ -43,6 +43,11 @@ class PlainState:
         """The shape of every tensor by the reference's name."""
         return {name: tuple(x.shape) for name, x in self.file.tensors.items()}
 
+    @property
+    def in_file(self) -> set[str]:
+        """Every name as the file has it: another system is recognised by them."""
+        return {self.file.in_file(name) for name in self.file.tensors}
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -124,14 +129,14 @@ def settle(
     try:
         told = system.told(state.shapes, steps)
     except (KeyError, IndexError, ValueError):
-        refuse_other(state.where, set(state.shapes), system.name)
+        refuse_other(state.where, state.in_file, system.name)
         wanted = _tensors(_build(system, preset, dims, steps))
         refuse_names(state.file, _core(set(state.shapes)), _core(set(wanted)), system.title)
         raise DataError.at(
             state.where, expected=f"the shapes of {system.title}", got="others", do="Check which model wrote this file"
         ) from None
     if told.missing:
-        refuse_other(state.where, set(state.shapes), system.name)
+        refuse_other(state.where, state.in_file, system.name)
         raise DataError.at(state.where, expected=told.missing, got="none of them in the file", do=told.mend)
     config = preset.from_dict({**preset.to_dict(), **told.settings})
     for name in given:
@@ -168,7 +173,7 @@ def build_plain(state: PlainState, settled: Settled, train: Mapping[str, NDArray
     one = _build(state.system, settled.config, settled.dims, settled.steps)
     own, got = _tensors(one), state.file.tensors
     if _core(set(got)) != _core(set(own)):
-        refuse_other(state.where, set(got), state.system.name)
+        refuse_other(state.where, state.in_file, state.system.name)
         refuse_names(state.file, _core(set(got)), _core(set(own)), state.system.title)
     if train is not None and not any(name.startswith(INPUTS) for name in got):
         one.system.fit_inputs(train)

@@ -179,12 +179,13 @@ def _lines(
     from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
     from dmd_repro.systems.bert import BERT_BASE
+    from dmd_repro.systems.registry import full_name
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
     lines = [
-        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{', ' + bert if bert else ''}, "
-        f"{split}, {len(done.predictions.ids)} clips"
+        f"{what}: {full_name(done.model, done.changed)} ({done.mask.label}, {done.protocol}) on "
+        f"{features.label}{', ' + bert if bert else ''}, {split}, {len(done.predictions.ids)} clips"
     ]
     if found.state is not None:
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())

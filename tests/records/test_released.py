@@ -17,7 +17,7 @@ from dmd_repro.spec import RunSpec, run_id
 WRITTEN = Path(__file__).parent / "released"
 RUNS = {  # id -> what it is
     "00e36929b6f7": "dmd (full, official)",
-    "98e692370372": "mult",  # with the graph unit: gd is on
+    "98e692370372": "mult+gd (full, official)",
     "062969073193": "dmd (full, paper)",
     "0097bcfff9de": "mult (full, official)",
     "ed2015d36d07": "dmd (-ca, official)",

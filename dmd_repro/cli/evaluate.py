@@ -143,7 +143,7 @@ def _facts(found: Checkpoint, done: Evaluated, features: Features, split: str) -
         "checkpoint": found.where,
         "kind": "official" if found.state is not None else "run",
         "run_id": found.run_id,
-        "model": done.model,
+        "model": done.name,
         "mask": list(done.mask.off),
         "protocol": done.protocol,
         "bert": {"fingerprint": done.bert, "finetuned": done.finetuned} if done.bert else None,
@@ -175,7 +175,7 @@ def _lines(
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
     lines = [
-        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{', ' + bert if bert else ''}, "
+        f"{what}: {done.name} ({done.mask.label}, {done.protocol}) on {features.label}{', ' + bert if bert else ''}, "
         f"{split}, {len(done.predictions.ids)} clips"
     ]
     if found.state is not None:

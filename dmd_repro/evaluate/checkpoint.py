@@ -15,6 +15,7 @@ from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
 from dmd_repro.records.run import CHECKPOINT, RunRecord
 from dmd_repro.spec import RunSpec
+from dmd_repro.systems.registry import completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _weights_alone(path: Path, name: str) -> Checkpoint:
         if not _is_ours(path):
             return Checkpoint(where=name, state=official.read_official(path, name))
         weights, about = read_arrays(path)
-        spec = RunSpec.from_json(about["spec"])
+        spec = completed(RunSpec.from_json(about["spec"]))
         return Checkpoint(name, None, spec, dict(about["data"]), weights)
     except (RunError, KeyError, TypeError, ValueError) as error:
         raise DataError.at(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
-from dmd_repro.spec import Scalar
+from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.declare import System, check_declaration
 
 SHIPPED: dict[str, str] = {  # name -> where its declaration is
@@ -126,6 +127,18 @@ def full_name(model: str, config: Mapping[str, Scalar]) -> str:
     """
     options = _shipped(model).options if model in SHIPPED else ()
     return "+".join([model, *(option for option in options if config.get(option))])
+
+
+def completed(spec: RunSpec) -> RunSpec:
+    """Return a spec that was read with every setting added since it was written, at its neutral value.
+
+    So an older run and a new one at the neutral values have the same configuration; the identity stays. The spec of a
+    system that is not at hand stays as it is.
+    """
+    if spec.model not in system_names():
+        return spec
+    later = {k: v for k, v in find_system(spec.model).config.neutral().items() if k not in spec.config}
+    return replace(spec, config={**spec.config, **later}, neutral={**spec.neutral, **later}) if later else spec
 
 
 def load_model(name: str) -> Any:

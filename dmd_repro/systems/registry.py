@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -135,10 +134,7 @@ def completed(spec: RunSpec) -> RunSpec:
     So an older run and a new one at the neutral values have the same configuration; the identity stays. The spec of a
     system that is not at hand stays as it is.
     """
-    if spec.model not in system_names():
-        return spec
-    later = {k: v for k, v in find_system(spec.model).config.neutral().items() if k not in spec.config}
-    return replace(spec, config={**spec.config, **later}, neutral={**spec.neutral, **later}) if later else spec
+    return spec.completed(find_system(spec.model).config.neutral()) if spec.model in system_names() else spec
 
 
 def load_model(name: str) -> Any:

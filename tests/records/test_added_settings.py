@@ -24,7 +24,7 @@ from dmd_repro.systems.resolve import resolve_spec
 
 WRITTEN = Path(__file__).parent / "released"
 OLD = "00e36929b6f7"  # dmd, as `small` trains it
-DIGEST = "0" * 64
+ALL = tuple(registry.SHIPPED)
 Add = Callable[..., None]
 
 
@@ -38,9 +38,7 @@ def add(monkeypatch: pytest.MonkeyPatch) -> Add:
         config: type[TrainConfig] = make_dataclass("Later", [setting], bases=(system.config,), frozen=True)
         return replace(system, config=config, preset=lambda *a, **k: config(**system.preset(*a, **k).to_dict()))
 
-    def give(
-        name: str, default: Scalar, *, neutral: Scalar, systems: tuple[str, ...] = tuple(registry.SHIPPED)
-    ) -> None:
+    def give(name: str, default: Scalar, *, neutral: Scalar, systems: tuple[str, ...] = ALL) -> None:
         new = {s: later(system, name, default, neutral) if s in systems else system for s, system in shipped.items()}
         monkeypatch.setattr(registry, "_shipped", new.__getitem__)
 
@@ -66,7 +64,7 @@ def digest(folder: Path) -> str:
     return str(json.loads((folder / OLD / "spec.json").read_text())["data_digest"])
 
 
-@pytest.mark.parametrize("systems", [("dmd",), tuple(registry.SHIPPED)], ids=["one system", "every system"])
+@pytest.mark.parametrize("systems", [("dmd",), ALL], ids=["one system", "every system"])
 def test_no_released_id_moves(add: Add, dmd: Here, systems: tuple[str, ...]) -> None:
     """Protects: a new switch orphans no trained run: all are valid, evaluated, counted, and not trained again."""
     names = sorted(p.name for p in WRITTEN.iterdir() if (p / "DONE").exists())
@@ -134,3 +132,10 @@ def test_a_neutral_value_is_of_the_settings_type(default: Scalar, neutral: Scala
     """Protects: a neutral value that no run can have, so that it is never dropped, is refused where it is declared."""
     with pytest.raises(TypeError, match="one type"):
         added(default, neutral=neutral)
+
+
+def test_a_setting_the_run_has_stays() -> None:
+    """Protects: completing an older spec adds what is missing and replaces nothing."""
+    old = RunSpec("dmd", 1, "mosi", "official", config={"d": 4})
+    assert old.completed({"d": 5}) is old
+    assert old.completed({"d": 5, "gate": "soft"}).config == {"d": 4, "gate": "soft"}

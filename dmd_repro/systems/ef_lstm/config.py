@@ -105,4 +105,5 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=tuple(_MMSA),
+    official="dmd_repro.systems.ef_lstm.official:told",
 )

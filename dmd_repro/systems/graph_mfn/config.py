@@ -103,4 +103,5 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=tuple(PRESETS),
+    official="dmd_repro.systems.graph_mfn.official:told",
 )

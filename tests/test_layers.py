@@ -34,6 +34,8 @@ OWN = {
     "systems.switches": 1,
     "systems.bert": 1,
     "systems.rules": 1,
+    "systems.told": 1,
+    "systems.*.official": 1,
     "systems.edges": 1,
     "systems.*.config": 1,
     "systems.*.switches": 1,

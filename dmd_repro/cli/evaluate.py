@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, output_path, runs_dir
-from dmd_repro.cli.train import Device, Threads
+from dmd_repro.cli.train import Device, Threads, parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -33,11 +33,18 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option("--data", help="A feature set (see `dmd data list`). Else what a run was trained on.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The system of a .pth file; else dmd. A run tells its own.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, valid or test.")] = "test",
     text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the file tells.")] = None,
     bert: BertSource = None,
     heads: Annotated[
         int | None, typer.Option("--heads", min=1, help="Attention heads of a .pth file; else the preset's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting that no tensor of a .pth file tells; repeatable."),
     ] = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, max=100_000, help="Draws of clips for the intervals; 0: none.")
@@ -67,10 +74,11 @@ def evaluate(
 
     if split not in SPLITS:
         raise SpecError.at(f"--split {split}", expected="a split", got="an unknown one", do=nearest(split, SPLITS))
-    found = open_checkpoint(checkpoint, Records(runs_dir(runs)))
+    found = open_checkpoint(checkpoint, Records(runs_dir(runs)), model)
     features = _features(found, data, text, store)
     execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
-    done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
+    given = parse_settings(settings, None)
+    done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads, given=given)
     scores = score_predictions(done.predictions, features.dataset, resamples=resamples)
     row, why = beside(
         Subject(

@@ -15,6 +15,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Same, Switch
+from dmd_repro.systems.told import Shapes, Told
 
 GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
 ASPECTS = ("net", "training", "settings", "inputs")
@@ -70,13 +71,16 @@ class System:
     reads: str = "l, a, v"  # the modalities its prediction depends on
     origin: str = "dmd_repro"  # the package or file it comes from
     datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
+    official: str = ""  # "module:function" that reads a configuration from tensors under the reference's names
 
     def load(self) -> Any:
         """Import and return the model's class. Imports torch."""
-        if not isinstance(self.model, str):
-            return self.model
-        module, _, attribute = self.model.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _named(self.model) if isinstance(self.model, str) else self.model
+
+    def told(self, shapes: Shapes, steps: Mapping[str, int]) -> Told:
+        """Return what tensors tell, on features of these steps; KeyError or IndexError where they are of others."""
+        found: Told = _named(self.official)(shapes, steps)
+        return found
 
     def grade(self, setting: Setting) -> str:
         """Return the weakest grade of its aspects in a setting."""
@@ -86,6 +90,11 @@ class System:
     def aliases(self) -> Mapping[str, str]:
         """Second names of its settings."""
         return self.config.ALIASES
+
+
+def _named(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}

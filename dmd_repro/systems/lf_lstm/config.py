@@ -68,4 +68,5 @@ SYSTEM = System(
     preset=preset,
     evidence=evidence,
     datasets=("mosi", "mosei", "synthetic"),
+    official="dmd_repro.systems.lf_lstm.official:told",
 )

@@ -121,4 +121,5 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=("mosi", "mosei", "synthetic"),
+    official="dmd_repro.systems.lmf.official:told",
 )

@@ -139,4 +139,5 @@ SYSTEM = System(
     evidence=evidence,
     reads="l, a, v (through z_y)",
     datasets=("mosi", "mosei", "synthetic"),
+    official="dmd_repro.systems.mfm.official:told",
 )

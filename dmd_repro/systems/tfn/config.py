@@ -120,4 +120,5 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=("mosi", "mosei", "synthetic"),
+    official="dmd_repro.systems.tfn.official:told",
 )

@@ -42,6 +42,8 @@ def manifest_table(manifest: Manifest) -> None:
     setting = "aligned" if manifest.aligned else "unaligned"
     typer.echo(f"{manifest.dataset}, {setting}, {' and '.join(manifest.texts)} text, train/valid/test {sizes}")
     typer.echo(f"digest {manifest.digest}")
+    for note in manifest.notes:
+        typer.echo(f"note: {note}")
     for warning in manifest.warnings:
         typer.echo(f"warning: {warning}")
 

@@ -59,7 +59,7 @@ def train(
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
-    from dmd_repro.systems.registry import full_name
+    from dmd_repro.systems.registry import fallback_words, full_name
     from dmd_repro.systems.resolve import resolve_spec
     from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
 
@@ -83,6 +83,7 @@ def train(
     what = f"{full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol})"
     said = f"run {name}: {what}, seed {seed}, on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
+    said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
@@ -161,7 +162,7 @@ def report(record: RunRecord) -> str:
 
     bert = bert_words(record.spec.config)
     from dmd_repro.results.learned import learned
-    from dmd_repro.systems.registry import full_name
+    from dmd_repro.systems.registry import fallback_words, full_name
 
     judged = learned(record)
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
@@ -174,6 +175,7 @@ def report(record: RunRecord) -> str:
         f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
         *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
+        *([f"settings: {words}"] if (words := fallback_words(spec.model, spec.dataset)) else []),
         *([mark] if mark else []),
         f"record: {shorten(record.path)}",
     ]

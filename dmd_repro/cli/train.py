@@ -133,8 +133,9 @@ def parse_settings(settings: list[str] | None, epochs: int | None) -> dict[str, 
 def result(record: RunRecord) -> dict[str, Any]:
     """Return what `--json` prints of a record."""
     from dmd_repro.cli.progress import scores
+    from dmd_repro.results.learned import learned
 
-    facts, data, spec = record.provenance, record.data, record.spec
+    facts, data, spec, judged = record.provenance, record.data, record.spec, learned(record)
     return {
         "run_id": record.run_id,
         "path": str(record.path),
@@ -149,6 +150,7 @@ def result(record: RunRecord) -> dict[str, Any]:
         "epochs": facts.get("epochs"),
         "best_epoch": facts.get("best_epoch"),
         "seconds": facts.get("seconds"),
+        "learned": {"outcome": judged.outcome, "reason": judged.reason or None},
         "metrics": {split: scores(record, split) for split in ("test", "valid")},
     }
 
@@ -158,8 +160,10 @@ def report(record: RunRecord) -> str:
     from dmd_repro.records.folder import bert_words
 
     bert = bert_words(record.spec.config)
+    from dmd_repro.results.learned import learned
     from dmd_repro.systems.registry import full_name
 
+    judged = learned(record)
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
     mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
         standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
@@ -169,6 +173,7 @@ def report(record: RunRecord) -> str:
     lines = [
         f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
         f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
+        *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
         *left_out(record),
         *([mark] if mark else []),

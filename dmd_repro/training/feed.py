@@ -17,8 +17,9 @@ from dmd_repro.data.batches import batch_slices
 from dmd_repro.data.features import FeatureSet
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems.base import Batch, EmotionModel, as_module
+from dmd_repro.systems.plain import plain_of
 
-EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
+EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory, but for systems that mix clips
 EVALUATION_STEPS = 1 << 18  # time steps of all seeds on a GPU, where a batch of few is a thousand launches for nothing
 Order = NDArray[np.int64]
 
@@ -90,6 +91,11 @@ class Feed:
         if self.spans:
             lengths = np.stack([x[:, 1] - x[:, 0] for x in self.spans[split].values()])
             order = order[np.argsort(lengths.sum(0), kind="stable")]
+        plain = plain_of(as_module(self.model))
+        if plain is not None and plain.MIXES_CLIPS:  # a prediction depends on its company: the same one everywhere
+            for piece in batch_slices(len(order), plain.config.batch_size):
+                yield order[piece]
+            return
         size, longest = EVALUATION_BATCH, max(self.splits[split].array(m).shape[1] for m in MODALITIES)
         if self.resident:
             size = max(size, EVALUATION_STEPS // (longest * stack))

@@ -13,9 +13,9 @@ from dmd_repro.systems.rules import DEMONSTRATION, MMSA, MULT, MULT_SIZES
 from dmd_repro.systems.switches import Switch, aliases_of
 
 SWITCHES = (
-    Switch("aligner_weights", "last_epoch", "selected", ("last_epoch", "selected"), "training",
-           "aligner and net of one epoch belong together", "the checkpoint holds the net alone, so that the final test "
-           "pairs the best epoch's net with the last epoch's aligner; our default is `selected`",
+    Switch("aligner_weights", "selected", "last_epoch", ("selected", "last_epoch"), "training",
+           "not said; `last_epoch` is the public code's way", "its checkpoint holds the net alone: its last test "
+           "pairs the best epoch's net with the last epoch's aligner; here both are of the selected epoch by default",
            "yaohungt/Multimodal-Transformer, src/train.py: save_model", "aligner"),
 )  # fmt: skip
 

@@ -88,7 +88,9 @@ def evidence(setting: Setting) -> dict[str, Evidence]:
         "net": Evidence("ported", "equal to MMSA's Graph_MFN, whose graph is the CMU-MultimodalSDK's"),
         "training": Evidence("ported", "MMSA's trainer"),
         "settings": Evidence("ported", "MMSA's; the authors' own are not public"),
-        "inputs": Evidence("from text", "today's GloVe files; MMSA's values were found on BERT states"),
+        "inputs": Evidence("from text", "today's GloVe files; MMSA's values were found on BERT states")
+        if setting.aligned
+        else Evidence("reconstructed", "unequal lengths by average pooling, which no printed row did"),
     }
 
 

@@ -22,13 +22,13 @@ from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch
 from dmd_repro.systems.build import construct
 from dmd_repro.systems.plain import OneSeed, own_tensors
-from dmd_repro.systems.registry import SHIPPED, find_system
+from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import EpochReport, fit
 from dmd_repro.training.loop import Loop
 
-EARLIER = [name for name in SHIPPED if not find_system(name).stackable]
+EARLIER = ("ef-lstm", "lf-lstm", "tfn", "lmf", "mfm", "graph-mfn")
 DIMS = {"l": 30, "a": 20, "v": 25}
 CPU = torch.device("cpu")
 VARIANTS = [*((name, {}) for name in EARLIER), ("ef-lstm", {"net": "mmsa", "layers": 3}), ("ef-lstm", {"align": "ctc"})]

@@ -151,7 +151,7 @@ def _facts(found: Checkpoint, done: Evaluated, features: Features, split: str) -
         "checkpoint": found.where,
         "kind": "official" if found.state is not None else "run",
         "run_id": found.run_id,
-        "model": done.model,
+        "model": done.name,
         "mask": list(done.mask.off),
         "protocol": done.protocol,
         "bert": {"fingerprint": done.bert, "finetuned": done.finetuned} if done.bert else None,
@@ -179,12 +179,11 @@ def _lines(
     from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
     from dmd_repro.systems.bert import BERT_BASE
-    from dmd_repro.systems.registry import full_name
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
     lines = [
-        f"{what}: {full_name(done.model, done.changed)} ({done.mask.label}, {done.protocol}) on "
+        f"{what}: {done.name} ({done.mask.label}, {done.protocol}) on "
         f"{features.label}{', ' + bert if bert else ''}, {split}, {len(done.predictions.ids)} clips"
     ]
     if found.state is not None:

@@ -17,7 +17,7 @@ from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
 from dmd_repro.records.run import CHECKPOINT, RunRecord
 from dmd_repro.spec import RunSpec
-from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.registry import completed, find_system
 
 STACKED = {official.SYSTEM: official.read_official}  # systems with a stack axis whose files can be read
 
@@ -107,7 +107,7 @@ def _weights_alone(path: Path, name: str, model: str | None) -> Checkpoint:
         if model is not None:
             raise _told_by_run(name, model)
         weights, about = read_arrays(path)
-        spec = RunSpec.from_json(about["spec"])
+        spec = completed(RunSpec.from_json(about["spec"]))
         return Checkpoint(name, None, spec, dict(about["data"]), weights)
     except (RunError, KeyError, TypeError, ValueError) as error:
         raise DataError.at(

@@ -26,7 +26,7 @@ from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.base import EmotionModel, as_module
 from dmd_repro.systems.bert_text import WithBert
-from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.registry import find_system, full_name
 from dmd_repro.systems.state import write_weights
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.fit import Execution
@@ -40,6 +40,7 @@ class Evaluated:
 
     predictions: Predictions
     model: str
+    name: str  # the model with the options that are on: mult+gd
     mask: AblationMask
     protocol: str
     bert: str  # fingerprint; "" without token ids
@@ -102,6 +103,7 @@ def _own(
     return Evaluated(
         predictions=_predict(model, ready, split, device),
         model=spec.model,
+        name=full_name(spec.model, spec.config),
         mask=spec.mask,
         protocol=spec.protocol,
         bert=str(spec.config.get("bert") or ""),
@@ -145,6 +147,7 @@ def _official(
     return Evaluated(
         predictions=_predict(model.to(device), features, split, device),
         model=official.SYSTEM,
+        name=official.SYSTEM,
         mask=AblationMask(off),
         protocol="official",
         bert=bert.fingerprint if bert else "",
@@ -183,6 +186,7 @@ def _plain(
     return Evaluated(
         predictions=_predict(model.to(device), features, split, device),
         model=system.name,
+        name=system.name,
         mask=AblationMask(),
         protocol=protocol,
         bert="",

@@ -21,7 +21,7 @@ from dmd_repro.disk import parse_json
 from dmd_repro.errors import RunError, SpecError, Unreadable
 from dmd_repro.records.files import Files, no_arrays, read_arrays
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
-from dmd_repro.systems.registry import find_system, system_names
+from dmd_repro.systems.registry import completed, find_system, system_names
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
@@ -137,7 +137,7 @@ class RunRecord:
                 got=f"the id {mine}",
                 do="It was copied or edited and is not counted: delete it, or give it its own name back",
             )
-        return cls(path=path, spec=_completed(spec), data=data, provenance=_provenance(read), files=files)
+        return cls(path=path, spec=completed(spec), data=data, provenance=_provenance(read), files=files)
 
     def alone(self) -> RunRecord:
         """Return the record without the content of its files: what to keep of many."""
@@ -236,11 +236,6 @@ def _refuse_other_versions(path: Path, version: object, spec: RunSpec) -> None:
             got=f"spec version {version}, {spec.model} {spec.model_version}, training {training}",
             do="Read it with the version that wrote it: nothing was moved",
         )
-
-
-def _completed(spec: RunSpec) -> RunSpec:
-    """Return an older record's spec with the settings added since, so that it reads like one of today."""
-    return spec.completed(find_system(spec.model).config.neutral()) if spec.model in system_names() else spec
 
 
 def _readable_versions(model: str) -> tuple[int, ...] | None:

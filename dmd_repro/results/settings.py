@@ -33,7 +33,7 @@ def row_config(row: Row, dataset: str, *, aligned: bool, protocol: str) -> Mappi
 def changed_settings(row: Row, spec: RunSpec, *, aligned: bool) -> dict[str, Scalar] | None:
     """Return the settings of a run that differ from its row's, with the run's values; None where they are unknown.
 
-    A setting that the record does not have is of a later version, whose default does what the record's version did.
+    A setting that was added after the run counts with its neutral value: what the program did then.
     """
     expected = row_config(row, spec.dataset, aligned=aligned, protocol=spec.protocol)
     if expected is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
-from dmd_repro.spec import Scalar
+from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.declare import System, check_declaration
 
 SHIPPED: dict[str, str] = {  # name -> where its declaration is
@@ -128,6 +128,15 @@ def full_name(model: str, config: Mapping[str, Scalar]) -> str:
     """
     options = _shipped(model).options if model in SHIPPED else ()
     return "+".join([model, *(option for option in options if config.get(option))])
+
+
+def completed(spec: RunSpec) -> RunSpec:
+    """Return a spec that was read with every setting added since it was written, at its neutral value.
+
+    So an older run and a new one at the neutral values have the same configuration; the identity stays. The spec of a
+    system that is not at hand stays as it is.
+    """
+    return spec.completed(find_system(spec.model).config.neutral()) if spec.model in system_names() else spec
 
 
 def load_model(name: str) -> Any:

@@ -76,7 +76,7 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
         for unit in _edges_of(record):
             known.add(str(record.data["name"]))
             if not data or any(_named(record, name) for name in data):
-                rest = canonical({**record.spec.to_json(), "seed": None, "digest": record.data["digest"]})
+                rest = canonical({**record.spec.hashed(), "seed": None, "digest": record.data["digest"]})
                 groups.setdefault((rest, unit), []).append(record)
     if not groups:
         wanted = f"--data {' '.join(data)}" if data else "dmd report --edges"

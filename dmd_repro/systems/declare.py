@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import SpecError
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.config import InputNeeds, TrainConfig
@@ -92,7 +91,7 @@ class System:
         """Return what is said of a data set without a preset of its own; "" for the others."""
         if not self.falls_back(dataset):
             return ""
-        return f"the preset of {dataset_title(FALLBACK)}, as {self.name} has none for {dataset_title(dataset)}"
+        return f"the preset of {FALLBACK}, as {self.name} has none for {dataset}"
 
     def preset_for(self, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig:
         """Return the preset of a data set, or that of `FALLBACK`; raises SpecError where there is neither."""

@@ -42,7 +42,7 @@ def test_a_run_says_which_preset_it_has(toy: Features, tmp_path: Path) -> None:
     sims = replace(toy, dataset="sims")
     spec = resolve_spec("dmd", seed=1, features=sims, overrides=SMALL)
     record = fit(spec, sims, Records(tmp_path), execution=Execution())
-    assert "settings: the preset of CMU-MOSI, as dmd has none for CH-SIMS" in report(record)
+    assert "settings: the preset of mosi, as dmd has none for sims" in report(record)
     again = evaluate_checkpoint(open_checkpoint(record.run_id, Records(tmp_path)), sims, "test", execution=Execution())
     assert set(again.changed) == set(SMALL)
 
@@ -51,7 +51,7 @@ def test_show_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     """Protects: `dmd systems show` tells what a system would train with where nothing is published."""
     said = Here(tmp_path, monkeypatch, capsys)("systems", "show", "mult")
     assert said.code == 0, said.err
-    assert "the preset of CMU-MOSI, as mult has none for CH-SIMS" in said.out
+    assert "the preset of mosi, as mult has none for sims" in said.out
 
 
 def test_a_system_without_a_preset_of_mosi_refuses() -> None:

@@ -169,15 +169,27 @@ def report(record: RunRecord) -> str:
         standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
+    chosen = "taken, as it is the last" if spec.config.get("selection_epoch") == "last" else "selected on valid"
     lines = [
         f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
-        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
+        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
         *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
+        *left_out(record),
         *([mark] if mark else []),
         f"record: {shorten(record.path)}",
     ]
     return "\n".join(lines)
+
+
+def left_out(record: RunRecord) -> list[str]:
+    """Return a line on the clips that no batch of an epoch held; none where all were trained on."""
+    config = record.spec.config
+    if not (clips := record.provenance.get("left_out_clips")):
+        return []
+    why = "is not full" if config.get("drop_last") else f"has fewer than {config.get('least_batch')}"
+    which = "the same" if config.get("order") == "once" else "others"
+    return [f"left out: {clips} clip{'s' if clips > 1 else ''} an epoch, the last batch {why} ({which} each time)"]
 
 
 def metric_lines(record: RunRecord) -> list[str]:

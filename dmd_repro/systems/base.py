@@ -21,6 +21,7 @@ class Batch:
     labels: Tensor  # (S, B) sentiment in [-3, 3]
     lengths: Mapping[str, Tensor] = field(default_factory=dict)  # l, a, v -> (S, B) int64, steps that are not padding
     first: Mapping[str, int] = field(default_factory=dict)  # l, a, v -> which step of the whole sequence is step 0
+    pieces: Mapping[str, Tensor] = field(default_factory=dict)  # l -> (S, B, T_l) bool: which token ids are no padding
 
 
 @dataclass(slots=True)

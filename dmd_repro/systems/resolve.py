@@ -85,6 +85,7 @@ def resolve_spec(
             do="Choose another feature set, or --text",
         )
     config: TrainConfig = system.preset(features.dataset, aligned=features.aligned, protocol=protocol)
+    config = config.for_text(features.text)
     config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})
     check_loop(config, features.sizes["train"])

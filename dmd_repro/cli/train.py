@@ -9,11 +9,13 @@ import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
 from dmd_repro.errors import SpecError, nearest
+from dmd_repro.systems.registry import SHIPPED
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import TextKind
     from dmd_repro.records.folder import RunRecord
 
+SYSTEMS = f"{', '.join(SHIPPED)}, or one of yours; an option after a plus, as in mult+gd (`dmd systems list`)"
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... Not part of a run's identity.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
 Settings = Annotated[
@@ -29,7 +31,7 @@ MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short fo
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="The system to train: dmd, mult or mult+gd.")],
+    model: Annotated[str, typer.Argument(help=f"The system to train, {SYSTEMS}.")],
     data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 1111,
     epochs: MaxEpochs = None,
@@ -41,7 +43,7 @@ def train(
     ] = "official",
     drop: Annotated[
         list[str] | None,
-        typer.Option("--drop", metavar="PART", help="Switch off fd, homogd, ca or heterogd of dmd; repeatable."),
+        typer.Option("--drop", metavar="PART", help="Switch off a part (see `dmd systems show MODEL`); repeatable."),
     ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -87,7 +89,7 @@ def train(
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
-        goes_on = ", going on from the last finished epoch" if records.status(name) == "partial" else ""
+        goes_on = ", resumed from the last finished epoch" if records.status(name) == "partial" else ""
         with Epochs(most) as progress:
             say(progress.console, f"{said}{goes_on}; {left}")
             record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)

@@ -133,8 +133,9 @@ def parse_settings(settings: list[str] | None, epochs: int | None) -> dict[str, 
 def result(record: RunRecord) -> dict[str, Any]:
     """Return what `--json` prints of a record."""
     from dmd_repro.cli.progress import scores
+    from dmd_repro.results.learned import learned
 
-    facts, data, spec = record.provenance, record.data, record.spec
+    facts, data, spec, judged = record.provenance, record.data, record.spec, learned(record)
     return {
         "run_id": record.run_id,
         "path": str(record.path),
@@ -149,6 +150,7 @@ def result(record: RunRecord) -> dict[str, Any]:
         "epochs": facts.get("epochs"),
         "best_epoch": facts.get("best_epoch"),
         "seconds": facts.get("seconds"),
+        "learned": {"outcome": judged.outcome, "reason": judged.reason or None},
         "metrics": {split: scores(record, split) for split in ("test", "valid")},
     }
 
@@ -158,21 +160,36 @@ def report(record: RunRecord) -> str:
     from dmd_repro.records.folder import bert_words
 
     bert = bert_words(record.spec.config)
+    from dmd_repro.results.learned import learned
     from dmd_repro.systems.registry import full_name
 
+    judged = learned(record)
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
     mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
         standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
     )
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
+    chosen = "taken, as it is the last" if spec.config.get("selection_epoch") == "last" else "selected on valid"
     lines = [
         f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
-        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} selected on valid{hit}",
+        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
+        *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
+        *left_out(record),
         *([mark] if mark else []),
         f"record: {shorten(record.path)}",
     ]
     return "\n".join(lines)
+
+
+def left_out(record: RunRecord) -> list[str]:
+    """Return a line on the clips that no batch of an epoch held; none where all were trained on."""
+    config = record.spec.config
+    if not (clips := record.provenance.get("left_out_clips")):
+        return []
+    why = "is not full" if config.get("drop_last") else f"has fewer than {config.get('least_batch')}"
+    which = "the same" if config.get("order") == "once" else "others"
+    return [f"left out: {clips} clip{'s' if clips > 1 else ''} an epoch, the last batch {why} ({which} each time)"]
 
 
 def metric_lines(record: RunRecord) -> list[str]:

@@ -213,6 +213,7 @@ def _row(
         planned=measured.planned,
         runs=measured.runs,
         failed=tuple(measured.failed),
+        not_learned=tuple(measured.not_learned),
         unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),

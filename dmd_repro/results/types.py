@@ -101,6 +101,7 @@ class ComparedRow:
     features: Mapping[str, Any] | None  # what the row was planned on
     notes: tuple[str, ...]  # footnotes, most telling first
     unprinted: tuple[Unprinted, ...] = ()  # always shown, and not printed in this row
+    not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant: counted, and said
 
     @property
     def n(self) -> str:
@@ -119,6 +120,7 @@ class ComparedRow:
             "state": self.state,
             "planned_seeds": list(self.planned),
             "failed_seeds": list(self.failed),
+            "not_learned_seeds": list(self.not_learned),
             "runs": {str(seed): run for seed, run in self.runs.items()},
             "features": dict(self.features) if self.features else None,
             "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},

@@ -92,6 +92,10 @@ class TrainConfig:
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
 
+    def for_text(self, text: str) -> Self:
+        """Return the configuration for a kind of text: itself, where the system is the same on all."""
+        return self
+
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
 
@@ -147,7 +151,7 @@ def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
 
 _FROM_ZERO = {
     "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
-    "weight_decay", "selection_margin", "last_steps",
+    "weight_decay", "selection_margin", "last_steps", "frozen_layers", "cmd_epsilon",
 }  # fmt: skip
 
 

@@ -85,6 +85,10 @@ class PlainSystem(nn.Module):
         """Return the optimizer's steps of a batch, in order: () is one step on all terms and all weights."""
         return ()
 
+    def frozen_text(self) -> Sequence[str]:
+        """Return patterns of a fine-tuned BERT's own tensor names that are not trained."""
+        return ()
+
     def last_epoch(self) -> Sequence[str]:
         """Return patterns of weights that the final record takes from the last epoch instead of the selected one."""
         return ()
@@ -223,7 +227,7 @@ def without_seeds(batch: Batch) -> Batch:
     """Return a batch of one seed without the axis of seeds: (1, B, ...) -> (B, ...)."""
     return replace(
         batch, inputs={m: x[0] for m, x in batch.inputs.items()}, labels=batch.labels[0],
-        lengths={m: x[0] for m, x in batch.lengths.items()},
+        lengths={m: x[0] for m, x in batch.lengths.items()}, pieces={m: x[0] for m, x in batch.pieces.items()},
     )  # fmt: skip
 
 

@@ -180,7 +180,8 @@ def _finish(state: SeedState, loop: Loop, writer: RunWriter) -> RunRecord:
     mixed = {} if said is at.best else {"last_epoch_weights": list(loop.last_epoch_patterns())}
     left_out = len(splits["train"]) - loop.pieces[-1].stop
     facts = {"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.selected_epoch,
-             "hit_max_epochs": at.epoch - at.best_epoch < state.config.early_stop}  # fmt: skip
+             "hit_max_epochs": at.epoch - at.best_epoch < state.config.early_stop,
+             "train_median": float(np.median(np.asarray(splits["train"].labels)))}  # fmt: skip
     return writer.finish(
         predictions={s: _predictions(splits[s], said, s) for s in EVALUATED},
         epochs={s: np.stack(at.curves[s]) for s in EVALUATED},

@@ -43,6 +43,7 @@ class TrainConfig:
     """The hyper-parameters the training engine reads; each system's own configuration extends it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {}  # second names `--set` accepts
+    SELECTION_LOSSES: ClassVar[tuple[str, ...]] = ("l1", "mse")  # "total" too, where terms are computed in evaluation
 
     batch_size: int = 16
     learning_rate: float = 1e-4
@@ -67,7 +68,7 @@ class TrainConfig:
     order: str = added("epoch", neutral="epoch")  # training clips are shuffled every epoch, or "once" for all
     drop_last: bool = added(False, neutral=False)  # an epoch's last batch is left out where it is not full
     least_batch: int = added(1, neutral=1)  # a last training batch of fewer clips is left out, counted and said
-    selection_loss: str = added("l1", neutral="l1")  # what an epoch is selected by: mean absolute or squared error
+    selection_loss: str = added("l1", neutral="l1")  # an epoch is selected by its l1, mse or total
     selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
     selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
     selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss

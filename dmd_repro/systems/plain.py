@@ -42,6 +42,7 @@ class PlainSystem(nn.Module):
     MIXES_CLIPS: ClassVar[bool] = False  # whether clips of a batch influence each other in evaluation
     INNER: ClassVar[str] = ""  # a child whose name is left out of its weights' names ("net." for net.lstm.weight_ih)
     SHARED_INIT: ClassVar[Mapping[str, str]] = {}  # pattern of parameter names -> the name they are initialised under
+    keep: bool = False  # whether the losses of a batch will be asked for in evaluation (`selection_loss=total`)
     stream: DropoutStream  # set before the first batch: dropout, and `stream.normals` for random draws of one's own
 
     def __init__(
@@ -197,6 +198,7 @@ class OneSeed(nn.Module):
 
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """(1, B, ...) -> (1, B, 1)."""
+        self.system.keep = keep_features
         out = self.system(without_seeds(batch))
         if isinstance(out, Tensor):
             out = ModelOutput(out, {})

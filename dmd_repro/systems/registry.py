@@ -28,6 +28,7 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "mfm": "dmd_repro.systems.mfm.config:SYSTEM",
     "graph-mfn": "dmd_repro.systems.graph_mfn.config:SYSTEM",
     "raven": "dmd_repro.systems.raven.config:SYSTEM",
+    "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
     "misa": "dmd_repro.systems.misa.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"

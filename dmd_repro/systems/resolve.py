@@ -20,7 +20,6 @@ WORDS = {  # settings that are one of a few words
     "precision": tuple(PRECISIONS),
     "optimizer": ("adam", "adam_keras"),
     "order": ("epoch", "once"),
-    "selection_loss": ("l1", "mse"),
     "selection_ties": ("earlier", "later"),
     "selection_epoch": ("best", "last"),
 }
@@ -127,7 +126,7 @@ def with_bert(config: Config, text: str, bert: str, overrides: Mapping[str, str 
 def check_loop(config: TrainConfig, clips: int) -> None:
     """Raise SpecError where the training engine cannot use a setting, or would never take a step on so few clips."""
     config.check_ranges()
-    for name, known in WORDS.items():
+    for name, known in {**WORDS, "selection_loss": config.SELECTION_LOSSES}.items():
         if (value := getattr(config, name)) not in known:
             raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))
     if config.batch_size < config.least_batch:

@@ -21,6 +21,7 @@ class Batch:
     labels: Tensor  # (S, B) sentiment in [-3, 3]
     lengths: Mapping[str, Tensor] = field(default_factory=dict)  # l, a, v -> (S, B) int64, steps that are not padding
     first: Mapping[str, int] = field(default_factory=dict)  # l, a, v -> which step of the whole sequence is step 0
+    pieces: Mapping[str, Tensor] = field(default_factory=dict)  # l -> (S, B, T_l) bool: which token ids are no padding
 
 
 @dataclass(slots=True)
@@ -30,7 +31,16 @@ class ModelOutput:
     prediction: Tensor  # (S, B, 1)
     heads: Mapping[str, Tensor]  # {"l_homo": (S, B, 1), ...}: the supervised side outputs
     edges: Mapping[str, Tensor] = field(default_factory=dict)  # {"homo": (S, 6, B), "hetero": (S, 6, B)}
-    features: Mapping[str, Tensor] = field(default_factory=dict)  # "x_com_l": ...; filled in training or when asked for
+    features: Any = field(default_factory=dict)  # the system's own, for its losses: tensors by name, or a dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFeatures:
+    """What the graph units of a system read and give, beside logits and edges; by modality l, a, v."""
+
+    reinforced: dict[str, Tensor] = field(default_factory=dict)  # (S, B, wide), the last step of each modality
+    representations: dict[str, dict[str, Tensor]] = field(default_factory=lambda: {"homo": {}, "hetero": {}})
+    edge_scores: dict[str, Tensor] = field(default_factory=dict)  # of a unit, homo or hetero: before the softmax
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class TrainConfig:
     """The hyper-parameters the training engine reads; each system's own configuration extends it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {}  # second names `--set` accepts
+    SELECTION_LOSSES: ClassVar[tuple[str, ...]] = ("l1", "mse")  # "total" too, where terms are computed in evaluation
 
     batch_size: int = 16
     learning_rate: float = 1e-4
@@ -67,7 +68,7 @@ class TrainConfig:
     order: str = added("epoch", neutral="epoch")  # training clips are shuffled every epoch, or "once" for all
     drop_last: bool = added(False, neutral=False)  # an epoch's last batch is left out where it is not full
     least_batch: int = added(1, neutral=1)  # a last training batch of fewer clips is left out, counted and said
-    selection_loss: str = added("l1", neutral="l1")  # what an epoch is selected by: mean absolute or squared error
+    selection_loss: str = added("l1", neutral="l1")  # an epoch is selected by its l1, mse or total
     selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
     selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
     selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss
@@ -90,6 +91,10 @@ class TrainConfig:
                 raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
+
+    def for_text(self, text: str) -> Self:
+        """Return the configuration for a kind of text: itself, where the system is the same on all."""
+        return self
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
@@ -146,7 +151,7 @@ def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
 
 _FROM_ZERO = {
     "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
-    "weight_decay", "selection_margin", "last_steps",
+    "weight_decay", "selection_margin", "last_steps", "frozen_layers", "cmd_epsilon",
 }  # fmt: skip
 
 

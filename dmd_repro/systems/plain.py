@@ -42,6 +42,7 @@ class PlainSystem(nn.Module):
     MIXES_CLIPS: ClassVar[bool] = False  # whether clips of a batch influence each other in evaluation
     INNER: ClassVar[str] = ""  # a child whose name is left out of its weights' names ("net." for net.lstm.weight_ih)
     SHARED_INIT: ClassVar[Mapping[str, str]] = {}  # pattern of parameter names -> the name they are initialised under
+    keep: bool = False  # whether the losses of a batch will be asked for in evaluation (`selection_loss=total`)
     stream: DropoutStream  # set before the first batch: dropout, and `stream.normals` for random draws of one's own
 
     def __init__(
@@ -82,6 +83,10 @@ class PlainSystem(nn.Module):
 
     def phases(self) -> Sequence[Phase]:
         """Return the optimizer's steps of a batch, in order: () is one step on all terms and all weights."""
+        return ()
+
+    def frozen_text(self) -> Sequence[str]:
+        """Return patterns of a fine-tuned BERT's own tensor names that are not trained."""
         return ()
 
     def last_epoch(self) -> Sequence[str]:
@@ -193,6 +198,7 @@ class OneSeed(nn.Module):
 
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """(1, B, ...) -> (1, B, 1)."""
+        self.system.keep = keep_features
         out = self.system(without_seeds(batch))
         if isinstance(out, Tensor):
             out = ModelOutput(out, {})
@@ -221,7 +227,7 @@ def without_seeds(batch: Batch) -> Batch:
     """Return a batch of one seed without the axis of seeds: (1, B, ...) -> (B, ...)."""
     return replace(
         batch, inputs={m: x[0] for m, x in batch.inputs.items()}, labels=batch.labels[0],
-        lengths={m: x[0] for m, x in batch.lengths.items()},
+        lengths={m: x[0] for m, x in batch.lengths.items()}, pieces={m: x[0] for m, x in batch.pieces.items()},
     )  # fmt: skip
 
 

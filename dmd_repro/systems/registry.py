@@ -28,6 +28,8 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "mfm": "dmd_repro.systems.mfm.config:SYSTEM",
     "graph-mfn": "dmd_repro.systems.graph_mfn.config:SYSTEM",
     "raven": "dmd_repro.systems.raven.config:SYSTEM",
+    "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
+    "misa": "dmd_repro.systems.misa.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files
@@ -127,6 +129,11 @@ def full_name(model: str, config: Mapping[str, Scalar]) -> str:
     """
     options = _shipped(model).options if model in SHIPPED else ()
     return "+".join([model, *(option for option in options if config.get(option))])
+
+
+def fallback_words(model: str, dataset: str) -> str:
+    """Return what is said of a system on a data set it has no preset for; "" where it has one, or is not at hand."""
+    return find_system(model).fallback_words(dataset) if model in system_names() else ""
 
 
 def completed(spec: RunSpec) -> RunSpec:

@@ -16,6 +16,7 @@ from torch import Tensor
 from dmd_repro.data.batches import batch_slices
 from dmd_repro.data.features import FeatureSet
 from dmd_repro.shapes import MODALITIES
+from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch, EmotionModel, as_module
 from dmd_repro.systems.plain import plain_of
 
@@ -121,6 +122,24 @@ def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str
     back = np.argsort(np.concatenate(orders), kind="stable")
     said = torch.stack([torch.cat(values, dim=1) for values in collected.values()]).float().cpu().numpy()[..., back]
     return dict(zip(collected, said, strict=True))
+
+
+def total_loss(model: EmotionModel, feed: Feed, split: str, stack: int) -> NDArray[np.float64]:
+    """Return the weighted sum of every loss term in evaluation, the mean over a split's clips: (S,)."""
+    module, sums, count = as_module(model).eval(), np.zeros(stack), 0
+    stream = getattr(model, "stream", None)
+    if stream is not None:
+        stream.restart([0] * stack, feed.device)
+    with torch.inference_mode():
+        for i, order in enumerate(feed.whole(split, stack)):
+            if stream is not None:
+                stream.begin(i)
+            batch = feed.batch(split, np.repeat(order[None], stack, axis=0))
+            terms = model.loss_terms(module(batch, keep_features=True), batch)
+            sums += losses.total(terms, model.loss_weights()).double().cpu().numpy() * len(order)
+            count += len(order)
+    found: NDArray[np.float64] = sums / count
+    return found
 
 
 def evaluate(model: EmotionModel, split: FeatureSet, device: torch.device) -> dict[str, NDArray[np.float32]]:

@@ -37,7 +37,7 @@ from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import PRECISIONS
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
-from dmd_repro.training.feed import Feed, Order, predict
+from dmd_repro.training.feed import Feed, Order, predict, total_loss
 from dmd_repro.training.phases import phases_of, terms_of, unmoved
 from dmd_repro.training.seed_state import SeedState
 
@@ -298,12 +298,19 @@ class Loop:
         means = self.train_batches(np.stack(orders))
         with arithmetic(self.config.precision):
             found = {s: predict(self.model, self.feed, s, len(self.seed_states)) for s in EVALUATED}
+            by_total = self.config.selection_loss == "total"
+            totals = total_loss(self.model, self.feed, "valid", len(self.seed_states)) if by_total else None
         seconds = (time.perf_counter() - started) / sum(not state.at.stopped for state in self.seed_states)
         return [
             None
             if state.at.stopped
             else self._select(
-                state, rates[i], means[i], {s: {k: x[i] for k, x in found[s].items()} for s in found}, seconds
+                state,
+                rates[i],
+                means[i],
+                {s: {k: x[i] for k, x in found[s].items()} for s in found},
+                seconds,
+                None if totals is None else float(totals[i]),
             )
             for i, state in enumerate(self.seed_states)
         ]
@@ -315,11 +322,15 @@ class Loop:
         means: Means,
         said: dict[str, dict[str, NDArray[np.float32]]],
         seconds: float,
+        total: float | None,
     ) -> dict[str, Any]:
         splits, number = self.features.splits, state.at.epoch + 1
         order = epoch_order(state.spec.seed, "valid", number, len(splits["valid"]))
         error = np.abs(said["valid"]["y_pred"] - splits["valid"].labels)
-        loss = selection_loss(error**2 if self.config.selection_loss == "mse" else error, order, self.config)
+        if total is None:
+            loss = selection_loss(error**2 if self.config.selection_loss == "mse" else error, order, self.config)
+        else:
+            loss = round(total, self.config.selection_digits)
         if selected := state.advance(seconds, said, loss):
             weights = read_weights(self.module, state.spec.model, state.place)
             state.at.best |= {f"weights/{n}": x for n, x in weights.items()}

@@ -30,7 +30,7 @@ from golden import formula
 FOLDER = Path(__file__).parent / "figures"
 DESCRIBED = (  # what says how the figures were made
     "system", "format", "source", "licence", "settings", "parameter_prefixes", "scales", "inputs", "weights_check",
-    "inputs_check", "worst_dev32_relative", "outputs_note",
+    "inputs_check", "parameter_layout", "worst_dev32_relative", "outputs_note",
 )  # fmt: skip
 NOT_FIGURES = ("optimizer", "rules", "epochs", "batches", "pool")  # of a trajectory
 FLOAT64 = {"outputs": 1e-6, "losses": 1e-6, "term_gradients": 1e-6, "gradients": 1e-6, "trajectory": 1e-6}

@@ -57,6 +57,11 @@ def _graph(c: Settings) -> dict[str, Any]:
     return {**_hidden("lav", c["hidden_l_a_v"]), **maps, "memory": c["memory"], "node": c["node_dim"]}
 
 
+def _mctn(c: Settings) -> dict[str, Any]:
+    sizes = dict(zip(("hidden_1", "hidden_2", "regression"), c["hidden_1_2_regression"], strict=True))
+    return {**sizes, "last_steps": 0, "visual_scale": "none"}
+
+
 _POOLED = {"a": "audio_subnet", "v": "video_subnet", "l": "text_subnet"}
 _LATE = Case(
     "lf-lstm", lambda c: {**_hidden("lav", c["hidden_l_a_v"]), "head": c["head"]},
@@ -103,6 +108,15 @@ CASES: dict[str, Case] = {
             "trajectory": {"learning_rate": 2e-3, "weight_decay": 1e-3},
             "trajectory_nodes_trained": {"learning_rate": 2e-3, "weight_decay": 1e-3, "nodes": "trained"},
         },
+    ),
+    "mctn": Case(
+        "mctn", _mctn,
+        outputs={n: n for n in ("encoded", "decoded", "cycled_encoded", "cycled_decoded", "encoded2", "decoded2",
+                                )}
+        | {"reg_activations": "regression_states", "reg_attention": "regression_attention",
+           "reg_sent": "regression_summary"},
+        terms={"task.output": "reg"},
+        trajectories={"trajectory": {"learning_rate": 1e-4}, "trajectory_lr_1e-2": {"learning_rate": 1e-2}},
     ),
 }  # fmt: skip
 
@@ -181,6 +195,8 @@ class Golden:
         named = {self.case.terms.get(n, n): x for n, x in found.items()}
         if "mmd_y" in named:
             named["mmd"] = torch.stack([named[f"mmd_{k}"] for k in "lavy"]).sum(0)
+        if "l2" in named:
+            named["l2"] = 0.01 * named["l2"]
         return named
 
     def one_batch(self) -> None:
@@ -243,6 +259,8 @@ class Golden:
             case "mfm":
                 said, between = plain.net(x, generate=True)
                 between["attention"] = torch.softmax(between["mfn/att1"], dim=2)
+            case "mctn":
+                said, between = plain.net(x["l"], translate=True)
             case _:
                 said, between = plain.net(x)
         return said, between
@@ -291,7 +309,9 @@ class Golden:
             self.draws(pool, figures["batches"]),
         ):
             loop.train_batches(np.array(figures["batches"]).reshape(1, -1))
-        account.trajectory(group, total=[r["total"] for r in rows], gradient_norm=norms)
+        account.trajectory(group, total=[r["total"] for r in rows])
+        if "gradient_norm" in figures:
+            account.trajectory(group, gradient_norm=norms)
         for name, values in figures.get("terms", {}).items():
             account.near(f"{group}/terms", [r[name] for r in rows], values, "trajectory")
         with torch.no_grad():

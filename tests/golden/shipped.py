@@ -59,14 +59,14 @@ def compare_outputs(account: Account, model: Any, batch: Batch, out: Any) -> Non
         found = outputs(out)
         for unit in ("homo", "hetero"):
             found[f"edges_{unit}"] = out.edges[unit][0].detach().numpy()
-            found[f"edge_scores_{unit}"] = out.features[f"edge_scores_{unit}"][0].sum(1, keepdim=True).detach().numpy()
+            found[f"edge_scores_{unit}"] = out.features.edge_scores[unit][0].sum(1, keepdim=True).detach().numpy()
     else:
         with torch.no_grad():
             x = {m: model.project[m](batch.inputs[m]) for m in SOURCES}
             crossed = model.crossmodal([x[t] for t, _ in CROSSINGS], [x[s] for _, s in CROSSINGS])
             paired = [torch.cat(crossed[2 * i : 2 * i + 2], dim=-1) for i in range(3)]
             memory = model.memory(paired)
-        last = [out.features[f"reinforced_{m}"][0].detach().numpy() for m in SOURCES]
+        last = [out.features.reinforced[m][0].detach().numpy() for m in SOURCES]
         found = {"prediction": out.prediction[0].detach().numpy(), "last_hs": np.concatenate(last, axis=-1)}
         found |= {f"proj_{m}": x[m][0].numpy().transpose(0, 2, 1) for m in SOURCES}
         found |= {

@@ -144,4 +144,4 @@ def test_any_widths_and_lengths(toy: Features) -> None:
     model = cls(config, dims=toy.dims, steps=toy.steps, seeds=(1,))
     assert sorted(model.project) == ["a", "v"]
     batch = gather(toy.splits["train"], np.arange(5, dtype=np.int64)[None], CPU)
-    assert model.eval()(batch, keep_features=True).features["x_com_v"].shape[2] == toy.steps["v"] - config.kernel_v + 1
+    assert model.eval()(batch, keep_features=True).features.common["v"].shape[2] == toy.steps["v"] - config.kernel_v + 1

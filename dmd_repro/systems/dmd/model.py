@@ -24,7 +24,7 @@ from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.config import SYSTEM, DMDConfig, dmd_preset
-from dmd_repro.systems.dmd.terms import dmd_terms
+from dmd_repro.systems.dmd.terms import DMDFeatures, dmd_terms
 from dmd_repro.systems.edges import VERTICES
 from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.systems.heads import ResidualHead
@@ -136,7 +136,7 @@ class DMD(nn.Module):
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """Predict from a batch; `features` hold what the losses need (in training) or everything (when asked for)."""
         keep = self.training or keep_features
-        features: dict[str, Tensor] = {}
+        features = DMDFeatures()
         heads: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
         layouts = self._layouts(batch)
@@ -144,7 +144,7 @@ class DMD(nn.Module):
         if hasattr(self, "homo_heads"):
             for m in self.seen:
                 flat = whole(com[m], layouts[m]).flatten(2)  # (S, B, T' * d), time-major
-                heads[f"{m}_homo"], features[f"repr_{m}_homo"], _ = self.homo_heads[m](flat)
+                heads[f"{m}_homo"], features.representations["homo"][m], _ = self.homo_heads[m](flat)
         common = self._summarise(com, layouts)  # (S, B, n * d)
         if hasattr(self, "common_head"):
             heads["c"], _, _ = self.common_head(common)
@@ -152,10 +152,10 @@ class DMD(nn.Module):
         for name in ("homo", "hetero"):
             if keep and self.on[f"{name}gd"]:
                 unit = getattr(self, f"{name}_unit")
-                edges[name], features[f"edge_scores_{name}"] = unit(
-                    {m: heads[f"{m}_{name}"] for m in MODALITIES}, {m: features[f"repr_{m}_{name}"] for m in MODALITIES}
+                edges[name], features.edge_scores[name] = unit(
+                    {m: heads[f"{m}_{name}"] for m in MODALITIES}, features.representations[name]
                 )
-        return ModelOutput(prediction, heads, edges, features if keep else {})
+        return ModelOutput(prediction, heads, edges, features if keep else DMDFeatures())
 
     def _layouts(self, batch: Batch) -> dict[str, Layout]:
         """Return where X̃_m lies in the whole sequence and which of its steps are not padding, (S, B, T') each."""
@@ -195,7 +195,7 @@ class DMD(nn.Module):
     def _decouple(
         self,
         batch: Batch,
-        features: dict[str, Tensor],
+        features: DMDFeatures,
         layouts: Mapping[str, Layout],
         keep: bool,
         everything: bool,
@@ -208,22 +208,22 @@ class DMD(nn.Module):
             valid = layouts[m].valid
             if valid is not None:
                 x = x * valid.unsqueeze(3)
-                features[f"valid_{m}"] = valid
-            features[f"x_{m}"] = x
+                features.valid[m] = valid
+            features.x[m] = x
             com[m], prt[m] = (self.encode_com(x), self.encode_prt[m](x)) if self.on["fd"] else (x, x)
             if not (self.on["fd"] and keep):
                 continue
             rec = self.decode[m](torch.cat([prt[m], com[m]], dim=-1))
-            features |= {f"x_com_{m}": com[m], f"x_prt_{m}": prt[m], f"rec_{m}": rec}
-            features[f"x_prt_cyc_{m}"] = self.encode_prt[m](rec)
+            features.common[m], features.private[m], features.rebuilt[m] = com[m], prt[m], rec
+            features.private_again[m] = self.encode_prt[m](rec)
             if self.config.margin_space == "pooled":
-                features[f"margin_{m}"] = mean_over_steps(com[m], valid)
+                features.margin[m] = mean_over_steps(com[m], valid)
                 continue
             aligned = whole(com[m], layouts[m]).transpose(2, 3).flatten(2)
-            features[f"margin_{m}"] = self.align_c[m](aligned)  # type: ignore[index,operator]
+            features.margin[m] = self.align_c[m](aligned)  # type: ignore[index,operator]
             if everything:
                 flat = whole(prt[m], layouts[m]).flatten(2)
-                features[f"proj_cosine_{m}"] = self.proj_cosine[m](flat)  # type: ignore[index,operator]
+                features.proj_cosine[m] = self.proj_cosine[m](flat)  # type: ignore[index,operator]
         return com, prt
 
     def _summarise(self, com: Mapping[str, Tensor], layouts: Mapping[str, Layout]) -> Tensor:
@@ -246,9 +246,7 @@ class DMD(nn.Module):
         last = self.memory([Laid(x, layouts[m]) for m, x in zip(self.seen, inputs, strict=True)], last_only=True)
         return torch.stack(last, dim=1)
 
-    def _fuse(
-        self, reinforced: Tensor, common: Tensor, heads: dict[str, Tensor], features: dict[str, Tensor]
-    ) -> Tensor:
+    def _fuse(self, reinforced: Tensor, common: Tensor, heads: dict[str, Tensor], features: DMDFeatures) -> Tensor:
         """Reinforced features (S, n, B, wide) and the common summary -> the prediction (S, B, 1); adds hetero heads."""
         s, n, b, wide = reinforced.shape
         flat = reinforced.flatten(0, 1)
@@ -256,9 +254,9 @@ class DMD(nn.Module):
             logits, _, summed = self.hetero_heads(flat)
             for e, m in enumerate(self.seen):
                 heads[f"{m}_hetero"] = logits.view(s, n, b, 1)[:, e]
-                features[f"repr_{m}_hetero"] = summed.view(s, n, b, wide)[:, e]
+                features.representations["hetero"][m] = summed.view(s, n, b, wide)[:, e]
         for e, m in enumerate(self.seen):
-            features[f"reinforced_{m}"] = reinforced[:, e]
+            features.reinforced[m] = reinforced[:, e]
         gate, gate_common = torch.sigmoid(self.gate_reinforced(flat)), torch.sigmoid(self.gate_common(common))
         if self.config.fusion == "weigh":
             gate, gate_common = gate * flat, gate_common * common

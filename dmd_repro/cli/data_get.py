@@ -39,9 +39,10 @@ def download(
     import json
 
     from dmd_repro.cli.data_show import byte_progress
-    from dmd_repro.data.download.get import DownloadOptions, by_hand
+    from dmd_repro.data.download.get import DownloadOptions
     from dmd_repro.data.download.get import download as run
     from dmd_repro.data.download.http import Policy
+    from dmd_repro.data.download.manual import by_hand
     from dmd_repro.data.download.sources import load_sources
     from dmd_repro.data.matrix import matrix
     from dmd_repro.data.store.folder import Store
@@ -91,7 +92,7 @@ def _chosen(name: str, url: str | None, known: dict[str, FeatureSource]) -> list
     chosen = [s for s in known.values() if s.kind == "features"] if name == "all" else [find_source(name, known)]
     if url is None:
         return chosen
-    if len(chosen) != 1 or chosen[0].kind != "features":
+    if len(chosen) != 1 or chosen[0].kind == "folder":
         raise DataError.at("--url", expected="the name of one feature set", got=repr(name), do="Name the one it holds")
     return [replace(chosen[0], places=(make_place("url", url),))]
 

@@ -1,4 +1,4 @@
-"""A long session of bad pickles; prints the figures of FAULTS.md.
+"""A long session of bad pickles; prints the figures of docs/faults.md.
 
     python benchmarks/fuzz.py hostile --files 10000 [--start 0]     # seeded: planted, spliced, mutated
     python benchmarks/fuzz.py guided --seconds 600 [--corpus DIR]   # coverage-guided, needs atheris

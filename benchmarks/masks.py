@@ -1,4 +1,4 @@
-"""The 16 masks of DMD at MOSI's sizes: parameters, loss terms and time of a step, into DEVIATIONS.md.
+"""The 16 masks of DMD at MOSI's sizes: parameters, loss terms and time of a step, into docs/deviations.md.
 
 `python benchmarks/masks.py [--steps 12]`: work (floating-point operations of the matrix products) and processor time of
 one thread, for forward, losses and backward on 16 clips; the time is the shortest of a few steps, taken in turns over
@@ -24,7 +24,7 @@ from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch
 from dmd_repro.systems.dmd.model import DMD
 
-DEVIATIONS = Path(__file__).resolve().parents[1] / "DEVIATIONS.md"
+DEVIATIONS = Path(__file__).resolve().parents[1] / "docs" / "deviations.md"
 DIMS = {"l": 300, "a": 5, "v": 20}  # MOSI with GloVe
 STEPS = {"l": 50, "a": 50, "v": 50}  # aligned
 CLIPS = 16

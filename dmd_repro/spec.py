@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
@@ -65,11 +65,8 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""
-        data = asdict(self)
-        data["mask"] = list(self.mask.off)
-        data["config"] = dict(self.config)
-        data["neutral"] = dict(self.neutral)
-        return data
+        data = {name: getattr(self, name) for name in self.__slots__}  # not asdict, which copies every setting deeply
+        return data | {"mask": list(self.mask.off), "config": dict(self.config), "neutral": dict(self.neutral)}
 
     def hashed(self) -> dict[str, Any]:
         """Return what the identity is made of: `to_json` without the added settings that are at their neutral value."""
@@ -88,6 +85,13 @@ class RunSpec:
             raise SpecError(
                 f"spec.json: expected the fields of a run spec, got {error}. Read it with the version that wrote it."
             ) from error
+
+    def completed(self, neutral: Mapping[str, Scalar]) -> RunSpec:
+        """Return the spec with every setting added since it was written, at its neutral value: the same identity."""
+        missing = {name: value for name, value in neutral.items() if name not in self.config}
+        if not missing:
+            return self
+        return replace(self, config={**self.config, **missing}, neutral={**self.neutral, **missing})
 
     def configuration_id(self, data_digest: str) -> str:
         """Identity of the run without its seed: runs that share it are replicates of one another."""

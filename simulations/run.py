@@ -1,4 +1,4 @@
-"""Do the intervals cover, and are the verdicts right at their stated rates? Writes simulations/README.md.
+"""Do the intervals cover, and are the verdicts right at their stated rates? Writes docs/simulations.md.
 
     python simulations/run.py            # about a minute on one core
     python simulations/run.py --quick    # a tenth of the draws, printed only
@@ -159,7 +159,7 @@ def main() -> None:
     if quick:
         sys.stdout.write(text)
     else:
-        (Path(__file__).parent / "README.md").write_text(text, encoding="utf-8")
+        (Path(__file__).resolve().parents[1] / "docs" / "simulations.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ OWN = {
     "systems.declare": 1,
     "systems.switches": 1,
     "systems.bert": 1,
+    "systems.rules": 1,
+    "systems.told": 1,
+    "systems.*.official": 1,
+    "systems.edges": 1,
     "systems.*.config": 1,
     "systems.*.switches": 1,
     "papers.dmd.claims": 7,
@@ -180,7 +184,21 @@ def test_a_package_file_is_a_docstring_and_re_exports(path: Path) -> None:
         assert named or isinstance(node, ast.ImportFrom), f"{path.parent.name}: {ast.unparse(node)[:60]}"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["report", "table1"], ["data", "list"], ["runs", "list"]])
+WITHOUT_TORCH = [
+    "--help",
+    "report table1",
+    "data list",
+    "runs list",
+    "systems list",
+    "systems show dmd",
+    "protocol show dmd",
+    "reproduce table1 --data synthetic --dry-run",
+    "reproduce table3 --data synthetic --dry-run",
+    "ablate --data synthetic --all-masks --dry-run",
+]
+
+
+@pytest.mark.parametrize("arguments", [line.split() for line in WITHOUT_TORCH], ids=WITHOUT_TORCH)
 def test_commands_without_a_model_do_not_load_torch(arguments: list[str], tmp_path: Path) -> None:
     """Protects: half a second to `dmd --help`, two to a report, on any machine."""
     code = (
@@ -190,7 +208,21 @@ def test_commands_without_a_model_do_not_load_torch(arguments: list[str], tmp_pa
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     environment = {"DMD_DATA": str(tmp_path), "DMD_RUNS": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    environment["PYTHONPATH"] = str(PACKAGE.parent)  # this tree, whichever is installed
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_preset_of_every_system_that_ships_is_read_without_torch() -> None:
+    """Protects: what is declared of a system is known before its model is loaded, however many systems there are."""
+    code = (
+        "import sys\n"
+        "from dmd_repro.render.systems import settings_of\n"
+        "from dmd_repro.systems.registry import SHIPPED, find_system\n"
+        "assert all(settings_of(find_system(name)) for name in SHIPPED)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr
 
 

@@ -45,5 +45,20 @@ def test_no_path_of_one_machine() -> None:
     """Protects: nothing published depends on where it was written."""
     places = "|".join(("home", "root", "work", "tmp"))
     one_machine = re.compile(rf"(?<![\w.}}]])/({places})/\w")
-    published = [*ROOT.glob("*.md"), *ROOT.glob("*.t*"), *(ROOT / "dmd_repro").rglob("*.py")]
+    published = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("*.t*"),
+        *(ROOT / "dmd_repro").rglob("*.py"),
+    ]
     assert [path.name for path in published if one_machine.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_every_link_leads_to_a_file() -> None:
+    """Protects: a page that moves takes the links to it along."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "runs" / "README.md"]
+    broken = []
+    for page in pages:
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        broken += [(page.name, link) for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert broken == []

@@ -42,8 +42,8 @@ def test_wrong_words_stay_below_their_rate(simulations: ModuleType) -> None:
 
 
 def test_the_written_table_says_the_same(simulations: ModuleType) -> None:
-    """README.md of the simulations is whole: every setting stands in it, and no rate of wrong words exceeds 5 %."""
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    """The page of the simulations is whole: every setting stands in it, and no rate of wrong words exceeds 5 %."""
+    text = (FOLDER.parent / "docs" / "simulations.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| ([\d.]+) \| ([\d.]+) \| (\d+) \|.*\| ([\d.]+)% \| ([\d.]+)% \|$", text, re.M)
     settings = {(float(truth), float(std), int(n)) for truth, std, n, *_ in lines}
     wanted = {(t, s, n) for t in simulations.TRUTHS for s in simulations.SPREADS for n in simulations.RUNS}

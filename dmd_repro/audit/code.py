@@ -90,7 +90,7 @@ def measured_effects(records: Records) -> dict[str, list[SwitchEffect]]:
     runs = [
         record
         for name in records.run_ids()
-        if (record := records.get(name, check=False)) and record.spec.model == "dmd"
+        if (record := records.whole(name, check=False)) and record.spec.model == "dmd"
     ]
     out: dict[str, list[SwitchEffect]] = {}
     for switch in SWITCHES:
@@ -110,8 +110,8 @@ def measured_effects(records: Records) -> dict[str, list[SwitchEffect]]:
 
 def _but_for(record: RunRecord, name: str) -> str:
     """Return all of a run's identity but its seed, its protocol's name and one switch."""
-    spec = record.spec.to_json()
-    config = {key: value for key, value in record.spec.config.items() if key != name}
+    spec = record.spec.hashed()
+    config = {key: value for key, value in spec["config"].items() if key != name}
     return canonical({**spec, "seed": None, "protocol": None, "config": config, "digest": record.data["digest"]})
 
 

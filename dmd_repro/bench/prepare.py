@@ -107,8 +107,8 @@ def refuse_against(spec: RunSpec, features: Features) -> None:
     odd += [f"the protocol {spec.protocol}"] if spec.protocol != "official" else []
     if not odd:
         names = {s.name for s in SWITCHES if s.group != "training" and s.name != "padding"}
-        settled = names.intersection(spec.config) | {"modalities", "clip_norm", "precision"}
-        odd = [f"{n}={spec.config[n]}" for n in sorted(settled) if spec.config[n] != getattr(usual, n)]
+        settled = {n: getattr(usual, n) for n in (*names, "modalities", "clip_norm", "precision")} | dict(spec.neutral)
+        odd = [f"{n}={spec.config[n]}" for n, value in sorted(settled.items()) if spec.config[n] != value]
         if spec.config["d"] in features.dims.values():
             odd.append(f"features that are {spec.config['d']} wide already (--set d)")
     if odd:

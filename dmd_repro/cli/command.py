@@ -22,6 +22,7 @@ from dmd_repro.cli import (
     reproduce,
     reruns,
     runs,
+    systems,
     train,
 )
 from dmd_repro.cli.paths import use_papers
@@ -40,6 +41,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(reruns.app, name="reruns")
 app.add_typer(protocol.app, name="protocol")
+app.add_typer(systems.app, name="systems")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
@@ -61,7 +63,13 @@ def _version(show: bool) -> None:
 def _root(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    system: list[str] = typer.Option([], "--system", metavar="FILE.py", help="A file with a system of your own."),
 ) -> None:
+    if system:
+        from dmd_repro.systems.registry import add_file
+
+        for file in system:
+            add_file(Path(file))
     if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit"):
         use_papers()  # these three have the option, which wins
 
@@ -104,7 +112,7 @@ def _run(out: Screen) -> int:
     except DmdError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted. What was finished is kept; the same command goes on from there.", 130)
+        return _fail("interrupted. What was finished is kept: run the same command again to resume.", 130)
     except OSError:
         if out.error is None:
             raise

@@ -10,7 +10,7 @@ import typer
 from dmd_repro.cli.paths import RunsDir, runs_dir
 
 if TYPE_CHECKING:
-    from dmd_repro.results.pairs import Side
+    from dmd_repro.results.sides import Side
 
 
 def compare(
@@ -38,7 +38,7 @@ def compare(
 
 
 def _side(name: str, folder: Path, data: list[str] | None) -> Side:
-    from dmd_repro.results.pairs import read_predictions, row_side
+    from dmd_repro.results.sides import read_predictions, row_side
 
     path = Path(name).expanduser()
     if path.suffix.lower() == ".csv" or path.is_file():

@@ -10,7 +10,9 @@ import typer
 from dmd_repro.cli.data_check import check
 from dmd_repro.cli.data_get import download, matrix
 from dmd_repro.cli.paths import DataDir, data_dir
+from dmd_repro.datasets import DATASETS
 
+DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
 app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
 app.command("check")(check)
 app.command("download")(download)
@@ -25,7 +27,7 @@ def import_(
         typer.Option("--name", help="What to call it (else <dataset>-<aligned|unaligned>-<glove|hidden>)."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="mosi or mosei; left out, the file's sizes and widths tell.")
+        str | None, typer.Option("--dataset", help=f"{DATASET_NAMES}; left out, the file tells.")
     ] = None,
     nan: Annotated[
         str | None, typer.Option("--nan", help="'zero' sets NaN to 0 and counts it; left out, NaN is refused.")

@@ -65,6 +65,7 @@ def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def hear(stage: str, done: int, total: int) -> None:
             nonlocal task, shown
+            stage = one_line(stage)  # it names a file
             if stage != shown:
                 progress.remove_task(task)
                 task, shown = progress.add_task(stage, total=total or None), stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, output_path, runs_dir
-from dmd_repro.cli.train import Device, Threads
+from dmd_repro.cli.train import Device, Threads, parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -32,11 +33,18 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option("--data", help="A feature set (see `dmd data list`). Else what a run was trained on.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The system of a .pth file; else dmd. A run tells its own.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, valid or test.")] = "test",
     text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the file tells.")] = None,
     bert: BertSource = None,
     heads: Annotated[
         int | None, typer.Option("--heads", min=1, help="Attention heads of a .pth file; else the preset's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting that no tensor of a .pth file tells; repeatable."),
     ] = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, max=100_000, help="Draws of clips for the intervals; 0: none.")
@@ -58,6 +66,7 @@ def evaluate(
 
     from dmd_repro.evaluate.checkpoint import open_checkpoint
     from dmd_repro.evaluate.predict import evaluate_checkpoint
+    from dmd_repro.evaluate.stored import compare_stored
     from dmd_repro.records.folder import Records
     from dmd_repro.results.single import Subject, beside, score_predictions, to_json
     from dmd_repro.shapes import SPLITS
@@ -65,10 +74,11 @@ def evaluate(
 
     if split not in SPLITS:
         raise SpecError.at(f"--split {split}", expected="a split", got="an unknown one", do=nearest(split, SPLITS))
-    found = open_checkpoint(checkpoint, Records(runs_dir(runs)))
+    found = open_checkpoint(checkpoint, Records(runs_dir(runs)), model)
     features = _features(found, data, text, store)
     execution = Execution(device=device, threads=threads, bert=bert_source(bert), cache=str(encoded_dir(store)))
-    done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads)
+    given = parse_settings(settings, None)
+    done = evaluate_checkpoint(found, features, split, execution=execution, heads=heads, given=given)
     scores = score_predictions(done.predictions, features.dataset, resamples=resamples)
     row, why = beside(
         Subject(
@@ -86,13 +96,19 @@ def evaluate(
         ),
         scores,
     )
+    stored = compare_stored(found.record, features.digest, split, done.predictions)
     if predictions is not None:
         _write_csv(predictions, done.predictions)
     if json_:
         document = _facts(found, done, features, split) | dict(to_json(scores, row, why))
+        largest = stored.largest if stored and math.isfinite(stored.largest) else None
+        document["recorded"] = {"agrees": stored.agrees, "largest_difference": largest} if stored else None
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
-        return
-    typer.echo("\n".join(_lines(found, done, features, split, scores, row, why)))
+    else:
+        said = [stored.words] if stored else []
+        typer.echo("\n".join([*_lines(found, done, features, split, scores, row, why), *said]))
+    if stored and not stored.agrees:
+        raise typer.Exit(1)
 
 
 def _features(found: Checkpoint, data: str | None, text: str | None, store: Path | None) -> Features:
@@ -135,7 +151,7 @@ def _facts(found: Checkpoint, done: Evaluated, features: Features, split: str) -
         "checkpoint": found.where,
         "kind": "official" if found.state is not None else "run",
         "run_id": found.run_id,
-        "model": done.model,
+        "model": done.name,
         "mask": list(done.mask.off),
         "protocol": done.protocol,
         "bert": {"fingerprint": done.bert, "finetuned": done.finetuned} if done.bert else None,
@@ -163,18 +179,19 @@ def _lines(
     from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
     from dmd_repro.systems.bert import BERT_BASE
+    from dmd_repro.systems.registry import fallback_words
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
     lines = [
-        f"{what}: {done.model} ({done.mask.label}, {done.protocol}) on {features.label}{', ' + bert if bert else ''}, "
-        f"{split}, {len(done.predictions.ids)} clips"
+        f"{what}: {done.name} ({done.mask.label}, {done.protocol}) on "
+        f"{features.label}{', ' + bert if bert else ''}, {split}, {len(done.predictions.ids)} clips"
     ]
     if found.state is not None:
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
         lines.append(f"read from the tensors: {read}")
     for name, value in done.assumed.items():
-        where = f"the preset of {features.dataset}"
+        where = fallback_words(done.model, features.dataset) or f"the preset of {features.dataset}"
         if name == "bert_heads":
             where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"
         lines.append(f"not told by any tensor, taken from {where}: {name} {value}")

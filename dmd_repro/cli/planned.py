@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dmd_repro.data.store.folder import Store
     from dmd_repro.planning.grid import Job, PlannedTable
     from dmd_repro.records.folder import Records
-    from dmd_repro.training.fit import Execution
+    from dmd_repro.training.execution import Execution
 
 
 def train_missing(
@@ -42,6 +42,8 @@ def train_missing(
 
     missing, earlier = planned.missing, made_before(planned, records)
     for job in missing:
+        if planned.status[job.run_id] == "unreadable" and not dry_run:
+            records.get(job.run_id)  # says so: it is neither trained again in silence nor moved aside
         check_precision(job.spec, execution.device)
     if not dry_run:
         save_plan(records.root, planned.plan)
@@ -49,18 +51,19 @@ def train_missing(
     def timing(job: Job) -> None:
         typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
 
-    each = seconds_per_epoch(missing, records, store, execution, timing)
+    each = seconds_per_epoch(missing, records, store, execution, timing, timed=not dry_run)
     stacks = group(missing, records, execution.stack)
     side = _cores(execution.threads) if execution.device == "cpu" else cards(execution.device)
     workers = min(jobs or side, max(1, len(stacks)))
-    most = most_seconds([each[job.configuration_id] * job.max_epochs for job in missing], workers)
-    say(console, summary(planned, earlier, workers, duration(most)))
+    known = all(job.configuration_id in each for job in missing)
+    most = most_seconds([each[j.configuration_id] * j.max_epochs for j in missing], workers) if known else None
+    say(console, summary(planned, earlier, workers, "" if most is None else duration(most)))
     for line in stack_lines(stacks, execution.stack):
         say(console, line)
     if dry_run:
         if json_:
             plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
-            document = totals(planned, earlier) | {"at_most_seconds": round(most, 1), "rows": plan}
+            document = totals(planned, earlier) | {"at_most_seconds": most and round(most, 1), "rows": plan}
             typer.echo(json.dumps(document, indent=1))
         return None
     try:
@@ -130,7 +133,7 @@ def totals(planned: PlannedTable, earlier: Mapping[str, str]) -> dict[str, Any]:
 
 
 def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, most: str) -> str:
-    """Return the plan in a sentence: how much to train, what is there, how long it can take."""
+    """Return the plan in a sentence: how much to train, what is there, how long it can take ("": not known)."""
     counts = totals(planned, earlier)
     second = counts["reused"] - len(earlier)
     reused = [f"{len(earlier)} of them reused from {', '.join(sorted(set(earlier.values())))}"] if earlier else []
@@ -138,9 +141,10 @@ def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, mos
         return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
     done = ", ".join([f"{counts['done']} done", *reused])
     side = f" on {workers} processes" if workers > 1 else ""
+    time = f"at most {most}{side} (early stops shorten it)" if most else "no finished run tells how long it takes"
     return (
-        f"{counts['to_train']} to train ({counts['resumed']} of them go on), {done}, "
-        f"{second} reused by another row; at most {most}{side} (early stops shorten it)"
+        f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
+        f"{second} reused by another row; {time}"
     )
 
 
@@ -162,7 +166,13 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
             continue
         states: dict[str, int] = {}
         for name in row.runs.values():
-            words = {"done": "done", "partial": "to go on", "failed": "to try again", "damaged": "to train again"}
+            words = {
+                "done": "done",
+                "partial": "to resume",
+                "failed": "to try again",
+                "damaged": "to train again",
+                "unreadable": "UNREADABLE",
+            }
             state = words.get(planned.status[name], "to train")
             state = f"reused from {earlier[name]}" if name in earlier else state
             state = "reused" if name in shown else state

@@ -77,7 +77,7 @@ def report(
     from dmd_repro.render.formats import render
     from dmd_repro.results.tables import compare_tables, with_looks
 
-    chosen = _format(format_, json_, output, standalone)
+    chosen = _format(format_, json_, None if all_ else output, standalone)
     if not (math.isfinite(margin) and margin > 0):
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
     views = {
@@ -130,6 +130,13 @@ def _format(asked: str | None, json_: bool, output: Path | None, standalone: boo
     from dmd_repro.errors import SpecError, nearest
     from dmd_repro.render.formats import FORMATS
 
+    if output and output.suffix and not (json_ or asked) and output.suffix.lower() not in ENDINGS:
+        raise SpecError.at(
+            f"-o {output.name}",
+            expected=f"a file ending in {', '.join(ENDINGS)}",
+            got=output.suffix,
+            do="Name the file so, or add --format",
+        )
     chosen = "json" if json_ else asked or ENDINGS.get(output.suffix.lower() if output else "", "terminal")
     for format_ in FORMATS:
         if format_ == chosen:

@@ -69,7 +69,7 @@ def reproduce(
     from dmd_repro.render.terminal import show, terminal_console
     from dmd_repro.results.power import power_lines
     from dmd_repro.results.tables import compare, with_looks
-    from dmd_repro.training.fit import Execution
+    from dmd_repro.training.execution import Execution
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
@@ -78,7 +78,8 @@ def reproduce(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    execution.prepare()
+    if not dry_run:
+        execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
     planned = grid.expand(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,7 +45,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # a pipe has no width: fold nothing
         console.width = 200
-    narrow = console.width < WIDE
+    narrow = console.width < WIDE and len(rows) <= MANY
     # narrow: the data stand under the model, and what else `dmd runs show` tells gives way to them
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 0), show_edge=not narrow)
     for name in ("run", "state", "what") if narrow else ("run", "state", "what", "data"):
@@ -55,6 +55,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     numbers = ["seed", *heads] if narrow else ["seed", "epochs", "best", *heads, "time"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
+    lines: list[list[str]] = []
     for row in rows:
         metrics = row["test"] or {}
         known = row["model"] is not None
@@ -72,11 +73,26 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         cells = ["" if cell is None else one_line(str(cell)) for cell in cells]
         if narrow:
             cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
-        table.add_row(*map(Text, cells))
-    console.print(table)
+        lines.append(cells)
+    if len(rows) > MANY:  # rich takes its time over thousands of lines
+        heads = [str(column.header) for column in table.columns]
+        typer.echo(columns(heads, lines, right=len(numbers)))
+    else:
+        for cells in lines:
+            table.add_row(*map(Text, cells))
+        console.print(table)
     for row in rows:
         if row["problem"]:
             typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
+
+
+def columns(heads: Sequence[str], lines: Sequence[Sequence[str]], *, right: int) -> str:
+    """Return lines of cells as text in columns, the last `right` of them flush right."""
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    left = len(heads) - right
+    sides = [str.rjust if i >= left else str.ljust for i in range(len(heads))]
+    shown = ([side(cell, w) for cell, side, w in zip(line, sides, widths, strict=True)] for line in (heads, *lines))
+    return "\n".join("  ".join(cells) for cells in shown)
 
 
 def _records(option: Any) -> Records:

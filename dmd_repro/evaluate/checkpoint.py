@@ -9,12 +9,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dmd_repro.errors import DataError, RunError
+from dmd_repro.errors import DataError, RunError, SpecError
 from dmd_repro.evaluate import official
+from dmd_repro.evaluate.plain_state import PlainState, names_of, read_plain, refuse_other
+from dmd_repro.evaluate.state_file import names_in
 from dmd_repro.records.files import read_arrays
 from dmd_repro.records.folder import Records
-from dmd_repro.records.run import CHECKPOINT
+from dmd_repro.records.run import CHECKPOINT, RunRecord
 from dmd_repro.spec import RunSpec
+from dmd_repro.systems.registry import completed, find_system
+
+STACKED = {official.SYSTEM: official.read_official}  # systems with a stack axis whose files can be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +31,32 @@ class Checkpoint:
     spec: RunSpec | None = None
     data: Mapping[str, Any] | None = None  # the stamp of what a run was trained on
     weights: Mapping[str, NDArray[Any]] | None = None
-    state: official.OfficialState | None = None
+    state: official.OfficialState | PlainState | None = None
+    record: RunRecord | None = None  # of a run: what it predicted when it was trained
 
     @property
     def text(self) -> str | None:
         """The kind of text it was trained on; None where a state_dict leaves GloVe and hidden states open."""
         if self.data is not None:
             return str(self.data["text"])
-        return "bert" if self.state and self.state.bert else None
+        return "bert" if isinstance(self.state, official.OfficialState) and self.state.bert else None
 
 
-def open_checkpoint(name: str, records: Records) -> Checkpoint:
+def open_checkpoint(name: str, records: Records, model: str | None = None) -> Checkpoint:
     """Read a run (its id, its folder, its checkpoint.safetensors) or a state_dict file; nothing in it is executed.
 
-    Raises RunError for a run that is not there or damaged, DataError for a file that is no checkpoint.
+    `model`: whose reference's names a state_dict has, dmd's unless said. Raises SpecError for a model with a run,
+    RunError for a run that is not there or damaged, DataError for a file that is no checkpoint, or another system's.
     """
     path = Path(name)
+    if model is not None:
+        find_system(model)
     if path.is_file() and not (path.name == CHECKPOINT and (path.parent / "DONE").exists()):
         if path.suffix != ".safetensors":
-            return Checkpoint(where=name, state=official.read_official(path, name))
-        return _weights_alone(path, name)
+            return Checkpoint(where=name, state=_state(path, name, model))
+        return _weights_alone(path, name, model)
+    if model is not None:
+        raise _told_by_run(name, model)
     if path.is_file():
         path = path.parent
     if path.is_dir():
@@ -58,15 +69,45 @@ def open_checkpoint(name: str, records: Records) -> Checkpoint:
         raise RunError.at(f"run {run}", expected="a whole record", got=f"'{problems[0]}'", do="See dmd runs verify")
     record = records.get(run)
     assert record is not None
-    return Checkpoint(name, run, record.spec, record.data, record.checkpoint())
+    return Checkpoint(name, run, record.spec, record.data, record.checkpoint(), record=record)
 
 
-def _weights_alone(path: Path, name: str) -> Checkpoint:
+def _told_by_run(name: str, model: str) -> SpecError:
+    return SpecError.at(
+        f"--model {model}", expected="a state_dict, which cannot tell its system", got=f"a run ({name})",
+        do="Drop --model",
+    )  # fmt: skip
+
+
+def _state(path: Path, name: str, model: str | None) -> official.OfficialState | PlainState:
+    """Read a state_dict by a system's names; raises DataError naming another system whose names it has."""
+    chosen = model or official.SYSTEM
+    try:
+        if chosen in STACKED:
+            return _of(STACKED[chosen](path, name), chosen)
+        return _of(read_plain(path, find_system(chosen), name), chosen)
+    except DataError:  # its names may be too foreign to find one model in it
+        if found := names_in(path, name):
+            refuse_other(name, found, chosen)
+        raise
+
+
+def _of(state: official.OfficialState | PlainState, model: str) -> official.OfficialState | PlainState:
+    names = set(state.file.tensors)
+    known = official.reference_names() if model in STACKED else names_of(model)
+    if not names & known:
+        refuse_other(state.where, {state.file.in_file(n) for n in names}, model)
+    return state
+
+
+def _weights_alone(path: Path, name: str, model: str | None) -> Checkpoint:
     try:
         if not _is_ours(path):
-            return Checkpoint(where=name, state=official.read_official(path, name))
+            return Checkpoint(where=name, state=_state(path, name, model))
+        if model is not None:
+            raise _told_by_run(name, model)
         weights, about = read_arrays(path)
-        spec = RunSpec.from_json(about["spec"])
+        spec = completed(RunSpec.from_json(about["spec"]))
         return Checkpoint(name, None, spec, dict(about["data"]), weights)
     except (RunError, KeyError, TypeError, ValueError) as error:
         raise DataError.at(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -16,15 +17,16 @@ from torch import nn
 
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DataError, SpecError
-from dmd_repro.evaluate import official
+from dmd_repro.evaluate import official, plain_state
 from dmd_repro.evaluate.checkpoint import Checkpoint
+from dmd_repro.evaluate.plain_state import PlainState
 from dmd_repro.nn.bert import Bert, load_bert
 from dmd_repro.records.folder import Predictions
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.base import EmotionModel, as_module
 from dmd_repro.systems.bert_text import WithBert
-from dmd_repro.systems.registry import find_system
+from dmd_repro.systems.registry import find_system, full_name
 from dmd_repro.systems.state import write_weights
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.fit import Execution
@@ -38,6 +40,7 @@ class Evaluated:
 
     predictions: Predictions
     model: str
+    name: str  # the model with the options that are on: mult+gd
     mask: AblationMask
     protocol: str
     bert: str  # fingerprint; "" without token ids
@@ -49,14 +52,23 @@ class Evaluated:
 
 
 def evaluate_checkpoint(
-    checkpoint: Checkpoint, features: Features, split: str, *, execution: Execution, heads: int | None = None
-) -> Evaluated:
+    checkpoint: Checkpoint, features: Features, split: str, *, execution: Execution, heads: int | None = None,
+    given: Mapping[str, str | Scalar] = MappingProxyType({}),
+) -> Evaluated:  # fmt: skip
     """Predict a split with a checkpoint.
 
-    `heads` replaces the preset's attention heads where a state_dict leaves them open. Raises DataError where names,
-    shapes, widths or lengths do not fit, SpecError where a BERT is needed and not named.
+    `heads` replaces the preset's attention heads where a state_dict leaves them open, `given` an earlier system's
+    settings. Raises DataError where names, shapes, widths or lengths do not fit, SpecError where a BERT is needed and
+    not named.
     """
     device = execution.prepare()
+    if isinstance(checkpoint.state, PlainState):
+        return _plain(checkpoint.state, features, split, device, heads, given)
+    if given:
+        raise SpecError.at(
+            f"--set {next(iter(given))}", expected="a state_dict of an earlier system, which cannot tell all settings",
+            got="another checkpoint", do="Drop --set",
+        )  # fmt: skip
     if checkpoint.state is not None:
         return _official(checkpoint.state, features, split, execution, device, heads)
     if heads is not None:
@@ -86,11 +98,12 @@ def _own(
     notes = []
     if features.digest != data["digest"]:
         notes.append(f"trained on {data['label']}, scored on other data: {features.label}")
-    preset = find_system(spec.model).preset(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
+    preset = find_system(spec.model).preset_for(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
     usual = preset.to_dict() | {"bert": spec.config.get("bert", "")}
     return Evaluated(
         predictions=_predict(model, ready, split, device),
         model=spec.model,
+        name=full_name(spec.model, spec.config),
         mask=spec.mask,
         protocol=spec.protocol,
         bert=str(spec.config.get("bert") or ""),
@@ -134,6 +147,7 @@ def _official(
     return Evaluated(
         predictions=_predict(model.to(device), features, split, device),
         model=official.SYSTEM,
+        name=official.SYSTEM,
         mask=AblationMask(off),
         protocol="official",
         bert=bert.fingerprint if bert else "",
@@ -146,6 +160,42 @@ def _official(
         changed={},
         notes=(*state.file.taken, "graph units are not in such a file; no prediction passes through them"),
     )  # fmt: skip
+
+
+def _plain(
+    state: PlainState, features: Features, split: str, device: torch.device, heads: int | None,
+    given: Mapping[str, str | Scalar],
+) -> Evaluated:  # fmt: skip
+    system = state.system
+    if heads is not None:
+        raise SpecError.at("--heads", expected="a system with attention heads", got=system.name, do="Drop --heads")
+    if features.text == "bert":
+        raise DataError.at(
+            state.where, expected="text as vectors, as it holds no BERT", got="token ids",
+            do="Choose --text hidden or glove",
+        )  # fmt: skip
+    protocol = system.protocols[0]
+    preset = system.preset_for(features.dataset, aligned=features.aligned, protocol=protocol)
+    settled = plain_state.settle(state, preset, features.dims, features.steps, given)
+    plain_state.misfit(state, settled.told, features.dims, features.steps, features.name)
+    train = {m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES}
+    model = plain_state.build_plain(state, settled, train)
+    notes = [*state.file.taken]
+    if settled.assumed.get("visual_scale") == "train_max":
+        notes.append(f"visual features are divided by their maximum in the training split of {features.label}")
+    return Evaluated(
+        predictions=_predict(model.to(device), features, split, device),
+        model=system.name,
+        name=system.name,
+        mask=AblationMask(),
+        protocol=protocol,
+        bert="",
+        finetuned=True,
+        sizes={"dims": dict(features.dims), "steps": dict(features.steps), **settled.told.settings},
+        assumed=settled.assumed,
+        changed={k: v for k, v in given.items() if str(getattr(preset, k)) != str(v)},
+        notes=tuple(notes),
+    )
 
 
 def _bert_inside(state: official.OfficialState, source: str) -> Bert | None:

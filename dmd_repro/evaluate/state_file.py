@@ -85,6 +85,16 @@ def read_state(source: Path | BinaryIO, names: frozenset[str], where: str) -> St
     return StateFile(where, plain, key, prefix)
 
 
+def names_in(path: Path, where: str) -> set[str]:
+    """Return the names of the largest state_dict in a file; none where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            found = [set(tensors) for _, tensors in _candidates(_load(stream, where))]
+    except (DataError, OSError):
+        return set()
+    return max(found, key=len, default=set())
+
+
 def refuse_names(state: StateFile, got: set[str], wanted: set[str], model: str) -> None:
     """Raise DataError with a few of the missing and the unknown names, as the file has them, and what that means."""
     missing, unknown = sorted(wanted - got), sorted(got - wanted)

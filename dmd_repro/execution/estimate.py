@@ -23,11 +23,14 @@ def seconds_per_epoch(
     store: Store,
     execution: Execution,
     on_timing: Callable[[Job], None] = lambda job: None,
+    *,
+    timed: bool = True,
 ) -> dict[str, float]:
     """Return the seconds an epoch takes, by configuration id.
 
     Finished runs of the configuration on this kind of device tell; where there is none, a few real steps are timed
-    (`on_timing` is told first, as that can take seconds) and thrown away.
+    (`on_timing` is told first, as that can take seconds) and thrown away. Not `timed`, such a configuration is
+    left out, and no torch is loaded.
     """
     known: dict[str, list[float]] = {}
     done = records.scan().query("status == 'done' and seconds > 0 and epochs > 0")
@@ -42,6 +45,8 @@ def seconds_per_epoch(
             continue
         if key in known:
             found[key] = sum(known[key]) / len(known[key])
+            continue
+        if not timed:
             continue
         from dmd_repro.training import fit as training
 

@@ -50,11 +50,29 @@ def last_valid(valid: Tensor) -> Tensor:
     return (order.amax(-1) - 1) % steps
 
 
-class SequenceCut(NamedTuple):
-    """Where a sequence that was cut lies in the whole one."""
+class Layout(NamedTuple):
+    """Where a sequence lies in the whole one it was cut from, and which of its steps are not padding."""
 
     first: int
-    steps: int  # of the whole
+    steps: int  # of the whole; positions and the causal mask count by it
+    valid: Tensor | None = None  # (S, B, T) bool: other steps are hidden as keys; None: padding is data
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What sequences that run together have in common."""
+        return self.first, self.steps
+
+
+class Laid(NamedTuple):
+    """A sequence (S, B, T, d) with its layout."""
+
+    x: Tensor
+    layout: Layout
+
+    @classmethod
+    def of(cls, x: Tensor | Laid) -> Laid:
+        """Take a tensor as a whole sequence without padding."""
+        return x if isinstance(x, Laid) else cls(x, Layout(0, x.shape[2]))
 
 
 class EncoderLayer(nn.Module):
@@ -205,46 +223,41 @@ class EncoderBank(nn.Module):
 
     def forward(
         self,
-        queries: Sequence[Tensor],
-        sources: Sequence[Tensor] | None = None,
+        queries: Sequence[Tensor | Laid],
+        sources: Sequence[Tensor | Laid] | None = None,
         *,
         last_only: bool = False,
-        valid: Sequence[Tensor] | None = None,
-        source_valid: Sequence[Tensor] | None = None,
-        places: Sequence[SequenceCut] | None = None,
-        source_places: Sequence[SequenceCut] | None = None,
     ) -> list[Tensor]:
         """E queries (S, B, Tq, d) and, across modalities, E sources (S, B, Tk, d) -> E outputs (S, B, Tq, d).
 
-        With `last_only` only the last step leaves: (S, B, d). Other steps of the last layer are then not computed.
-        `valid` and `source_valid` (S, B, T) mark the steps that are not padding: others are hidden as keys, and the
-        last step is the last valid one. None: padding is data. `places` and `source_places` tell where sequences that
-        were cut lie in the whole ones, which positions and the causal mask count by; None: they are whole.
+        With `last_only` only the last step leaves, (S, B, d): the last valid one where padding is marked. Other steps
+        of the last layer are then not computed. A plain tensor is a whole sequence, whose padding is data.
         """
-        at_query = places or [SequenceCut(0, x.shape[2]) for x in queries]
-        at_key = source_places or ([SequenceCut(0, x.shape[2]) for x in sources] if sources else at_query)
+        asked = [Laid.of(x) for x in queries]
+        read = asked if sources is None else [Laid.of(x) for x in sources]
         together: dict[tuple[object, ...], list[int]] = {}
-        for e, x in enumerate(queries):
-            key = (x.shape[2], sources[e].shape[2] if sources else 0, at_query[e], at_key[e])
-            together.setdefault(key, []).append(e)
-        outputs: list[Tensor | None] = [None] * len(queries)
+        for e, (query, key) in enumerate(zip(asked, read, strict=True)):
+            alike = (query.x.shape[2], key.x.shape[2], query.layout.place, key.layout.place)
+            together.setdefault(alike, []).append(e)
+        outputs: list[Tensor | None] = [None] * len(asked)
 
         pieces: dict[int, tuple[Tensor, ...]] = {}
 
-        def gathered(tensors: Sequence[Tensor] | None, members: Sequence[int]) -> Tensor | None:
+        def gathered(tensors: Sequence[Tensor | None]) -> Tensor | None:
             """Stack the members' tensors to (G, B, ...)."""
-            return None if tensors is None else torch.stack([tensors[e] for e in members], dim=1).flatten(0, 1)
+            found = [x for x in tensors if x is not None]
+            return torch.stack(found, dim=1).flatten(0, 1) if found else None
 
         for members in together.values():
-            x = torch.stack([queries[e] for e in members], dim=1)  # (S, e, B, Tq, d)
-            keys_valid = gathered(valid if sources is None else source_valid, members)
-            own = gathered(valid, members) if last_only else None
+            mine, theirs = [asked[e] for e in members], [read[e] for e in members]
+            x = torch.stack([one.x for one in mine], dim=1)  # (S, e, B, Tq, d)
+            keys_valid = gathered([one.layout.valid for one in theirs])
+            own = gathered([one.layout.valid for one in mine]) if last_only else None
             at = None if own is None else last_valid(own)
             hidden = None if keys_valid is None else ~keys_valid
-            where = (at_query[members[0]], at_key[members[0]])
-            out = self._run(
-                x.flatten(0, 1), gathered(sources, members), Members(members, pieces), where, hidden, last_only, at
-            )
+            source = None if sources is None else gathered([one.x for one in theirs])
+            where = (mine[0].layout, theirs[0].layout)
+            out = self._run(x.flatten(0, 1), source, Members(members, pieces), where, hidden, last_only, at)
             for e, piece in zip(members, out.view(x.shape[0], len(members), *out.shape[1:]).unbind(1), strict=True):
                 outputs[e] = piece[:, :, 0] if last_only else piece
         return [o for o in outputs if o is not None]
@@ -254,7 +267,7 @@ class EncoderBank(nn.Module):
         x: Tensor,
         source: Tensor | None,
         members: Members,
-        where: tuple[SequenceCut, SequenceCut],
+        where: tuple[Layout, Layout],
         hidden: Tensor | None,
         last_only: bool,
         at: Tensor | None,
@@ -275,7 +288,7 @@ class EncoderBank(nn.Module):
             x = block(x, pair, members, offset=offset, hidden=hidden, one=one, at=at if one else None)
         return self.norm(x, members)
 
-    def _embed(self, x: Tensor, place: SequenceCut) -> Tensor:
+    def _embed(self, x: Tensor, place: Layout) -> Tensor:
         """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""
         table = position_table(place.steps, self.width, x.dtype, x.device)[place.first : place.first + x.shape[2]]
         return math.sqrt(self.width) * x + table * (x[..., :1] != 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,3 +30,16 @@ def mean_over_steps(x: Tensor, valid: Tensor | None) -> Tensor:
         return x.mean(2)
     weights = valid.unsqueeze(3).to(x.dtype)
     return (x * weights).sum(2) / weights.sum(2)
+
+
+def first_and_count(valid: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T) bool, one run of true steps a clip -> its first step and how many there are, each (B,) int64."""
+    return valid.to(torch.int8).argmax(1), valid.sum(1)
+
+
+def to_front(x: Tensor, first: Tensor, count: Tensor) -> Tensor:
+    """(B, T, D) -> the same shape: the `count` steps from `first` on come first, zeros follow."""
+    places = torch.arange(x.shape[1], device=x.device)
+    index = (places + first.unsqueeze(1)) % x.shape[1]
+    moved = x.gather(1, index.unsqueeze(2).expand_as(x))
+    return moved * (places < count.unsqueeze(1)).unsqueeze(2).to(x.dtype)

@@ -81,3 +81,31 @@ class TextSubNet(nn.Module):
 def with_one(x: Tensor) -> Tensor:
     """(B, H) -> (B, 1 + H): a constant 1 before the features, so that products keep each alone too."""
     return torch.cat([x.new_ones(x.shape[0], 1), x], dim=1)
+
+
+def start_norms(module: nn.Module, start: str) -> None:
+    """Start every BatchNorm weight at 1, or uniform in [0, 1] as torch before 1.2 did."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            nn.init.uniform_(part.weight) if start == "uniform" else nn.init.ones_(part.weight)
+
+
+def bilstm_over(lstm: nn.LSTM, x: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Run one bidirectional layer over the first `count` (B,) steps of each clip, as it runs over a packed sequence.
+
+    (B, T, D) -> states (B, T, 2H), the last forward state and the last backward state (B, H). What stands in later
+    steps, of x and of the states, is of no meaning. No length leaves the device: each direction is one fused call, the
+    backward one over the true steps turned round.
+    """
+    places = torch.arange(x.shape[1], device=x.device)
+    turn = torch.where(places < count.unsqueeze(1), count.unsqueeze(1) - 1 - places, places).unsqueeze(2)  # (B, T, 1)
+    zero = x.new_zeros(1, x.shape[0], lstm.hidden_size)
+    end = (count - 1).view(-1, 1, 1).expand(-1, 1, lstm.hidden_size)
+    states, last = [], []
+    for suffix in ("", "_reverse"):
+        weights = [getattr(lstm, f"{n}_l0{suffix}") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        given = x.gather(1, turn.expand_as(x)) if suffix else x
+        said = torch.lstm(given, (zero, zero), weights, True, 1, 0.0, lstm.training, False, True)[0]
+        last.append(said.gather(1, end)[:, 0])
+        states.append(said.gather(1, turn.expand_as(said)) if suffix else said)
+    return torch.cat(states, dim=2), last[0], last[1]

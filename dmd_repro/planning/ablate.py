@@ -84,6 +84,11 @@ def switches_asked(
     """
     system = find_system(split_options(model)[0])
     known, aliases, arms = {switch.name: switch for switch in system.switches}, system.aliases, []
+    if (asked := list(asked)) and not known:
+        raise SpecError.at(
+            f"--switch {asked[0]}", expected="a system with switches", got=f"{system.name}, which declares none",
+            do="Change a setting of all its runs with --set NAME=VALUE",
+        )  # fmt: skip
     for item in asked:
         arm: dict[str, str] = {}
         for pair in item.split(","):

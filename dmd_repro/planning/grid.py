@@ -18,7 +18,7 @@ from dmd_repro.planning.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
-from dmd_repro.systems.registry import find_system, system_names
+from dmd_repro.systems.registry import fallback_words, find_system, system_names
 from dmd_repro.systems.resolve import resolve_spec
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
@@ -165,6 +165,8 @@ def _plan_row(
         jobs[key] = replace(job, rows=tuple(dict.fromkeys([*job.rows, row.key])))
         runs[seed] = key
     notes = [HIDDEN_FOR_BERT] if row.text == "bert" and text == "hidden" else []
+    if words := fallback_words(recipe.model, features.dataset):
+        notes.append(f"settings: {words}")
     if reader:
         notes.append(f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base"))
     if overrides:
@@ -194,16 +196,21 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
         )
     except SpecError as error:
         typed = [name for name in overrides if str(error).startswith(f"--set {name}:")]
-        if typed and not _is_of_another_model(typed[0], recipe.model):
-            raise  # the user's slip, just now
+        if typed and typed[0] not in settings_of(recipe.model):
+            known = {name for model in system_names() for name in settings_of(model)}
+            if typed[0] not in known:  # no system has it: the user's slip, just now
+                raise SpecError.at(
+                    f"--set {typed[0]}", expected="a known setting", got="an unknown name", do=nearest(typed[0], known)
+                ) from error
+        elif typed:
+            raise  # a value it cannot have
         raise Misfit(f"cannot be run: {error}") from error
 
 
-def _is_of_another_model(setting: str, model: str) -> bool:
-    """Whether a model lacks a setting that another has: then its rows cannot be run, but the command can."""
-    configs = {name: find_system(name).config for name in system_names()}
-    has = {name: setting in {f.name for f in fields(c)} | set(getattr(c, "ALIASES", ())) for name, c in configs.items()}
-    return not has[model] and any(has.values())
+def settings_of(model: str) -> set[str]:
+    """Return the names `--set` takes for a model; a row whose model lacks one cannot be run, but the command can."""
+    config = find_system(model).config
+    return {f.name for f in fields(config)} | set(config.ALIASES)
 
 
 def _as_reason(load: Callable[[], Features]) -> Features:

@@ -69,6 +69,6 @@ def _protocols(planned: PlannedTable, records: Records) -> Mapping[str, tuple[st
     out = {key: (job.spec.model, job.spec.protocol) for job in planned.jobs for key in job.rows}
     for key, row in planned.plan.rows.items():
         for run in row.runs.values():
-            if key not in out and (record := records.get(run, check=False)):
+            if key not in out and (record := records.whole(run, check=False)):
                 out[key] = record.spec.model, record.spec.protocol
     return out

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmd_repro.disk import sentences
 from dmd_repro.errors import RunError, Unreadable
@@ -24,7 +25,8 @@ def examine(path: Path, *, check: bool = True, weights: bool = False) -> tuple[R
     """Return a finished record and what is wrong with it, in sentences ([]: nothing); None where it does not read.
 
     `check` reads every file but the weights (the big one): hashes, the selected epoch's predictions, their MAE as noted
-    while training. `weights` reads these too, and recomputes every measure. Raises Unreadable.
+    while training; the record keeps what was read (`alone` drops it). `weights` reads these too, and recomputes every
+    measure. Raises Unreadable.
     """
     files = Files(path)
     try:
@@ -46,25 +48,30 @@ def examine(path: Path, *, check: bool = True, weights: bool = False) -> tuple[R
             raise
         except RunError as error:
             problems = [str(error)]
-    return record.alone(), problems
+    return record, problems
 
 
 def _file(files: Files, name: str, done: dict[str, object], check: bool, weights: bool) -> Iterable[str]:
-    file = files.path / name
     if name not in done or "/" in name or not files.has(name):
-        yield f"{file}: expected a file listed in DONE, got none."
+        yield f"{files.path / name}: expected a file listed in DONE, got none."
     elif name == CHECKPOINT or name not in RECORD_FILES:
         if weights:
+            file = files.path / name
             with sentences(file, "a file that can be read", Unreadable):
                 digest = sha256_file(file)
             if digest != done[name]:
                 yield _changed(file)
     elif check and hashlib.sha256(files[name]).hexdigest() != done[name]:
-        yield _changed(file)
+        yield _changed(files.path / name)
 
 
 def _changed(file: Path) -> str:
     return f"{file}: expected the sha256 written when the run ended, got another: it was changed."
+
+
+def same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether two arrays hold the same numbers; what is no number equals itself."""
+    return np.array_equal(one, other) or np.array_equal(one, other, equal_nan=True)
 
 
 def disagreements(record: RunRecord, measures: Iterable[str] | None = None) -> list[str]:
@@ -74,20 +81,22 @@ def disagreements(record: RunRecord, measures: Iterable[str] | None = None) -> l
     """
     from dmd_repro.metrics.registry import METRICS
 
-    best, history = int(record.provenance.get("best_epoch") or 0), record.history()
-    noted = next((line for line in history if line.get("epoch") == best), None)
+    best = int(record.provenance.get("best_epoch") or 0)
+    noted = record.epoch(best)
     if noted is None:
-        return [f"{record.path}: expected a selected epoch among its {len(history)}, got {best}."]
-    problems = []
+        return [f"{record.path}: expected a selected epoch among its {len(record.history())}, got {best}."]
+    problems: list[str] = []
+    if record.provenance.get("last_epoch_weights"):  # its predictions are no single epoch's
+        return problems
     for split in PREDICTED_SPLITS:
-        said, curves = record.predictions(split), record.epochs(split)
-        if curves.shape[0] < best or not np.array_equal(curves[best - 1], said.y_pred, equal_nan=True):
+        (true, said), curves = record.scores(split), record.epochs(split)
+        if curves.shape[0] < best or not same(curves[best - 1], said):
             problems.append(f"{record.path}: the {split} predictions are not those of its selected epoch {best}.")
         scores = noted.get(split)
         for name in METRICS if measures is None else measures:
             if not isinstance(scores, dict) or name not in scores:
                 continue
-            value, now = scores[name], METRICS[name].function(said.y_true, said.y_pred)
+            value, now = scores[name], METRICS[name].function(true, said)
             then = math.nan if value is None else float(value)
             if not (math.isclose(now, then, rel_tol=1e-9, abs_tol=1e-12) or (math.isnan(now) and math.isnan(then))):
                 problems.append(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,16 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
     """Return a file of a record; raises RunError where it is missing, Unreadable where it is there and refuses."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
-            return os.read(descriptor, size) if (size := os.fstat(descriptor).st_size) < _AT_ONCE else path.read_bytes()
+            return (
+                os.read(descriptor, size)
+                if (size := os.fstat(descriptor).st_size) < _AT_ONCE
+                else Path(path).read_bytes()
+            )
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -46,18 +50,23 @@ def read_bytes(path: Path) -> bytes:
         ) from error  # fmt: skip
 
 
+Arrays = dict[str, NDArray[Any]]
+
+
 class Files:
     """The files of one record, each read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder = str(path)
         self._kept: dict[str, bytes] = {}
+        self._arrays: dict[str, tuple[Arrays, str]] = {}
         self._names: frozenset[str] | None = None
 
     def __getitem__(self, name: str) -> bytes:
         """Return a file's content; raises RunError or Unreadable."""
         if name not in self._kept:
-            self._kept[name] = read_bytes(self.path / name)
+            self._kept[name] = read_bytes(f"{self._folder}{os.sep}{name}")  # a Path for each takes as long as reading
         return self._kept[name]
 
     def has(self, name: str) -> bool:
@@ -66,6 +75,12 @@ class Files:
             with sentences(self.path, "a folder that can be read", Unreadable), os.scandir(self.path) as entries:
                 self._names = frozenset(entry.name for entry in entries if entry.is_file())
         return name in self._names
+
+    def arrays(self, name: str) -> tuple[Arrays, str]:
+        """Return views of a safetensors file's arrays and the text of its metadata; raises RunError or Unreadable."""
+        if name not in self._arrays:
+            self._arrays[name] = unpack_arrays(self[name], self.path / name)
+        return self._arrays[name]
 
     def json(self, name: str) -> Any:
         """Return a JSON file's content; raises RunError or Unreadable."""
@@ -83,14 +98,15 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     Raises RunError if it is missing, cut off or damaged, Unreadable if it is there and cannot be read.
     """
-    arrays, meta = unpack_arrays(bytearray(read_bytes(path)), path)
-    return arrays, meta()
+    arrays, about = unpack_arrays(bytearray(read_bytes(path)), path)
+    try:
+        return arrays, dict(parse_json(about))
+    except (ValueError, TypeError) as error:
+        raise no_arrays(path, str(error)) from error
 
 
-def unpack_arrays(
-    content: bytes | bytearray, path: Path
-) -> tuple[dict[str, NDArray[Any]], Callable[[], dict[str, Any]]]:
-    """Return views of a safetensors file's arrays, and what reads the JSON in its metadata."""
+def unpack_arrays(content: bytes | bytearray, path: Path) -> tuple[Arrays, str]:
+    """Return views of a safetensors file's arrays, and the text of the JSON in its metadata."""
     try:
         size = int.from_bytes(content[:8], "little")
         if not 0 < size <= len(content) - 8:
@@ -111,13 +127,7 @@ def unpack_arrays(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise no_arrays(path, str(error)) from error
 
-    def meta() -> dict[str, Any]:
-        try:
-            return dict(parse_json(about))
-        except (ValueError, TypeError) as error:
-            raise no_arrays(path, str(error)) from error
-
-    return arrays, meta
+    return arrays, str(about)
 
 
 def no_arrays(path: Path, why: str) -> RunError:

@@ -46,10 +46,19 @@ class Records:
         Raises Unreadable for one that is there and cannot be read, or that another version wrote.
         """
         record, problems = examine(self.root / run_id, check=check)
-        return None if problems else record
+        return None if problems or record is None else record.alone()
+
+    def whole(self, run_id: str, check: bool = True) -> RunRecord | None:
+        """Return a finished record for who reads many of them: one that `get` would raise for is passed over."""
+        try:
+            return self.get(run_id, check)
+        except Unreadable:
+            return None
 
     def look(self, run_id: str) -> tuple[RunStatus, RunRecord | None, str]:
         """Return how far a run is, its record where that reads, and what is wrong with it; nothing is raised for one.
+
+        The record keeps what was read of its files; of many, keep `record.alone()`.
 
         "damaged": a finished record that no longer agrees with itself; "unreadable": one that may be whole, but cannot
         be read here and now. Raises RunError if the folder itself cannot be read.

@@ -20,7 +20,9 @@ import filelock
 from dmd_repro.disk import parse_json
 
 PATIENCE = 5.0  # seconds a writer waits for who holds the lock without writing: a repair, for the time of a rename
+ELSEWHERE = 86_400.0  # seconds a note of another machine is believed: whether its process lives cannot be seen
 _POLL = 0.02
+_NONE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what a mount without locks says
 
 
 class NoLocks(OSError):
@@ -55,8 +57,10 @@ class RunLock:
                 if writer_of(self._root, self._name) or time.monotonic() >= until:
                     return False
                 time.sleep(_POLL)
-            except NotImplementedError:
-                raise NoLocks from None
+            except (NotImplementedError, OSError) as error:
+                if isinstance(error, NotImplementedError) or error.errno in _NONE:
+                    raise NoLocks from None
+                raise
 
     def sign(self) -> None:
         """Say that this process is writing the run; until then the lock is held, but nobody is at work."""
@@ -85,9 +89,11 @@ def writer_of(root: Path, name: str) -> str | None:
     try:
         note: Any = parse_json(_note(root, name).read_bytes())
         host, pid, born = str(note["host"]), int(note["pid"]), note["born"]
+        age = time.time() - _note(root, name).stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if host == platform.node() and not (alive(pid) and born in (None, _born(pid))):
+    here = host == platform.node()
+    if not (alive(pid) and born in (None, _born(pid))) if here else abs(age) > ELSEWHERE:
         return None
     return f"process {pid} on {host}"
 

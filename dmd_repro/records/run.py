@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from dmd_repro.disk import parse_json
 from dmd_repro.errors import RunError, SpecError, Unreadable
-from dmd_repro.records.files import Files, no_arrays, read_arrays, read_bytes, unpack_arrays
+from dmd_repro.records.files import Files, no_arrays, read_arrays
 from dmd_repro.spec import SPEC_VERSION, RunSpec, run_id
+from dmd_repro.systems.registry import completed, find_system, system_names
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
@@ -35,8 +36,8 @@ RECORD_FILES = (
     CHECKPOINT,
 )
 PREDICTED_SPLITS = ("valid", "test")
+PREDICTIONS = "predictions.safetensors"
 STAMP_TEXTS = ("name", "dataset", "digest", "text", "standing", "label")
-READABLE_MODELS = {"dmd": (1,), "mult": (1,)}  # versions whose records this program reads, by model
 READABLE_TRAINING = (1, 2)
 
 
@@ -136,10 +137,10 @@ class RunRecord:
                 got=f"the id {mine}",
                 do="It was copied or edited and is not counted: delete it, or give it its own name back",
             )
-        return cls(path=path, spec=spec, data=data, provenance=_provenance(read), files=files)
+        return cls(path=path, spec=completed(spec), data=data, provenance=_provenance(read), files=files)
 
     def alone(self) -> RunRecord:
-        """Return the record without the content of its files."""
+        """Return the record without the content of its files: what to keep of many."""
         return replace(self, files=None)
 
     @property
@@ -154,71 +155,95 @@ class RunRecord:
 
     def history(self) -> list[dict[str, Any]]:
         """Return one dict an epoch, in order; RunError if unreadable."""
-        path = self.path / "history.jsonl"
+        return [self._line(line) for line in self._files["history.jsonl"].splitlines()]
+
+    def epoch(self, number: int) -> dict[str, Any] | None:
+        """Return the line of one epoch of the history; None where there is none. RunError if unreadable."""
+        lines = self._files["history.jsonl"].splitlines()
+        likely = lines[number - 1 : number] if number > 0 else []  # its place, unless an epoch was made twice
+        return next((line for line in map(self._line, [*likely, *lines]) if line.get("epoch") == number), None)
+
+    def _line(self, line: bytes) -> dict[str, Any]:
         try:
-            lines = [parse_json(line) for line in self._content("history.jsonl").splitlines()]
-            if not all(isinstance(line, dict) for line in lines):
-                raise ValueError("a line that is no object")
+            if isinstance(found := parse_json(line), dict):
+                return found
+            raise ValueError("a line that is no object")
         except ValueError as error:
             raise RunError.at(
-                str(path), expected="one JSON object a line", got=f"'{error}'", do="Train this run again"
-            ) from error
-        return lines
+                str(self.path / "history.jsonl"), expected="one JSON object a line", got=f"'{error}'",
+                do="Train this run again",
+            ) from error  # fmt: skip
 
     def predictions(self, split: str) -> Predictions:
         """Return what the selected epoch says of "valid" or "test"; RunError if unreadable."""
-        path = self.path / "predictions.safetensors"
-        arrays, meta = unpack_arrays(self._content(path.name), path)
-        heads = f"{split}/head/"
+        true, said, heads, about = self._said(split)
+        ids = _ids(about, split)
+        if ids is None or len(ids) != len(true):
+            raise no_arrays(self.path / PREDICTIONS, f"no ids for the {len(true)} clips of {split}")
+        return Predictions(ids, true.copy(), said.copy(), {name: array.copy() for name, array in heads.items()})
+
+    def scores(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return labels and predictions of the selected epoch, (B,) each; RunError if unreadable."""
+        return self._said(split)[:2]
+
+    def _said(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, NDArray[np.float32]], str]:
+        arrays, about = self._files.arrays(PREDICTIONS)
+        begin = f"{split}/head/"
         try:
-            true, said = (arrays[f"{split}/{name}"] for name in ("y_true", "y_pred"))
-            found = {k.removeprefix(heads): v for k, v in sorted(arrays.items()) if k.startswith(heads)}
-            ids = _one(tuple(map(str, meta()["ids"][split])))
-        except (KeyError, TypeError) as error:
+            true, said = arrays[f"{split}/y_true"], arrays[f"{split}/y_pred"]
+        except KeyError as error:
             raise RunError.at(
-                str(path),
+                str(self.path / PREDICTIONS),
                 expected=f"predictions of the split '{split}'",
                 got=f"no {error}",
                 do=f"The splits are {', '.join(PREDICTED_SPLITS)}",
             ) from error
-        for array in (true, said, *found.values()):
-            if array.shape != (len(ids),) or array.dtype != np.float32:
-                raise no_arrays(path, f"{array.dtype} {array.shape} for {len(ids)} clips")
-        return Predictions(ids, true.copy(), said.copy(), {name: array.copy() for name, array in found.items()})
+        heads = {k.removeprefix(begin): v for k, v in sorted(arrays.items()) if k.startswith(begin)}
+        for array in (true, said, *heads.values()):
+            if array.shape != (len(true),) or array.dtype != np.float32:
+                raise no_arrays(self.path / PREDICTIONS, f"{array.dtype} {array.shape} for {len(true)} clips")
+        return true, said, heads, about
 
     def epochs(self, split: str) -> NDArray[np.float32]:
         """Return (E, B): the prediction of every epoch, in the clips' order of `predictions(split)`."""
-        path = self.path / "epochs.safetensors"
-        found = unpack_arrays(self._content(path.name), path)[0].get(split)
+        found = self._files.arrays("epochs.safetensors")[0].get(split)
         if found is None or found.ndim != 2 or found.dtype != np.float32:
-            raise no_arrays(path, f"no predictions of {split} by epoch")
+            raise no_arrays(self.path / "epochs.safetensors", f"no predictions of {split} by epoch")
         return found
 
     def checkpoint(self) -> dict[str, NDArray[Any]]:
         """Return the weights of the selected epoch by parameter name."""
         return read_arrays(self.path / CHECKPOINT)[0]
 
-    def _content(self, name: str) -> bytes:
-        return self.files[name] if self.files else read_bytes(self.path / name)
+    @property
+    def _files(self) -> Files:
+        return self.files or Files(self.path)
 
 
 def _refuse_other_versions(path: Path, version: object, spec: RunSpec) -> None:
-    """Raise Unreadable for a record of a version that this one does not read."""
-    models, training = READABLE_MODELS.get(spec.model), spec.training_version
-    if (
-        version != SPEC_VERSION
-        or models is None
-        or spec.model_version not in models
-        or training not in READABLE_TRAINING
-    ):
+    """Raise Unreadable for a record of a version that this one does not read.
+
+    A record of a system that is not at hand (a user's own file) is read: its predictions say what they say.
+    """
+    models, training = _readable_versions(spec.model), spec.training_version
+    known = models is None or spec.model_version in models
+    if version != SPEC_VERSION or not known or training not in READABLE_TRAINING:
+        versions = f", {spec.model} {min(models)}-{max(models)}" if models else ""
         raise Unreadable.at(
             str(path),
-            expected=f"a record of spec version {SPEC_VERSION}, a model of "
-            f"{', '.join(f'{name} {min(known)}-{max(known)}' for name, known in READABLE_MODELS.items())}, "
+            expected=f"a record of spec version {SPEC_VERSION}{versions}, "
             f"training {min(READABLE_TRAINING)}-{max(READABLE_TRAINING)}",
             got=f"spec version {version}, {spec.model} {spec.model_version}, training {training}",
             do="Read it with the version that wrote it: nothing was moved",
         )
+
+
+def _readable_versions(model: str) -> tuple[int, ...] | None:
+    """Return the versions of a system whose records this program reads; None for a system that is not at hand."""
+    if model not in system_names():
+        return None
+    system = find_system(model)
+    return (*system.readable_versions, system.model_version)
 
 
 def _well_formed(spec: RunSpec) -> bool:
@@ -257,6 +282,9 @@ def _provenance(files: Files) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _one(ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Return equal ids as one object: hundreds of runs on the same clips hold them once."""
-    return ids
+def _ids(about: str, split: str) -> tuple[str, ...] | None:
+    """Read the ids of a split, as one object for all runs on the same clips; None where there are none."""
+    try:
+        return tuple(map(str, parse_json(about)["ids"][split]))
+    except (ValueError, KeyError, TypeError):
+        return None

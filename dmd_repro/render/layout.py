@@ -6,18 +6,32 @@ per number: the verdict, the further readings, and what the conventions alone wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
+from dmd_repro.results.chances import WORDS
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import VERDICT_MARKS
+from dmd_repro.stats.chances import Chance
 
 CONVENTIONS = (
     "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
     "swapped: weighted F1 with its two arguments exchanged; each row is compared under its own convention. moves: how "
     "far apart the conventions alone put the mean of the same runs."
 )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers in order, three or more neighbours as a range: "2 5-7 9"."""
+    runs: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else " ".join(map(str, run)) for run in runs]
+    return " ".join(words)
 
 
 def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
@@ -30,7 +44,7 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
-        rows.append((*line, ", ".join(str(1 + i) for i in sorted(map(footnotes.index, row.notes)))))
+        rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes)))
     return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
 
@@ -38,6 +52,21 @@ def details(block: ComparedBlock) -> TextGrid | None:
     """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
     headers = ("verdicts", "printed", "mean ± STD", "d", "90 % of d", "p=", "p≠", "verdict")
     return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
+
+
+def chances(block: ComparedBlock) -> TextGrid | None:
+    """Return how likely each printed number, or a better one, is as one run, a mean or a best; None without any."""
+    rows: list[tuple[str, ...]] = []
+    for row in block.rows:
+        told = [cell for cell in row.cells if cell.chances]
+        if told:
+            rows.append((row.row.label, *[""] * len(WORDS)))
+        rows += [(f"  {cell_name(cell)} {cell.printed.text}", *map(_chance, cell.chances)) for cell in told]
+    return TextGrid("Chances", ("this or better as", *WORDS.values()), "lrrrr", tuple(rows)) if rows else None
+
+
+def _chance(chance: Chance) -> str:
+    return f"{100 * chance.value:.0f} % [{100 * chance.low:.0f}, {100 * chance.high:.0f}]"
 
 
 def further(block: ComparedBlock) -> TextGrid | None:
@@ -155,7 +184,7 @@ def other_reruns(table: ComparisonTable) -> list[str]:
 
 def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
-    found = (unprinted(block), reruns(block), details(block), further(block), conventions(block))
+    found = (unprinted(block), reruns(block), chances(block), details(block), further(block), conventions(block))
     return [grid for grid in found if grid is not None]
 
 

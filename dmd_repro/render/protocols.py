@@ -1,6 +1,6 @@
-"""The switches between the paper and the authors' code, as text: for `dmd protocol` and for DEVIATIONS.md.
+"""The switches between a paper and its authors' code, as text: for `dmd protocol` and for docs/deviations.md.
 
-One list (`systems/dmd/switches.py`) makes them all, so what is documented is what is trained.
+One list (the system's own declaration) makes them all, so what is documented is what is trained.
 """
 
 from __future__ import annotations
@@ -14,25 +14,34 @@ from dmd_repro.render.markdown import grid_lines
 from dmd_repro.render.terminal import show_grid
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.spec import Scalar
-from dmd_repro.systems.dmd.switches import PROTOCOLS, SAME, SWITCHES, Protocol, Switch
+from dmd_repro.systems.declare import System
+from dmd_repro.systems.switches import Same, Switch
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ProtocolFormat = Literal["terminal", "markdown", "json"]
 PROTOCOL_FORMATS: tuple[ProtocolFormat, ...] = ("terminal", "markdown", "json")
-GROUPS = {"architecture": "Architecture", "losses": "Losses and graph units", "training": "Training and selection"}
+GROUPS = {
+    "architecture": "Architecture",
+    "losses": "Losses and graph units",
+    "training": "Training and selection",
+    "inputs": "Inputs",
+}
 WHAT = {"official": "what the authors' published code does", "paper": "what the paper's equations and text say"}
 
 
-def protocol_names(asked: Sequence[str]) -> tuple[Protocol, ...]:
-    """Return the protocols asked for, all of them if none was; raises SpecError with the nearest name."""
+def protocol_names(asked: Sequence[str], system: System) -> tuple[str, ...]:
+    """Return the protocols of a system asked for, all of them if none was; raises SpecError with the nearest name."""
     for name in asked:
-        if name not in PROTOCOLS:
+        if name not in system.protocols:
             raise SpecError.at(
-                f"protocol '{name}'", expected="a known protocol", got="an unknown name", do=nearest(name, PROTOCOLS)
+                f"protocol '{name}'",
+                expected=f"a protocol of {system.name}",
+                got="an unknown name",
+                do=nearest(name, system.protocols),
             )
-    return tuple(p for p in PROTOCOLS if p in asked or not asked)
+    return tuple(p for p in system.protocols if p in asked or not asked)
 
 
 def value_text(value: Scalar) -> str:
@@ -40,12 +49,12 @@ def value_text(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def differing(protocols: Sequence[Protocol]) -> tuple[Switch, ...]:
+def differing(system: System, protocols: Sequence[str]) -> tuple[Switch, ...]:
     """Return the switches that have different values under the protocols."""
-    return tuple(s for s in SWITCHES if len({s.value(p) for p in protocols}) > 1)
+    return tuple(s for s in system.switches if len({s.value(p) for p in protocols}) > 1)
 
 
-def protocol_json(protocols: Sequence[Protocol], switches: Sequence[Switch]) -> dict[str, Any]:
+def protocol_json(protocols: Sequence[str], switches: Sequence[Switch], same: Sequence[Same]) -> dict[str, Any]:
     """Return the switches and what is the same in both, as plain JSON values."""
     return {
         "protocols": list(protocols),
@@ -57,11 +66,11 @@ def protocol_json(protocols: Sequence[Protocol], switches: Sequence[Switch]) -> 
             }
             for s in switches
         ],
-        "same": [{"topic": s.topic, "code_does": s.code_does, "reason": s.reason, "source": s.source} for s in SAME],
+        "same": [{"topic": s.topic, "code_does": s.code_does, "reason": s.reason, "source": s.source} for s in same],
     }  # fmt: skip
 
 
-def switch_markdown(protocols: Sequence[Protocol], switches: Sequence[Switch]) -> list[str]:
+def switch_markdown(protocols: Sequence[str], switches: Sequence[Switch]) -> list[str]:
     """Return the switches as Markdown, a table a group."""
     lines: list[str] = []
     for group, title in GROUPS.items():
@@ -76,32 +85,37 @@ def switch_markdown(protocols: Sequence[Protocol], switches: Sequence[Switch]) -
     return lines
 
 
-def same_markdown() -> list[str]:
+def same_markdown(same: Sequence[Same]) -> list[str]:
     """Return what both protocols do alike as Markdown."""
-    rows = tuple((s.topic, s.code_does, s.reason, s.source) for s in SAME)
+    rows = tuple((s.topic, s.code_does, s.reason, s.source) for s in same)
     return grid_lines(TextGrid("", ("topic", "what is done", "why no switch", "source"), "llll", rows))
 
 
-def protocol_text(protocols: Sequence[Protocol], format_: ProtocolFormat, *, only_differing: bool = False) -> str:
+def protocol_text(
+    system: System, protocols: Sequence[str], format_: ProtocolFormat, *, only_differing: bool = False
+) -> str:
     """Return protocols as Markdown or JSON; `only_differing` leaves out what they share."""
-    switches = differing(protocols) if only_differing else SWITCHES
+    switches = differing(system, protocols) if only_differing else system.switches
     if format_ == "json":
-        return json.dumps(protocol_json(protocols, switches), indent=1, ensure_ascii=False) + "\n"
-    lines = [f"- **{p}**: {WHAT[p]}" for p in protocols] + ["", *switch_markdown(protocols, switches)]
+        return json.dumps(protocol_json(protocols, switches, system.same), indent=1, ensure_ascii=False) + "\n"
+    lines = [f"- **{p}**: {WHAT.get(p, 'declared by the system')}" for p in protocols] + [
+        "",
+        *switch_markdown(protocols, switches),
+    ]
     if not only_differing:
-        lines += ["### The same in both", "", *same_markdown()]
+        lines += ["### The same in both", "", *same_markdown(system.same)]
     return "\n".join(lines)
 
 
-def show_protocols(protocols: Sequence[Protocol], console: Console, *, only_differing: bool = False) -> None:
+def show_protocols(system: System, protocols: Sequence[str], console: Console, *, only_differing: bool = False) -> None:
     """Print protocols on a console: values in a table, then what each source says."""
     from rich.padding import Padding
     from rich.rule import Rule
     from rich.text import Text
 
-    switches = differing(protocols) if only_differing else SWITCHES
+    switches = differing(system, protocols) if only_differing else system.switches
     for p in protocols:
-        console.print(Text(f"{p}: {WHAT[p]}"))
+        console.print(Text(f"{p}: {WHAT.get(p, 'declared by the system')}"))
     for group, title in GROUPS.items():
         chosen = [s for s in switches if s.group == group]
         if not chosen:
@@ -115,12 +129,15 @@ def show_protocols(protocols: Sequence[Protocol], console: Console, *, only_diff
                 console.print(Padding(Text(f"values: {', '.join(s.choices)}"), (0, 0, 0, 2)))
             console.print(Padding(Text(f"paper:  {s.paper_says}"), (0, 0, 0, 2)))
             console.print(Padding(Text(f"code:   {s.code_does}"), (0, 0, 0, 2)))
+    if not system.switches:
+        console.print(Text(f"{system.name} has no switch: nothing of it is turned between a paper and a code."))
+        return
     if only_differing:
-        equal = [s.name for s in SWITCHES if s not in switches]
+        equal = [s.name for s in system.switches if s not in switches]
         console.print(Text(f"\nEqual under both, though switches: {', '.join(equal) or 'none'}."))
         console.print(Text("`dmd ablate --switch NAME=VALUE` measures one, paired over seeds."))
         return
     console.print(Rule(Text("The same in both", style="bold"), align="left"))
-    for same in SAME:
+    for same in system.same:
         console.print(Text(same.topic, style="bold") + Text(f" ({same.source})"))
         console.print(Padding(Text(f"{same.code_does}. Why no switch: {same.reason}."), (0, 0, 0, 2)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmd_repro.errors import ClaimError, nearest
-from dmd_repro.metrics.registry import COLUMNS, METRICS
+from dmd_repro.metrics.registry import COLUMNS, METRICS, same_range
 from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
@@ -105,7 +105,9 @@ def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) 
                     f"{first.label} against {second.label} ({first.setting}): no test, for {failed} "
                     f"seed{'s' if failed > 1 else ''} failed in one of them, and leaving it out would flatter the mean"
                 )
-            columns = [column for column in first.cells if column in second.cells]
+            data = str((a.features or {}).get("dataset"))
+            defined = {c for c in first.cells if same_range(METRICS[first.metric_id(c)], data)}
+            columns = [column for column in first.cells if column in second.cells and column in defined]
             found += [replace(_gap(first, second, column, a, b), failed=failed) for column in columns]
     tests = {i: test for i, gap in enumerate(found) if (test := gap.test)}
     for i, p in zip(tests, holm([test.p for test in tests.values()]), strict=True):

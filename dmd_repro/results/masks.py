@@ -83,7 +83,7 @@ def mask_groups(records: Records, data: Iterable[str] = ()) -> list[MaskGroup]:
         record = _load(records, name)
         if record is None or record.spec.model != "dmd":
             continue
-        rest = {**record.spec.to_json(), "seed": None, "mask": None, "digest": record.data["digest"]}
+        rest = {**record.spec.hashed(), "seed": None, "mask": None, "digest": record.data["digest"]}
         group = found.setdefault(canonical(rest), MaskGroup(record.data, record.spec.protocol, record.spec.config))
         group.masks.setdefault(record.spec.mask.off, {})[record.spec.seed] = name
     wanted = list(data)

@@ -9,23 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import some, video_of
-from dmd_repro.errors import ClaimError, RunError, nearest
+from dmd_repro.data.checks.report import video_of
 from dmd_repro.metrics.registry import METRICS, shown_in
-from dmd_repro.papers.folders import table_names
-from dmd_repro.papers.rerun_csv import read_csv_lines
-from dmd_repro.papers.tables import load_table
-from dmd_repro.planning.plans import load_plan
-from dmd_repro.records.folder import Records
-from dmd_repro.results.runs import Runs, measure
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
-from dmd_repro.results.tables import DATA_MARKS
+from dmd_repro.results.sides import ONE, Floats, Side, same_clips, same_labels
 from dmd_repro.seeds import seed_for
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import McNemar, Paired, mcnemar, paired
@@ -33,8 +24,6 @@ from dmd_repro.stats.paired import McNemar, Paired, mcnemar, paired
 MEASURES = tuple(shown_in("comparison"))
 RIGHT = tuple(name for name in MEASURES if METRICS[name].is_accuracy)  # measures with right and wrong clips
 RESAMPLES, CHUNK = 2000, 100
-LABEL_SLACK = 1e-3  # labels are written with a few digits; the nearest two labels differ by far more
-ONE = -1  # the seed of a run that names none
 RULE = (
     "difference: first minus second, in points (MAE and Corr: their own scale). 95 % clips: percentile interval over "
     f"{RESAMPLES} draws of clips, the same for both sides, clips of one video together; the runs stay as they are.",
@@ -42,159 +31,6 @@ RULE = (
     "runs disagrees on; in brackets the clips the first alone and the second alone gets right. p-values of several "
     "pairs share their clips and are never pooled.",
 )
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One set of predictions: labels, and the predictions of one run or several."""
-
-    name: str
-    ids: tuple[str, ...]  # B
-    y_true: Floats  # (B,)
-    runs: Mapping[int, Floats]  # seed -> (B,)
-    mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
-
-
-def read_predictions(path: Path) -> Side:
-    """Read `id,y_true,y_pred` (optional `seed`: several runs in one file).
-
-    Raises ClaimError naming the line: a missing column, a number that is none, an id twice in one run, a run with
-    other clips or labels than the first.
-    """
-    names, lines = read_csv_lines(path)
-    for name in ("id", "y_true", "y_pred"):
-        if name not in names:
-            got = f"columns {', '.join(names)}"
-            raise ClaimError.at(
-                path.name, expected=f"a column '{name}'", got=got, do="Write id,y_true,y_pred (and seed)"
-            )
-    for name in names:
-        if name not in ("id", "y_true", "y_pred", "seed"):
-            raise ClaimError.at(
-                f"{path.name}, column '{name}'",
-                expected="id, y_true, y_pred or seed",
-                got="another",
-                do="Leave it out",
-            )
-    found: dict[int, dict[str, tuple[float, float]]] = {}
-    places: dict[tuple[int, str], int] = {}
-    for number, line in lines:
-        seed = _seed(path, number, line["seed"]) if "seed" in line else ONE
-        clip = line["id"]
-        if not clip:
-            raise ClaimError.at(
-                f"{path.name}, line {number}", expected="a clip's id", got="nothing", do="Correct the file"
-            )
-        if (seed, clip) in places:
-            of = "" if seed == ONE else f" of seed {seed}"
-            raise ClaimError.at(
-                f"{path.name}, line {number}",
-                expected=f"each clip{of} once",
-                got=f"'{clip}', which line {places[seed, clip]} has too",
-                do="Leave one out",
-            )
-        places[seed, clip] = number
-        found.setdefault(seed, {})[clip] = (
-            _number(path, number, "y_true", line["y_true"]),
-            _number(path, number, "y_pred", line["y_pred"]),
-        )
-    first_seed, first = next(iter(found.items()))
-    for seed, clips in found.items():
-        _same_clips(f"{path.name}, seed {seed}", clips.keys(), f"seed {first_seed}", first.keys())
-        _same_labels(
-            f"{path.name}, seed {seed}", {c: t for c, (t, _) in clips.items()}, {c: t for c, (t, _) in first.items()}
-        )
-    ids = tuple(first)
-    truth = np.array([first[clip][0] for clip in ids])
-    runs = {seed: np.array([clips[clip][1] for clip in ids]) for seed, clips in found.items()}
-    return Side(path.name, ids, truth, runs)
-
-
-def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Side:
-    """Return the finished runs of a printed row, by its key, from its plan on `data` or the most recent one.
-
-    Raises ClaimError for an unknown key (with the nearest), RunError if none of its runs is finished.
-    """
-    tables = [load_table(name) for name in table_names()]
-    keys = {row.key for table in tables for row in table.rows if row.derived is None}
-    if key not in keys:
-        close = nearest(key, keys)
-        do = close if close.startswith("Did") else "`dmd report table1 --json` names the rows; a file ends in .csv"
-        raise ClaimError.at(f"dmd compare {key}", expected="a row's key or a CSV file", got="neither", do=do)
-    runs = Runs(Records(runs_dir))
-    for table in tables:
-        plan = load_plan(runs_dir, table.name, data)
-        planned = plan.rows.get(key) if plan else None
-        if planned is None or not any(row.key == key for row in table.rows):
-            continue
-        measured = measure(table.row(key), planned, runs)
-        if not measured.runs:
-            continue
-        ids = {}
-        for seed, run_id in measured.runs.items():
-            found = runs.get(run_id)
-            assert not isinstance(found, str)
-            ids[seed] = found[1].ids
-        first = next(iter(ids))
-        if any(one != ids[first] for one in ids.values()):  # one digest, so one order of clips: never in whole records
-            raise RunError.at(key, expected="runs on the same clips", got="others", do="Verify them: dmd runs verify")
-        standing = str((planned.features or {}).get("standing"))
-        return Side(
-            key,
-            ids[first],
-            measured.scores[first][0].astype(np.float64),
-            {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
-            DATA_MARKS.get(standing),
-        )
-    do = "Train it: dmd reproduce TABLE --rows ROW"
-    raise RunError.at(f"row '{key}'", expected=f"finished runs of it in {runs_dir}", got="none", do=do)
-
-
-def _seed(path: Path, number: int, text: str) -> int:
-    if not text.isdigit():
-        raise ClaimError.at(
-            f"{path.name}, line {number}, seed", expected="a whole number", got=repr(text), do="Correct the file"
-        )
-    return int(text)
-
-
-def _number(path: Path, number: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ClaimError.at(
-            f"{path.name}, line {number}, {column}", expected="a number", got=repr(text), do="Correct the file"
-        )
-    return value
-
-
-def _same_clips(name: str, ids: Any, other_name: str, others: Any) -> None:
-    mine, theirs = set(ids), set(others)
-    if mine != theirs:
-        extra, missing = sorted(mine - theirs), sorted(theirs - mine)
-        said = [f"{len(extra)} others ({some(extra, 2)})"] if extra else []
-        said += [f"{len(missing)} missing ({some(missing, 2)})"] if missing else []
-        raise ClaimError.at(
-            name,
-            expected=f"the {len(theirs)} clips of {other_name}",
-            got=" and ".join(said),
-            do="Compare predictions of one split, with ids written alike",
-        )
-
-
-def _same_labels(name: str, mine: Mapping[str, float], theirs: Mapping[str, float]) -> None:
-    wrong = [clip for clip in theirs if abs(mine[clip] - theirs[clip]) > LABEL_SLACK]
-    if wrong:
-        clip = wrong[0]
-        raise ClaimError.at(
-            name,
-            expected=f"the labels of the other side ({clip}: {theirs[clip]:g})",
-            got=f"{mine[clip]:g}, and {len(wrong)} of {len(theirs)} labels differ",
-            do="Write each prediction beside its own clip and label",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +50,11 @@ def compare_sides(a: Side, b: Side) -> tuple[list[Gap], list[str]]:
 
     Raises ClaimError for other clips or labels.
     """
-    _same_clips(b.name, b.ids, a.name, a.ids)
+    same_clips(b.name, b.ids, a.name, a.ids)
     at = {clip: i for i, clip in enumerate(b.ids)}
     order = np.array([at[clip] for clip in a.ids])
     theirs = {seed: run[order] for seed, run in b.runs.items()}
-    _same_labels(
+    same_labels(
         b.name, dict(zip(b.ids, b.y_true.tolist(), strict=True)), dict(zip(a.ids, a.y_true.tolist(), strict=True))
     )
     common = sorted(set(a.runs) & set(theirs) - {ONE})

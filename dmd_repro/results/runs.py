@@ -21,6 +21,8 @@ from dmd_repro.metrics.registry import METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
+from dmd_repro.results.evidence import why_no_word
+from dmd_repro.results.learned import learned
 from dmd_repro.results.settings import changed_settings
 from dmd_repro.systems.bert import BERT_BASE
 
@@ -37,6 +39,7 @@ class Measured:
     planned: tuple[int, ...] = ()
     runs: dict[int, str] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
+    not_learned: list[int] = field(default_factory=list)  # seeds whose run predicts no better than a constant
     values: dict[str, dict[int, float]] = field(default_factory=dict)  # column -> seed -> value
     scores: dict[int, Scores] = field(
         default_factory=dict
@@ -66,10 +69,10 @@ class Runs:
         if status != "done" or record is None:
             return status
         try:
-            found = record, record.predictions("test")
+            found = record.alone(), record.predictions("test")
         except DmdError:
             return "damaged"
-        self.seen[run_id] = record
+        self.seen[run_id] = found[0]
         self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
         return found
 
@@ -105,6 +108,9 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
             continue
         out.runs[seed] = run_id
         out.scores[seed] = predictions.y_true, score
+        if row.recipe.head is None and (verdict := learned(record)).outcome == "not learned":
+            out.not_learned.append(seed)
+            out.notes.append(f"run {run_id} (seed {seed}) did not learn: {verdict.reason}")
         configurations.add(record.configuration_id)
         out.not_comparable = out.not_comparable or _why_not_comparable(row, record, planned)
         wanted = {row.metric_id(column): column for column in row.cells} | unprinted_columns(row)
@@ -114,6 +120,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
             value = METRICS[metric].shown(predictions.y_true, score)
             if np.isfinite(value):  # else it does not exist on these clips, and the cell says so
                 out.values.setdefault(column, {})[seed] = value
+    if out.not_learned:
+        out.notes.insert(0, _share_learned(out))
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
         out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
     if planned.overrides and not out.runs:  # no record is there to tell
@@ -121,6 +129,18 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if len(configurations) > 1:
         out.not_comparable = out.not_comparable or "its runs mix several configurations"
     return out
+
+
+def _share_learned(measured: Measured) -> str:
+    """Say how many runs learned, and what the mean is without the others."""
+    few = len(measured.runs) - len(measured.not_learned)
+    means = []
+    for column, by_seed in measured.values.items():
+        kept = [value for seed, value in by_seed.items() if seed not in measured.not_learned]
+        if kept:
+            means.append(f"{column} {fmean(kept):.2f}")
+    without = f"; mean of those that did: {', '.join(means)}" if means else ""
+    return f"{few} of {len(measured.runs)} runs learned{without}; the table's mean is over all"
 
 
 def unprinted_columns(row: Row) -> dict[str, str]:
@@ -163,7 +183,7 @@ def _why_not_comparable(row: Row, record: RunRecord, planned: PlannedRow) -> str
         return f"run under protocol '{record.spec.protocol}', the row asks for '{recipe.protocol}'"
     changed = changed_settings(row, record.spec, aligned=bool(record.data["aligned"]))
     changed = dict(planned.overrides) if changed is None else changed
-    return _changed(changed) if changed else None
+    return _changed(changed) if changed else why_no_word(row)
 
 
 def _data_not_comparable(row: Row, data: Mapping[str, Any]) -> str | None:
@@ -193,6 +213,7 @@ def derive(derived: Derived, columns: tuple[str, ...], measured: Mapping[str, Me
     parts = [measured[key] for key in derived.rows]
     out = Measured(planned=tuple(dict.fromkeys(seed for part in parts for seed in part.planned)))
     out.failed = sorted({seed for part in parts for seed in part.failed})
+    out.not_learned = sorted({seed for part in parts for seed in part.not_learned})
     out.features = next((part.features for part in parts if part.features), None)
     out.not_comparable = next((part.not_comparable for part in parts if part.not_comparable), None)
     statistic = fmean if derived.statistic == "mean" else pstdev

@@ -8,18 +8,17 @@ from dmd_repro.errors import SpecError
 from dmd_repro.papers.tables import Row
 from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.config import TrainConfig
-from dmd_repro.systems.dmd.config import dmd_preset
-from dmd_repro.systems.mult.config import mult_preset
+from dmd_repro.systems.registry import SHIPPED, find_system
 
 _OF_BERT = ("bert", "bert_finetune")  # not compared here: `runs.bert_not_comparable` has words for them
 
 
 def preset(model: str, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig | None:
     """Return what a system trains with on a data set; None where it or its preset for that data set is unknown."""
+    if model not in SHIPPED:
+        return None
     try:
-        if model == "dmd":
-            return dmd_preset(dataset, protocol)
-        return mult_preset(dataset, aligned=aligned) if model == "mult" else None
+        return find_system(model).preset_for(dataset, aligned=aligned, protocol=protocol)
     except (SpecError, KeyError):
         return None
 
@@ -34,7 +33,7 @@ def row_config(row: Row, dataset: str, *, aligned: bool, protocol: str) -> Mappi
 def changed_settings(row: Row, spec: RunSpec, *, aligned: bool) -> dict[str, Scalar] | None:
     """Return the settings of a run that differ from its row's, with the run's values; None where they are unknown.
 
-    A setting that the record does not have is of a later version, whose default does what the record's version did.
+    A setting that was added after the run counts with its neutral value: what the program did then.
     """
     expected = row_config(row, spec.dataset, aligned=aligned, protocol=spec.protocol)
     if expected is None:

@@ -19,8 +19,10 @@ from dmd_repro.papers.rerun import Rerun
 from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
 from dmd_repro.planning.looks import note_look
-from dmd_repro.planning.plans import TablePlan, data_tag, list_plans, load_plan
+from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
+from dmd_repro.results.chances import chances_of
+from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
@@ -118,7 +120,7 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
     Raises ClaimError for an unknown table, RunError if `data` is named and none of the tables was planned on it.
     """
     tables = [load_table(name) for name in names]
-    plans = {table.name: load_plan(runs_dir, table.name, data) for table in tables}
+    plans = {table.name: _plan(runs_dir, table, data, alone=len(tables) == 1) for table in tables}
     if data and not any(plans.values()):
         asked = data_tag(data)
         known = {plan.tag for plan in list_plans(runs_dir) if plan.table in names}
@@ -129,6 +131,16 @@ def plans_of(runs_dir: Path, names: Sequence[str], data: Sequence[str] | None) -
             do=nearest(asked, known) if known else f"Make one: dmd reproduce {names[0]} --data {' --data '.join(data)}",
         )
     return plans
+
+
+def _plan(runs_dir: Path, table: PublishedTable, data: Sequence[str] | None, *, alone: bool) -> TablePlan | None:
+    """Return a table's plan; one that does not read stands in its own table as the reason, and hides no other."""
+    try:
+        return load_plan(runs_dir, table.name, data)
+    except RunError as error:
+        if alone:
+            raise
+        return TablePlan(table.name, (), (), {row.key: PlannedRow("skipped", reason=str(error)) for row in table.rows})
 
 
 def compare_tables(
@@ -193,6 +205,7 @@ def _row(
     notes += dict.fromkeys(cell.why_not for cell in cells if cell.why_not)
     whys = dict.fromkeys(cell.judged.why for cell in cells if cell.judged.why and cell.test is not None)
     notes += [f"no headline verdict: {why}" for why in whys]
+    notes += [words] if (words := evidence_words(row)) else []
     notes.append(origin(row))
     return ComparedRow(
         row=row,
@@ -201,6 +214,7 @@ def _row(
         planned=measured.planned,
         runs=measured.runs,
         failed=tuple(measured.failed),
+        not_learned=tuple(measured.not_learned),
         unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),
@@ -246,7 +260,11 @@ def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: J
         else:
             test = one_sample_t(list(values.values()), float(printed.value))
     conventions = convention_means(column, row.dataset, measured)
-    return Cell(column, metric, printed, values, summary, difference, test, why_not, judged, conventions)
+    normal = difference is not None and not measured.failed and not measured.not_learned
+    return Cell(
+        column, metric, printed, values, summary, difference, test, why_not, judged, conventions,
+        chances=chances_of(metric, printed, summary) if normal else (),
+    )  # fmt: skip
 
 
 def zero_words(zero: str) -> str:

@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.chances import to_json as chances_json
+from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
+from dmd_repro.stats.chances import Chance
 from dmd_repro.stats.summary import Summary, TTest
 from dmd_repro.stats.verdict import MARGIN
 
@@ -30,6 +33,7 @@ class Cell:
     judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
     conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
     reruns: tuple[Reading, ...] = ()  # what others measured for the same number
+    chances: tuple[Chance, ...] = ()  # of this number or better, by what it may be; () where none can be given
 
     @property
     def convention_moves(self) -> float | None:
@@ -58,6 +62,7 @@ class Cell:
             "conventions": dict(self.conventions),
             "convention_moves": self.convention_moves,
             "reruns": [reading.to_json() for reading in self.reruns],
+            "chances": chances_json(self.chances),
         }
 
 
@@ -100,6 +105,7 @@ class ComparedRow:
     features: Mapping[str, Any] | None  # what the row was planned on
     notes: tuple[str, ...]  # footnotes, most telling first
     unprinted: tuple[Unprinted, ...] = ()  # always shown, and not printed in this row
+    not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant: counted, and said
 
     @property
     def n(self) -> str:
@@ -118,12 +124,15 @@ class ComparedRow:
             "state": self.state,
             "planned_seeds": list(self.planned),
             "failed_seeds": list(self.failed),
+            "not_learned_seeds": list(self.not_learned),
             "runs": {str(seed): run for seed, run in self.runs.items()},
             "features": dict(self.features) if self.features else None,
             "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},
             "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
             "cells": [cell.to_json() for cell in self.cells],
             "unprinted": [one.to_json() for one in self.unprinted],
+            "grade": grade_of(row),
+            "evidence": {k: {"grade": e.grade, "words": e.words} for k, e in evidence_of(row).items()},
             "notes": list(self.notes),
         }
 

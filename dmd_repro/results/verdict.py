@@ -121,6 +121,9 @@ def _judge(row: Row, column: str, printed: Printed, measured: Measured, verdict:
         inside = prediction[0] - half <= float(printed.value) <= prediction[1] + half
         one_run = "compatible" if inside else "not compatible"
     word: str = verdict.word
+    if measured.not_learned and not measured.failed and len(values) >= FEWEST:
+        why = f"{len(measured.not_learned)} of {len(values)} runs did not learn"
+        return Judged("inconclusive", why, verdict.difference, prediction=None, clips=clips)
     if not measured.failed:
         if verdict.why == CONSTANT:
             word = NO_VERDICT

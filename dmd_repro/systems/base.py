@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class Batch:
     labels: Tensor  # (S, B) sentiment in [-3, 3]
     lengths: Mapping[str, Tensor] = field(default_factory=dict)  # l, a, v -> (S, B) int64, steps that are not padding
     first: Mapping[str, int] = field(default_factory=dict)  # l, a, v -> which step of the whole sequence is step 0
+    pieces: Mapping[str, Tensor] = field(default_factory=dict)  # l -> (S, B, T_l) bool: which token ids are no padding
 
 
 @dataclass(slots=True)
@@ -29,7 +31,33 @@ class ModelOutput:
     prediction: Tensor  # (S, B, 1)
     heads: Mapping[str, Tensor]  # {"l_homo": (S, B, 1), ...}: the supervised side outputs
     edges: Mapping[str, Tensor] = field(default_factory=dict)  # {"homo": (S, 6, B), "hetero": (S, 6, B)}
-    features: Mapping[str, Tensor] = field(default_factory=dict)  # "x_com_l": ...; filled in training or when asked for
+    features: Any = field(default_factory=dict)  # the system's own, for its losses: tensors by name, or a dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFeatures:
+    """What the graph units of a system read and give, beside logits and edges; by modality l, a, v."""
+
+    reinforced: dict[str, Tensor] = field(default_factory=dict)  # (S, B, wide), the last step of each modality
+    representations: dict[str, dict[str, Tensor]] = field(default_factory=lambda: {"homo": {}, "hetero": {}})
+    edge_scores: dict[str, Tensor] = field(default_factory=dict)  # of a unit, homo or hetero: before the softmax
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One of several optimizer steps on the same batch, each with a forward pass of its own (adversarial training)."""
+
+    name: str
+    terms: tuple[str, ...]  # patterns of the loss terms it follows
+    weights: tuple[str, ...]  # patterns of the parameters it moves; the others stand still
+
+    def follows(self, term: str) -> bool:
+        """Tell whether a loss term belongs to it."""
+        return any(fnmatchcase(term, pattern) for pattern in self.terms)
+
+    def moves(self, parameter: str) -> bool:
+        """Tell whether a parameter belongs to it."""
+        return any(fnmatchcase(parameter, pattern) for pattern in self.weights)
 
 
 class EmotionModel(Protocol):

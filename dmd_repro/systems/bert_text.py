@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from dmd_repro.errors import DataError, SpecError
 from dmd_repro.nn.bert import Bert
 from dmd_repro.nn.dropout import Dropout, DropoutStream
 from dmd_repro.systems.base import Batch, ModelOutput, as_module
+from dmd_repro.systems.plain import plain_of
 
 
 class BertText(nn.Module):
@@ -111,11 +113,19 @@ class WithBert(nn.Module):
                 do="Train its seeds one after the other",
             )  # fmt: skip
         self.text_model = BertText(bert, self.stream)
+        plain = plain_of(self.system)
+        frozen = () if plain is None else tuple(plain.frozen_text())
+        for name, p in self.text_model.model.named_parameters():
+            p.requires_grad_(not any(fnmatchcase(name, pattern) for pattern in frozen))
 
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """Predict from a batch whose language is (1, B, 3, T) int64."""
-        hidden = self.text_model(batch.inputs["l"][0]).unsqueeze(0)
-        return self.system(replace(batch, inputs={**batch.inputs, "l": hidden}), keep_features=keep_features)
+        tokens = batch.inputs["l"]
+        read = replace(
+            batch, inputs={**batch.inputs, "l": self.text_model(tokens[0]).unsqueeze(0)},
+            pieces={"l": tokens[:, :, 1] != 0},
+        )  # fmt: skip
+        return self.system(read, keep_features=keep_features)
 
     def window(self, spans: Mapping[str, tuple[int, int]]) -> None:
         """Return None: what BERT makes of a padded token is not known before it has read it."""
@@ -131,5 +141,5 @@ class WithBert(nn.Module):
     def param_groups(self) -> list[dict[str, Any]]:
         """Return the system's groups, BERT in the first of them: same optimizer, same rate."""
         groups = [dict(group) for group in self.system.param_groups()]  # type: ignore[operator]
-        groups[0]["params"] = [*self.text_model.parameters(), *groups[0]["params"]]
+        groups[0]["params"] = [*(p for p in self.text_model.parameters() if p.requires_grad), *groups[0]["params"]]
         return groups

@@ -30,6 +30,7 @@ class InputNeeds:
 
     aligned_only: bool = False
     texts: tuple[str, ...] = ("glove", "hidden")
+    unaligned_by: str = ""  # the value of `align` that unaligned features need; its preset has none
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -42,6 +43,7 @@ class TrainConfig:
     """The hyper-parameters the training engine reads; each system's own configuration extends it."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {}  # second names `--set` accepts
+    SELECTION_LOSSES: ClassVar[tuple[str, ...]] = ("l1", "mse")  # "total" too, where terms are computed in evaluation
 
     batch_size: int = 16
     learning_rate: float = 1e-4
@@ -66,7 +68,7 @@ class TrainConfig:
     order: str = added("epoch", neutral="epoch")  # training clips are shuffled every epoch, or "once" for all
     drop_last: bool = added(False, neutral=False)  # an epoch's last batch is left out where it is not full
     least_batch: int = added(1, neutral=1)  # a last training batch of fewer clips is left out, counted and said
-    selection_loss: str = added("l1", neutral="l1")  # what an epoch is selected by: mean absolute or squared error
+    selection_loss: str = added("l1", neutral="l1")  # an epoch is selected by its l1, mse or total
     selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
     selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
     selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss
@@ -89,6 +91,10 @@ class TrainConfig:
                 raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")
             values[name] = _typed(name, value, type(getattr(self, name)))
         return replace(self, **values)  # type: ignore[arg-type]
+
+    def for_text(self, text: str) -> Self:
+        """Return the configuration for a kind of text: itself, where the system is the same on all."""
+        return self
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
@@ -145,7 +151,7 @@ def _range(name: str, *, whole: bool) -> tuple[float, float, bool]:
 
 _FROM_ZERO = {
     "learning_rate", "adam_eps", "clip_value", "clip_norm", "plateau_patience", "early_stop", "selection_digits",
-    "weight_decay", "selection_margin",
+    "weight_decay", "selection_margin", "last_steps", "frozen_layers", "cmd_epsilon",
 }  # fmt: skip
 
 
@@ -170,3 +176,10 @@ def check_encoders(d: int, heads: int, kernels: Mapping[str, int], steps: Mappin
                 f"{MODALITY_NAMES[m]} features", expected=f"at least {kernel} time steps", got=str(steps[m]),
                 do=f"Use longer features or --set kernel_{m}=1",
             )  # fmt: skip
+
+
+def check_words(config: TrainConfig, **choices: tuple[str, ...]) -> None:
+    """Raise SpecError, with the nearest choice, where a setting is none of its words."""
+    for name, known in choices.items():
+        if (value := getattr(config, name)) not in known:
+            raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))

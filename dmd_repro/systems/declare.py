@@ -15,9 +15,11 @@ from dmd_repro.errors import SpecError
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Same, Switch
+from dmd_repro.systems.told import Shapes, Told
 
 GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
 ASPECTS = ("net", "training", "settings", "inputs")
+FALLBACK = "mosi"  # the data set whose preset a system uses where it has none of the data set's own
 WITH_WORDS = GRADES[:3]  # below, a row gets numbers and no word
 
 
@@ -70,22 +72,50 @@ class System:
     reads: str = "l, a, v"  # the modalities its prediction depends on
     origin: str = "dmd_repro"  # the package or file it comes from
     datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
+    official: str = ""  # "module:function" that reads a configuration from tensors under the reference's names
 
     def load(self) -> Any:
         """Import and return the model's class. Imports torch."""
-        if not isinstance(self.model, str):
-            return self.model
-        module, _, attribute = self.model.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _named(self.model) if isinstance(self.model, str) else self.model
+
+    def told(self, shapes: Shapes, steps: Mapping[str, int]) -> Told:
+        """Return what tensors tell, on features of these steps; KeyError or IndexError where they are of others."""
+        found: Told = _named(self.official)(shapes, steps)
+        return found
+
+    def falls_back(self, dataset: str) -> bool:
+        """Tell whether a data set has no preset of its own here, and gets that of `FALLBACK`."""
+        return dataset not in self.datasets and FALLBACK in self.datasets
+
+    def fallback_words(self, dataset: str) -> str:
+        """Return what is said of a data set without a preset of its own; "" for the others."""
+        if not self.falls_back(dataset):
+            return ""
+        return f"the preset of {FALLBACK}, as {self.name} has none for {dataset}"
+
+    def preset_for(self, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig:
+        """Return the preset of a data set, or that of `FALLBACK`; raises SpecError where there is neither."""
+        chosen = FALLBACK if self.falls_back(dataset) else dataset
+        return self.preset(chosen, aligned=aligned, protocol=protocol)
+
+    def stands_on(self, setting: Setting) -> Mapping[str, Evidence]:
+        """Return its evidence in a setting; a fallback preset is nobody's setting for that data set."""
+        words = self.fallback_words(setting.dataset)
+        return {**self.evidence(setting), **({"settings": Evidence("reconstructed", words)} if words else {})}
 
     def grade(self, setting: Setting) -> str:
         """Return the weakest grade of its aspects in a setting."""
-        return max((e.grade for e in self.evidence(setting).values()), key=GRADES.index)
+        return max((e.grade for e in self.stands_on(setting).values()), key=GRADES.index)
 
     @property
     def aliases(self) -> Mapping[str, str]:
         """Second names of its settings."""
         return self.config.ALIASES
+
+
+def _named(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}

@@ -12,16 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from dmd_repro.nn.layers import Linear
+from dmd_repro.systems.edges import EDGE_NAMES, EDGES, FAVOURED, PRIOR_TEMPERATURE, VERTICES
 
-# The authors stack language, visual, acoustic in their units (not l, a, v as elsewhere); this fixes the edges' order.
-VERTICES = ("l", "v", "a")
-EDGES = tuple((student, teacher) for student in VERTICES for teacher in VERTICES if student != teacher)
 ENDS = tuple(tuple(VERTICES.index(edge[end]) for edge in EDGES) for end in (0, 1))  # student, teacher of each edge
-EDGE_NAMES = tuple(f"{teacher}->{student}" for student, teacher in EDGES)
-
-# Teacher -> student pairs the authors favour: a 1 here, divided by the temperature, then softmax over the six edges.
-FAVOURED = {"homo": ("l->v", "l->a"), "hetero": ("l->v", "l->a", "v->a")}
-PRIOR_TEMPERATURE = 0.25
 
 
 def edge_prior(unit: str, kind: str = "authors") -> Tensor:

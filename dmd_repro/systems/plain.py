@@ -22,7 +22,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.nn.dropout import Dropout, DropoutStream
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.base import Batch, ModelOutput
+from dmd_repro.systems.base import Batch, ModelOutput, Phase
 from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Switch
 
@@ -40,7 +40,9 @@ class PlainSystem(nn.Module):
     SWITCHES: ClassVar[tuple[Switch, ...]] = ()
     MODEL_VERSION: ClassVar[int] = 1
     MIXES_CLIPS: ClassVar[bool] = False  # whether clips of a batch influence each other in evaluation
+    INNER: ClassVar[str] = ""  # a child whose name is left out of its weights' names ("net." for net.lstm.weight_ih)
     SHARED_INIT: ClassVar[Mapping[str, str]] = {}  # pattern of parameter names -> the name they are initialised under
+    keep: bool = False  # whether the losses of a batch will be asked for in evaluation (`selection_loss=total`)
     stream: DropoutStream  # set before the first batch: dropout, and `stream.normals` for random draws of one's own
 
     def __init__(
@@ -78,6 +80,14 @@ class PlainSystem(nn.Module):
         and `plateau` (False: the plateau leaves its rate alone).
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the optimizer's steps of a batch, in order: () is one step on all terms and all weights."""
+        return ()
+
+    def frozen_text(self) -> Sequence[str]:
+        """Return patterns of a fine-tuned BERT's own tensor names that are not trained."""
+        return ()
 
     def last_epoch(self) -> Sequence[str]:
         """Return patterns of weights that the final record takes from the last epoch instead of the selected one."""
@@ -167,6 +177,7 @@ def initialise_plain(system: PlainSystem, seed: int) -> None:
 
 def init_name(system: PlainSystem, name: str) -> str:
     """Return the name a parameter is initialised under: its own, or the one it shares."""
+    name = saved_name(system, name)
     return next((shared for pattern, shared in system.SHARED_INIT.items() if fnmatchcase(name, pattern)), name)
 
 
@@ -187,6 +198,7 @@ class OneSeed(nn.Module):
 
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """(1, B, ...) -> (1, B, 1)."""
+        self.system.keep = keep_features
         out = self.system(without_seeds(batch))
         if isinstance(out, Tensor):
             out = ModelOutput(out, {})
@@ -215,7 +227,7 @@ def without_seeds(batch: Batch) -> Batch:
     """Return a batch of one seed without the axis of seeds: (1, B, ...) -> (B, ...)."""
     return replace(
         batch, inputs={m: x[0] for m, x in batch.inputs.items()}, labels=batch.labels[0],
-        lengths={m: x[0] for m, x in batch.lengths.items()},
+        lengths={m: x[0] for m, x in batch.lengths.items()}, pieces={m: x[0] for m, x in batch.pieces.items()},
     )  # fmt: skip
 
 
@@ -225,5 +237,10 @@ def plain_of(module: nn.Module) -> PlainSystem | None:
 
 
 def own_tensors(system: PlainSystem) -> dict[str, Tensor]:
-    """Return every parameter, frozen ones too, and every persistent buffer, by name."""
-    return dict(system.state_dict(keep_vars=True))
+    """Return every parameter, frozen ones too, and every persistent buffer, by the name it is saved under."""
+    return {saved_name(system, name): tensor for name, tensor in system.state_dict(keep_vars=True).items()}
+
+
+def saved_name(system: PlainSystem, name: str) -> str:
+    """Return a tensor's name without the inner child's, which a reference does not have."""
+    return name.removeprefix(system.INNER)

@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from dmd_repro.errors import SpecError, nearest
-from dmd_repro.spec import Scalar
+from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.declare import System, check_declaration
 
 SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "dmd": "dmd_repro.systems.dmd.config:SYSTEM",
     "mult": "dmd_repro.systems.mult.config:SYSTEM",
+    "ef-lstm": "dmd_repro.systems.ef_lstm.config:SYSTEM",
+    "lf-lstm": "dmd_repro.systems.lf_lstm.config:SYSTEM",
+    "tfn": "dmd_repro.systems.tfn.config:SYSTEM",
+    "lmf": "dmd_repro.systems.lmf.config:SYSTEM",
+    "mfm": "dmd_repro.systems.mfm.config:SYSTEM",
+    "graph-mfn": "dmd_repro.systems.graph_mfn.config:SYSTEM",
+    "raven": "dmd_repro.systems.raven.config:SYSTEM",
+    "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
+    "misa": "dmd_repro.systems.misa.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files
@@ -120,6 +129,20 @@ def full_name(model: str, config: Mapping[str, Scalar]) -> str:
     """
     options = _shipped(model).options if model in SHIPPED else ()
     return "+".join([model, *(option for option in options if config.get(option))])
+
+
+def fallback_words(model: str, dataset: str) -> str:
+    """Return what is said of a system on a data set it has no preset for; "" where it has one, or is not at hand."""
+    return find_system(model).fallback_words(dataset) if model in system_names() else ""
+
+
+def completed(spec: RunSpec) -> RunSpec:
+    """Return a spec that was read with every setting added since it was written, at its neutral value.
+
+    So an older run and a new one at the neutral values have the same configuration; the identity stays. The spec of a
+    system that is not at hand stays as it is.
+    """
+    return spec.completed(find_system(spec.model).config.neutral()) if spec.model in system_names() else spec
 
 
 def load_model(name: str) -> Any:

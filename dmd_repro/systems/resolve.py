@@ -20,7 +20,6 @@ WORDS = {  # settings that are one of a few words
     "precision": tuple(PRECISIONS),
     "optimizer": ("adam", "adam_keras"),
     "order": ("epoch", "once"),
-    "selection_loss": ("l1", "mse"),
     "selection_ties": ("earlier", "later"),
     "selection_epoch": ("best", "last"),
 }
@@ -84,7 +83,8 @@ def resolve_spec(
             got=f"{'aligned' if features.aligned else 'unaligned'} {features.text} text",
             do="Choose another feature set, or --text",
         )
-    config: TrainConfig = system.preset(features.dataset, aligned=features.aligned, protocol=protocol)
+    config: TrainConfig = system.preset_for(features.dataset, aligned=features.aligned, protocol=protocol)
+    config = config.for_text(features.text)
     config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})
     check_loop(config, features.sizes["train"])
@@ -126,13 +126,25 @@ def with_bert(config: Config, text: str, bert: str, overrides: Mapping[str, str 
 def check_loop(config: TrainConfig, clips: int) -> None:
     """Raise SpecError where the training engine cannot use a setting, or would never take a step on so few clips."""
     config.check_ranges()
-    for name, known in WORDS.items():
+    for name, known in {**WORDS, "selection_loss": config.SELECTION_LOSSES}.items():
         if (value := getattr(config, name)) not in known:
             raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))
+    if config.batch_size < config.least_batch:
+        raise SpecError.at(
+            "--set batch_size", expected=f"at least least_batch={config.least_batch} clips (smaller ones are skipped)",
+            got=str(config.batch_size), do="Raise it",
+        )  # fmt: skip
     batches = math.ceil(clips / config.batch_size)
     rest = clips % config.batch_size
     if rest and (config.drop_last or rest < config.least_batch):
         batches -= 1
+    if not batches:
+        least = config.batch_size if config.drop_last else config.least_batch
+        lower = ", or lower --set batch_size" if config.drop_last else ""
+        raise SpecError.at(
+            f"training on {clips} clips", expected=f"at least {least}, as a smaller batch is left out",
+            got="no batch to train on", do=f"Take more clips{lower}",
+        )  # fmt: skip
     if batches < config.accumulate:
         raise SpecError.at(
             f"training on {clips} clips",

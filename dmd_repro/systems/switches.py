@@ -2,7 +2,7 @@
 
 A protocol is a set of switch values: "official" does what the reference does, "paper" what the equations say, or what a
 repair would do. The switches are fields of a system's configuration, so `--set name=value` overrides one and its effect
-can be measured alone. The command line, the audit and DEVIATIONS.md read the same lists.
+can be measured alone. The command line, the audit and docs/deviations.md read the same lists.
 """
 
 from __future__ import annotations

@@ -11,25 +11,40 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.training.execution import out_of_memory
-from dmd_repro.training.feed import Order
-
-if TYPE_CHECKING:
-    from dmd_repro.training.loop import Loop
+from dmd_repro.training.feed import Feed, Order
 
 log = logging.getLogger(__name__)
 WARM_UP = 3  # steps outside the graph, so that libraries and allocator have settled
 
 
+class Stepping(Protocol):
+    """What of a training is captured: its memory, a batch's forward, losses and backward, and the optimizers' step."""
+
+    feed: Feed
+    module: nn.Module
+    stream: DropoutStream | None
+    parameters: list[nn.Parameter]
+    tally: dict[str, Tensor]
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def seeds(self) -> int: ...
+    def backward(self, batch: Any, mark: Callable[[str], None]) -> None: ...
+    def step_seeds(self) -> None: ...
+
+
 class Captured(ABC):
     """Something that is done again and again on the same memory."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Stepping) -> None:
         self.loop = loop
         self.graph: torch.cuda.CUDAGraph | None = None
         self.reason = ""  # why nothing is captured
@@ -56,10 +71,10 @@ class CapturedStep(Captured):
 
     orders: Tensor  # (S, room, size): the clips of the batches that are next
 
-    def __init__(self, loop: Loop, size: int) -> None:
+    def __init__(self, loop: Stepping, size: int) -> None:
         super().__init__(loop)
         self.size = size  # clips of a batch
-        self.starts = torch.zeros(len(loop.specs), dtype=torch.int64, device=loop.device)  # of the dropout streams
+        self.starts = torch.zeros(loop.seeds, dtype=torch.int64, device=loop.device)  # of the dropout streams
         # of the batch that is next: its number in the epoch, and its place in `orders`
         self.at, self.slot = (torch.zeros((), dtype=torch.int64, device=loop.device) for _ in range(2))
         self.next = 0  # the number that `at` holds
@@ -70,7 +85,7 @@ class CapturedStep(Captured):
             return
         self.coming, self.first = orders.reshape(len(orders), -1, self.size), first
         if self.graph is None:
-            room = max(self.coming.shape[1], len(self.loop.features.splits["train"]) // self.size)
+            room = max(self.coming.shape[1], len(self.loop.feed.splits["train"]) // self.size)
             self.orders = torch.zeros(len(orders), room, self.size, dtype=torch.int64, device=self.loop.device)
         if self.loop.stream is not None:
             self.starts.copy_(self.loop.stream.starts)
@@ -108,10 +123,11 @@ class CapturedStep(Captured):
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
-        """Let steps be tried: afterwards gradients, tally, stream and place are what they were."""
+        """Let steps be tried: afterwards gradients, buffers, tally, stream and place are what they were."""
         loop, stream = self.loop, self.loop.stream
         grads = [None if p.grad is None else p.grad.clone() for p in loop.parameters]
         tally = {name: value.clone() for name, value in loop.tally.items()}
+        buffers = [(buffer, buffer.clone()) for buffer in loop.module.buffers()]  # running statistics move in a step
         own = None if stream is None else stream.starts
         try:
             if stream is not None:
@@ -123,6 +139,8 @@ class CapturedStep(Captured):
             for p, before in zip(loop.parameters, grads, strict=True):
                 if p.grad is not None:
                     p.grad.zero_() if before is None else p.grad.copy_(before)
+            for buffer, held in buffers:
+                buffer.copy_(held)
             for name, value in loop.tally.items():
                 value.copy_(tally[name]) if name in tally else value.zero_()
             self.at.fill_(self.next)

@@ -1,16 +1,20 @@
-"""How a run is computed: device, threads, determinism, and what becomes of a device that fails."""
+"""How a run is computed: device, threads, determinism, and what becomes of a device that fails.
+
+torch is imported where a device is touched, so that a plan can name its execution without it.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from dmd_repro.errors import SpecError
 from dmd_repro.spec import RunSpec
+
+if TYPE_CHECKING:
+    import torch
 
 MOST_THREADS = 256  # beyond this and the machine's cores a process hangs or dies
 
@@ -33,6 +37,8 @@ class Execution:
 
     def prepare(self) -> torch.device:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""
+        import torch
+
         if self.threads > (most := max(MOST_THREADS, os.cpu_count() or 1)):
             raise SpecError.at(
                 f"--threads {self.threads}", expected=f"at most {most}", got=str(self.threads),
@@ -70,12 +76,16 @@ def check_precision(spec: RunSpec, device: str) -> None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error is the device's, a library's or the allocator's want of memory."""
+    import torch
+
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
 def release(device: torch.device) -> None:
     """Give back what nobody holds any more; a loop and its captured steps hold each other, so they have to be found."""
+    import torch
+
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -86,6 +96,8 @@ def device_failure(execution: Execution) -> str:
 
     An error on a GPU stays with the process that met it: whatever runs there next would fail for it too.
     """
+    import torch
+
     if not execution.device.startswith("cuda"):
         return ""
     try:
@@ -98,9 +110,13 @@ def device_failure(execution: Execution) -> str:
 
 def cards(device: str) -> int:
     """Return how many devices a name stands for: "cuda" for every card of this machine, another name for one."""
+    import torch
+
     return max(1, torch.cuda.device_count()) if device == "cuda" else 1
 
 
 def take_card(number: int) -> None:
     """Let "cuda" mean one card in this process: the one of a worker's number, counted round."""
+    import torch
+
     torch.cuda.set_device(number % cards("cuda"))

@@ -16,9 +16,11 @@ from torch import Tensor
 from dmd_repro.data.batches import batch_slices
 from dmd_repro.data.features import FeatureSet
 from dmd_repro.shapes import MODALITIES
+from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch, EmotionModel, as_module
+from dmd_repro.systems.plain import plain_of
 
-EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory
+EVALUATION_BATCH = 64  # clips; no effect on a prediction, only on memory, but for systems that mix clips
 EVALUATION_STEPS = 1 << 18  # time steps of all seeds on a GPU, where a batch of few is a thousand launches for nothing
 Order = NDArray[np.int64]
 
@@ -90,6 +92,11 @@ class Feed:
         if self.spans:
             lengths = np.stack([x[:, 1] - x[:, 0] for x in self.spans[split].values()])
             order = order[np.argsort(lengths.sum(0), kind="stable")]
+        plain = plain_of(as_module(self.model))
+        if plain is not None and plain.MIXES_CLIPS:  # a prediction depends on its company: the same one everywhere
+            for piece in batch_slices(len(order), plain.config.batch_size):
+                yield order[piece]
+            return
         size, longest = EVALUATION_BATCH, max(self.splits[split].array(m).shape[1] for m in MODALITIES)
         if self.resident:
             size = max(size, EVALUATION_STEPS // (longest * stack))
@@ -102,14 +109,37 @@ def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str
     module = as_module(model).eval()
     collected: dict[str, list[Tensor]] = {}
     orders = list(feed.whole(split, stack))
+    stream = getattr(model, "stream", None)
+    if stream is not None:  # what a system draws in evaluation is the same at every one of a split
+        stream.restart([0] * stack, feed.device)
     with torch.inference_mode():
-        for order in orders:
+        for i, order in enumerate(orders):
+            if stream is not None:
+                stream.begin(i)
             out = module(feed.batch(split, np.repeat(order[None], stack, axis=0)))
             for name, value in {"y_pred": out.prediction, **out.heads}.items():
                 collected.setdefault(name, []).append(value[:, :, 0])
     back = np.argsort(np.concatenate(orders), kind="stable")
     said = torch.stack([torch.cat(values, dim=1) for values in collected.values()]).float().cpu().numpy()[..., back]
     return dict(zip(collected, said, strict=True))
+
+
+def total_loss(model: EmotionModel, feed: Feed, split: str, stack: int) -> NDArray[np.float64]:
+    """Return the weighted sum of every loss term in evaluation, the mean over a split's clips: (S,)."""
+    module, sums, count = as_module(model).eval(), np.zeros(stack), 0
+    stream = getattr(model, "stream", None)
+    if stream is not None:
+        stream.restart([0] * stack, feed.device)
+    with torch.inference_mode():
+        for i, order in enumerate(feed.whole(split, stack)):
+            if stream is not None:
+                stream.begin(i)
+            batch = feed.batch(split, np.repeat(order[None], stack, axis=0))
+            terms = model.loss_terms(module(batch, keep_features=True), batch)
+            sums += losses.total(terms, model.loss_weights()).double().cpu().numpy() * len(order)
+            count += len(order)
+    found: NDArray[np.float64] = sums / count
+    return found
 
 
 def evaluate(model: EmotionModel, split: FeatureSet, device: torch.device) -> dict[str, NDArray[np.float32]]:

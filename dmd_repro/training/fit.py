@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from dmd_repro.records.folder import DataStamp, Predictions, Records, RunRecord,
 from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.resolve import why_not_stacked
+from dmd_repro.systems.state import read_weights, write_weights
 from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
-from dmd_repro.training.loop import Loop
+from dmd_repro.training.feed import evaluate
+from dmd_repro.training.loop import Loop, arithmetic
+from dmd_repro.training.probe import refuse_unsound
 from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare
 
@@ -84,6 +88,7 @@ def fit_stack(
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
     stamp, collected = DataStamp.of(features), provenance.collect()
     features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
+    refuse_unsound(specs[0], features, bert)
     size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))
     waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
     done: dict[int, RunRecord] = {}
@@ -123,7 +128,7 @@ def _train(
     while True:
         for state in loop.seed_states:
             if state.at.stopped and state.spec.seed not in done:
-                done[state.spec.seed] = _finish(state, features, writers[state.spec.seed])
+                done[state.spec.seed] = _finish(state, loop, writers[state.spec.seed])
         over = [state.place for state in loop.seed_states if state.at.stopped]
         if len(over) == len(loop.seed_states):
             return done
@@ -169,15 +174,36 @@ def _report(state: SeedState, line: Mapping[str, Any]) -> EpochReport:
     )  # fmt: skip
 
 
-def _finish(state: SeedState, features: Features, writer: RunWriter) -> RunRecord:
-    at = state.at
+def _finish(state: SeedState, loop: Loop, writer: RunWriter) -> RunRecord:
+    at, splits = state.at, loop.features.splits
+    weights, said = _final(state, loop)
+    mixed = {} if said is at.best else {"last_epoch_weights": list(loop.last_epoch_patterns())}
+    left_out = len(splits["train"]) - loop.pieces[-1].stop
+    facts = {"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.selected_epoch,
+             "hit_max_epochs": at.epoch - at.best_epoch < state.config.early_stop,
+             "train_median": float(np.median(np.asarray(splits["train"].labels)))}  # fmt: skip
     return writer.finish(
-        predictions={s: _predictions(features.splits[s], at.best, s) for s in EVALUATED},
+        predictions={s: _predictions(splits[s], said, s) for s in EVALUATED},
         epochs={s: np.stack(at.curves[s]) for s in EVALUATED},
-        checkpoint={k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")},
-        provenance={"seconds": round(at.seconds, 3), "epochs": at.epoch, "best_epoch": at.best_epoch,
-                    "hit_max_epochs": at.epoch - at.best_epoch < state.config.early_stop},
-    )  # fmt: skip
+        checkpoint=weights,
+        provenance=facts | ({"left_out_clips": left_out} if left_out else {}) | mixed,
+    )
+
+
+def _final(state: SeedState, loop: Loop) -> tuple[dict[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+    """Return the weights a run ends with and what they predict: the selected epoch's, parts of them the last's."""
+    at = state.at
+    weights = {k.removeprefix("weights/"): v for k, v in at.best.items() if k.startswith("weights/")}
+    patterns = loop.last_epoch_patterns()
+    if not patterns or at.selected_epoch == at.epoch:
+        return weights, at.best
+    system = state.spec.model
+    last = read_weights(loop.module, system, state.place)
+    weights = {n: last[n] if any(fnmatchcase(n, f"{system}/{p}") for p in patterns) else x for n, x in weights.items()}
+    write_weights(loop.module, weights, system, "the weights at the end")
+    with arithmetic(state.config.precision):
+        said = {s: evaluate(loop.model, loop.features.splits[s], loop.device) for s in EVALUATED}
+    return weights, {f"{s}/{name}": x for s, found in said.items() for name, x in found.items()}
 
 
 def _predictions(split: FeatureSet, best: Mapping[str, NDArray[Any]], name: str) -> Predictions:
@@ -189,7 +215,7 @@ def room(spec: RunSpec, features: Features, device: torch.device, bert: Bert | N
     """Return how many seeds `--stack auto` puts together: on a GPU what its free memory holds, on a CPU one.
 
     `sharers` are the processes that fill the same card. At MOSI's sizes one seed keeps the cores of a CPU busy, so a
-    stack gains nothing there (BENCHMARKS.md).
+    stack gains nothing there (docs/benchmarks.md).
     """
     if device.type != "cuda":
         return 1
@@ -225,6 +251,7 @@ def _seconds_per_epoch(
     spec: RunSpec, features: Features, execution: Execution, device: torch.device, stack: int
 ) -> float:  # fmt: skip
     features, bert = prepare(spec, features, execution.bert, execution.cache, device)
+    refuse_unsound(spec, features, bert)
     loop = Loop([replace(spec, seed=spec.seed + i) for i in range(stack)], features, device, bert)
     size, sizes = loop.config.batch_size, features.sizes
     order = np.repeat(np.arange(min(2 * size, sizes["train"]), dtype=np.int64)[None], stack, axis=0)

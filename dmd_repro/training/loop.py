@@ -37,7 +37,8 @@ from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import PRECISIONS
 from dmd_repro.systems.state import read_weights
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
-from dmd_repro.training.feed import Feed, Order, predict
+from dmd_repro.training.feed import Feed, Order, predict, total_loss
+from dmd_repro.training.phases import phases_of, terms_of, unmoved
 from dmd_repro.training.seed_state import SeedState
 
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
@@ -65,6 +66,12 @@ def build(
             f"model '{spec.model}'", expected="one that fits in memory", got="one that does not", do="Lower --set d"
         ) from None
     return as_module(model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value,arg-type]
+
+
+def fit_inputs(model: EmotionModel, features: Features) -> None:
+    """Let a plain system take its statistics of the training split; nothing else is shown to it."""
+    if (plain := plain_of(as_module(model))) is not None:
+        plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
 
 
 @contextmanager
@@ -102,7 +109,8 @@ def clip_norm_(parameters: Sequence[nn.Parameter], limit: float, stack: int = 1)
 
     For one seed this is torch's clip_grad_norm_, its 1e-6 included; with `stack` seeds parameters are (S, ...).
     """
-    grads = [p.grad for p in parameters if p.grad is not None]
+    if not (grads := [p.grad for p in parameters if p.grad is not None]):
+        return
     norm = torch.stack([g.reshape(stack, -1).norm(dim=1) for g in grads]).norm(dim=0)  # (S,)
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for g in grads:
@@ -129,12 +137,12 @@ class Loop:
         self.model = build(first, features, device, bert, [spec.seed for spec in specs])
         self.module: nn.Module = as_module(self.model)
         self.config: TrainConfig = find_system(first.model).config.from_dict(first.config)
-        if (plain := plain_of(self.module)) is not None:
-            plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
+        fit_inputs(self.model, features)
         self.feed = Feed(features.splits, self.model, device)
         self.weights = self.model.loss_weights()
         self.stream: DropoutStream | None = getattr(self.model, "stream", None)
-        self.capturing = capture and device.type == "cuda"
+        self.phases = phases_of(self.module, self.config)
+        self.capturing = capture and device.type == "cuda" and not self.phases
         self.pieces = training_batches(len(features.splits["train"]), self.config)
         sizes = {piece.stop - piece.start for piece in self.pieces} if self.capturing else set()
         self.captured = {n: CapturedStep(self, n) for n in sorted(sizes, reverse=True)}
@@ -142,6 +150,11 @@ class Loop:
         if self.stream is not None:
             self.stream.restart([0] * len(specs), device)
         self.take_seeds()
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds the stack holds."""
+        return len(self.specs)
 
     def take_seeds(self) -> None:
         """Give every seed its optimizer on the model's parameters as they are."""
@@ -158,6 +171,11 @@ class Loop:
         self.terms: list[str] = []
         self.tally: dict[str, Tensor] = {}  # sums over an epoch's batches, on the device
 
+    def last_epoch_patterns(self) -> tuple[str, ...]:
+        """Return patterns of the weights that a run takes from its last epoch, whatever was selected."""
+        plain = plain_of(self.module)
+        return () if plain is None else tuple(plain.last_epoch())
+
     def backward(self, batch: Batch, mark: Mark) -> None:
         """Add one batch's gradients, clamped after it as the authors do, and its terms to the tally."""
         out = self.model.forward(batch)
@@ -173,6 +191,31 @@ class Loop:
         self._count("terms", torch.stack([*terms.values(), objective]))
         for name, edges in out.edges.items():
             self._count(f"edges/{name}", edges.mean(2))
+
+    def step_phases(self, batch: Batch, mark: Mark) -> None:
+        """Take every phase's step on one batch, one after the other; a weight that is not the phase's stands still."""
+        counted: dict[str, Tensor] = {}
+        objective: Tensor | None = None
+        for phase in self.phases:
+            self.module.zero_grad()
+            out = self.model.forward(batch)
+            mark("forward")
+            terms = terms_of(phase, self.model.loss_terms(out, batch))
+            own = losses.total(terms, self.weights)
+            mark("losses")
+            own.sum().backward()
+            for p in unmoved(self.module, phase):
+                p.grad = None  # an optimizer passes over it, its moments too
+            if self.config.clip_value > 0:
+                clip_grad_value_(self.parameters, self.config.clip_value)
+            mark("backward")
+            self.step_seeds()
+            mark("optimizer")
+            counted = {**terms, **counted}
+            objective = own if objective is None else objective + own
+        assert objective is not None
+        self.terms = [*counted, "total"]
+        self._count("terms", torch.stack([*counted.values(), objective]))
 
     def _count(self, name: str, value: Tensor) -> None:
         value = value.detach()
@@ -225,6 +268,9 @@ class Loop:
                         self.stream.begin(i)
                     batch = self.feed.batch("train", orders[:, piece])
                     mark("data")
+                    if self.phases:
+                        self.step_phases(batch, mark)
+                        continue
                     self.backward(batch, mark)
                 if (i + 1) % c.accumulate == 0 or (c.trailing_step and i + 1 == len(pieces)):
                     self.update()
@@ -246,17 +292,25 @@ class Loop:
             self.stream.restart(epochs, self.device)
         rates = [state.learning_rate for state in self.seed_states]
         orders = [
-            epoch_order(state.spec.seed, "train", e, size) for state, e in zip(self.seed_states, epochs, strict=True)
+            epoch_order(state.spec.seed, "train", 1 if self.config.order == "once" else e, size)
+            for state, e in zip(self.seed_states, epochs, strict=True)
         ]
         means = self.train_batches(np.stack(orders))
         with arithmetic(self.config.precision):
             found = {s: predict(self.model, self.feed, s, len(self.seed_states)) for s in EVALUATED}
+            by_total = self.config.selection_loss == "total"
+            totals = total_loss(self.model, self.feed, "valid", len(self.seed_states)) if by_total else None
         seconds = (time.perf_counter() - started) / sum(not state.at.stopped for state in self.seed_states)
         return [
             None
             if state.at.stopped
             else self._select(
-                state, rates[i], means[i], {s: {k: x[i] for k, x in found[s].items()} for s in found}, seconds
+                state,
+                rates[i],
+                means[i],
+                {s: {k: x[i] for k, x in found[s].items()} for s in found},
+                seconds,
+                None if totals is None else float(totals[i]),
             )
             for i, state in enumerate(self.seed_states)
         ]
@@ -268,11 +322,15 @@ class Loop:
         means: Means,
         said: dict[str, dict[str, NDArray[np.float32]]],
         seconds: float,
+        total: float | None,
     ) -> dict[str, Any]:
         splits, number = self.features.splits, state.at.epoch + 1
         order = epoch_order(state.spec.seed, "valid", number, len(splits["valid"]))
         error = np.abs(said["valid"]["y_pred"] - splits["valid"].labels)
-        loss = selection_loss(error**2 if self.config.selection_loss == "mse" else error, order, self.config)
+        if total is None:
+            loss = selection_loss(error**2 if self.config.selection_loss == "mse" else error, order, self.config)
+        else:
+            loss = round(total, self.config.selection_digits)
         if selected := state.advance(seconds, said, loss):
             weights = read_weights(self.module, state.spec.model, state.place)
             state.at.best |= {f"weights/{n}": x for n, x in weights.items()}

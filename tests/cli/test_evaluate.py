@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from toy_store import put
 
 from dmd_repro.metrics.registry import metrics_of
 from dmd_repro.records.folder import Predictions, Records
+from dmd_repro.records.run import CHECKPOINT
 from dmd_repro.results.single import ONE_RUN, Subject, beside, score_predictions
 from dmd_repro.spec import AblationMask
 
@@ -60,8 +62,27 @@ def test_evaluate_shows_what_train_reported(dmd: Here) -> None:
     assert np.array_equal(np.array([r["y_pred"] for r in rows], np.float32), kept.y_pred)
     text = dmd("evaluate", run).out
     assert "95 % over clips" in text
+    assert "the recorded predictions: equal, bit for bit" in text
+    assert found["recorded"] == {"agrees": True, "largest_difference": 0.0}
     assert "printed  41.4" in text
     assert text == dmd("evaluate", run).out, "equal intervals each time"
+
+
+def test_weights_that_were_replaced_are_found(dmd: Here) -> None:
+    """Hashes made to agree again cannot tell: the weights of another run predict otherwise than this one recorded."""
+    put(dmd.folder / "data", "mosi-toy")
+    one, two = (trained(dmd, "--seed", seed) for seed in ("1", "2"))
+    folder = dmd.folder / "runs"
+    weights = (folder / two / CHECKPOINT).read_bytes()
+    (folder / one / CHECKPOINT).write_bytes(weights)
+    done = json.loads((folder / one / "DONE").read_text())
+    done[CHECKPOINT] = hashlib.sha256(weights).hexdigest()
+    (folder / one / "DONE").write_text(json.dumps(done))
+    assert dmd("runs", "verify", one).code == 0
+    said = dmd("evaluate", one)
+    assert said.code == 1
+    assert "NOT those of these weights" in said.out
+    assert dmd("evaluate", two).code == 0
 
 
 def test_export_and_evaluate_agree(dmd: Here) -> None:

@@ -21,7 +21,7 @@ RUN = "import sys; from dmd_repro.cli import main\ntry: main()\nfinally: print('
 
 
 def _report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-c", RUN, "report", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
@@ -83,6 +83,7 @@ def test_output_takes_the_format_of_the_ending(runs: Path) -> None:
         (("tabel1",), "Did you mean 'table1'?"),
         (("table1", "--format", "markdwon"), "Did you mean 'markdown'?"),
         (("table1", "--standalone"), "--standalone: expected --format latex"),
+        (("table1", "-o", "out.docx"), "-o out.docx: expected a file ending in .md"),
         (("table1", "--data", "mosi-aligned-glov"), "Did you mean 'mosi-aligned-glove'?"),
         (("table2", "--data", "x"), "Make one: dmd reproduce table2 --data x"),
         (("table1", "--margin", "0"), "--margin 0: expected points above 0"),
@@ -111,6 +112,17 @@ def test_a_damaged_plan_is_one_sentence(runs: Path) -> None:
     done = _report("table1", cwd=runs)
     assert done.returncode == 2
     assert "Delete it and plan the table again" in done.stderr
+
+
+def test_a_damaged_plan_hides_no_other_table(runs: Path) -> None:
+    """All tables are asked for: its own says why it has no runs, the others are as they were."""
+    (runs / "runs" / "plans" / "table2--x.json").write_text("{")
+    done = _report("--json", cwd=runs)
+    assert done.returncode == 0, done.stderr
+    tables = {table["table"]: table for table in json.loads(done.stdout)["tables"]}
+    rows = {name: [row for block in table["blocks"] for row in block["rows"]] for name, table in tables.items()}
+    assert any(row["state"] == "measured" for row in rows["table1"])
+    assert all("expected a plan of this version" in " ".join(row["notes"]) for row in rows["table2"])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from bert_files import token_features, write_bert
 
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DataError, RunError, SpecError
+from dmd_repro.evaluate import official
 from dmd_repro.evaluate.checkpoint import open_checkpoint
 from dmd_repro.evaluate.export import export_official
 from dmd_repro.evaluate.predict import Evaluated, evaluate_checkpoint
@@ -150,10 +151,14 @@ def test_what_is_no_checkpoint_is_said(toy: Features, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected one run"):
         open_checkpoint("feedfeed", records)
     save_file({"a": np.zeros(3, np.float32)}, tmp_path / "a.safetensors")
+    foreign = open_checkpoint(str(tmp_path / "a.safetensors"), records)  # a state_dict, of no run
+    with pytest.raises(DataError, match="of another model"):
+        official.sizes_of(foreign.state, "mosi")
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "c.safetensors", {"meta": "{}"})
     with pytest.raises(DataError, match="its spec inside"):
-        open_checkpoint(str(tmp_path / "a.safetensors"), records)
+        open_checkpoint(str(tmp_path / "c.safetensors"), records)
     (tmp_path / "b.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(DataError, match="its spec inside"):
+    with pytest.raises(DataError, match="a file of another kind"):
         open_checkpoint(str(tmp_path / "b.safetensors"), records)
     (tmp_path / "folder").mkdir()
     with pytest.raises(RunError, match="a whole record"):

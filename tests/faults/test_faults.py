@@ -1,6 +1,6 @@
 """The real command, killed, starved, damaged: no corrupt record counts, nothing finished is lost, the next call ends.
 
-A few of each here, from fixed seeds; `benchmarks/faults.py` does thousands, with the figures in FAULTS.md.
+A few of each here, from fixed seeds; `benchmarks/faults.py` does thousands, with the figures in docs/faults.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("kills and limits of a process as Unix has them", allow_module_level=True)
 
+import fault_trust
 from fault_session import Session
 from fault_tools import Faulty
 
@@ -92,3 +93,16 @@ def test_damage_to_runs_is_found_and_repaired(session: Session, seed: int) -> No
 def test_damage_to_the_store_is_found_and_mended(session: Session, seed: int) -> None:
     """A flipped bit, a cut or missing file: one sentence, and another import mends it."""
     session.damaged_store(seed)
+
+
+@pytest.mark.parametrize("seed", range(1100, 1103))
+@pytest.mark.parametrize("name", ["unreadable_runs", "no_locks", "outputs", "strangers", "odd_values"])
+def test_nothing_good_is_moved_replaced_or_trusted(session: Session, name: str, seed: int) -> None:
+    """Unreadable files, missing locks, odd places for output, strangers' text and forged values."""
+    getattr(fault_trust, name)(session, seed)
+
+
+def test_a_repair_takes_nothing_from_a_training(session: Session) -> None:
+    """`verify --repair` in a loop while a table is trained."""
+    with Faulty() as other:
+        fault_trust.repair_at_work(session, 1200, other)

@@ -33,7 +33,7 @@ quick = settings(
 
 
 def test_hostile_pickles_run_nothing_and_pass_with_no_other_content(tmp_path: Path) -> None:
-    """400 of the ten thousand of FAULTS.md: planted calls, false claims, spliced and mutated files, odd columns."""
+    """400 of the 10,000 of docs/faults.md: planted calls, false claims, spliced and mutated files, odd columns."""
     counts: Counter[str] = Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in range(400):

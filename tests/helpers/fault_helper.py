@@ -1,8 +1,9 @@
 """Runs `dmd` commands in forked children and lets faults happen to them: a process of its own, started by fault_tools.
 
 Reads one JSON request a line: argv, cwd, env, and one fault: kill_after (seconds), kill_at (the n-th disk operation),
-fsize (largest file, bytes), nobody (run without root's powers), offset (seconds the clock is off), log (a file that
-hears of every epoch saved). Answers with code (negative: the signal), out, err, ops, seconds.
+refuse and code (a file that cannot be opened, and why), nolocks (what flock says), fsize (largest file, bytes), nobody
+(run without root's powers), offset (seconds the clock is off), log (a file that hears of every epoch saved). Answers
+with code (negative: the signal), out, err, ops, seconds.
 """
 
 from __future__ import annotations
@@ -97,6 +98,10 @@ def child(request: dict[str, Any], folder: Path, pipes: dict[str, int]) -> None:
         logging(Path(request["log"]))
     if request.get("offset"):
         shift_clock(float(request["offset"]))
+    if request.get("refuse"):
+        refusing(request["refuse"], int(request["code"]))
+    if request.get("nolocks"):
+        without_locks(int(request["nolocks"]))
     if request.get("fsize") is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(request["fsize"]),) * 2)
     if request.get("nobody") and os.getuid() == 0:
@@ -140,6 +145,28 @@ def counting(path: Path, kill_at: int | None) -> None:
 
     for name in _OPERATIONS:
         setattr(os, name, wrapped(getattr(os, name)))
+
+
+def refusing(path: str, code: int) -> None:
+    """Let the system refuse to open one file, as a failing disk does."""
+    real = os.open
+
+    def opened(name: Any, *arguments: Any, **options: Any) -> int:
+        if str(name) == path:
+            raise OSError(code, os.strerror(code))
+        return real(name, *arguments, **options)
+
+    os.open = opened
+
+
+def without_locks(code: int) -> None:
+    """Let the file system have no locks."""
+    import fcntl
+
+    def none(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    fcntl.flock = none
 
 
 def logging(path: Path) -> None:

@@ -1,6 +1,6 @@
 """The faults themselves: each function does one fault from one seed to the real command and checks what it leaves.
 
-The tests draw a few, `benchmarks/faults.py` draws thousands; both count what was tried (see FAULTS.md).
+The tests draw a few, `benchmarks/faults.py` draws thousands; both count what was tried (see docs/faults.md).
 """
 
 from __future__ import annotations

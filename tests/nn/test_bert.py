@@ -318,12 +318,13 @@ def replace_aligned(store: Store) -> object:
 
 def test_another_bert_or_a_frozen_one_bars_the_comparison(folder: str, tmp_path: Path) -> None:
     """Protects: only a fine-tuned BERT of the printed row's shape is held against a starred number."""
+    from dmd_repro.planning.plans import PlannedRow
     from dmd_repro.results.runs import _why_not_comparable, bert_not_comparable
 
     record = fit(spec_of(folder), token_features(), Records(tmp_path / "runs"), execution=Execution(bert=folder))
     record = replace(record, data={**record.data, "standing": "official", "aligned": True})
     row = load_table("table1").row("mosi-aligned-bert-dmd")
-    assert "read by the BERT 2x12-" in (_why_not_comparable(row, record) or "")
+    assert "read by the BERT 2x12-" in (_why_not_comparable(row, record, PlannedRow("planned")) or "")
     assert bert_not_comparable("12x768-0123456789abcdef", True) is None
     assert "frozen" in (bert_not_comparable("12x768-0123456789abcdef", False) or "")
     assert bert_not_comparable("", True) is None

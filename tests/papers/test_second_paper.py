@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_two_invented_rows_are_planned_trained_reported_and_audited(dmd: Here) -
     assert cells["acc5"]["n"] == 0  # synthetic labels are in [-3, 3]: no accuracy of another scale under this name
     assert {cell["verdict"] for cell in cells.values()} <= {"not comparable", "no verdict"}
     assert "acc7" not in json.dumps(table)
+    gaps = json.loads(dmd("report", *ask, "--compare", "full", "--json").out)["sheets"][0]["gaps"]
+    assert [gap["column"] for gap in gaps] == ["acc2", "f1", "mae", "corr"]
+    mae = next(gap for gap in gaps if gap["column"] == "mae")
+    assert not mae["mcnemar"]  # no clip is right or wrong by an error
+    drawn = json.loads(dmd("report", *ask, "--lottery", "--json").out)["sheets"][0]["cells"]
+    best = {cell["column"]: cell["best_of"][1]["counted"] for cell in drawn if cell["row"] == "full"}
+    values = {name: list(cell["values"].values()) for name, cell in cells.items()}
+    assert best["mae"] == pytest.approx(min(values["mae"]))  # the best of two is the lower error ...
+    assert best["corr"] == pytest.approx(max(values["corr"]))  # ... and the higher correlation
     for format_ in ("markdown", "latex", "html", "csv", "terminal"):
         assert "0.870" in dmd("report", *ask, "--format", format_).out
     said = dmd("audit", *ask, "--json")
@@ -144,3 +154,13 @@ def refused(dmd: Here, says: str, where: str, table: str = "acme/table1") -> Non
         assert said.err.strip().count("\n") == 0
         assert len(said.err) < 1000
     assert not (dmd.folder / "runs").exists()
+
+
+def test_the_examples_of_the_page_are_a_paper(dmd: Here) -> None:
+    """Protects: docs/papers.md can be typed: its table and its data set are read as they stand there."""
+    page = Path(__file__).parents[2] / "docs" / "papers.md"
+    table, datasets = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    write_paper(dmd.folder / "papers", table=table, datasets=datasets)
+    said = json.loads(dmd("report", "acme", "--papers", "papers", "--json").out)
+    assert [row["method"] for row in said["tables"][0]["blocks"][0]["rows"]] == ["DMD", "TFN"]
+    assert KNOWN["acme"].classes == ("acc5_unit",)

@@ -14,7 +14,8 @@ from dmd_repro.systems import losses
 from dmd_repro.systems.base import Batch
 from dmd_repro.systems.dmd.config import PRESETS, DMDConfig
 from dmd_repro.systems.dmd.model import DMD
-from dmd_repro.systems.graph import EDGES, edge_prior
+from dmd_repro.systems.edges import EDGES
+from dmd_repro.systems.graph import edge_prior
 from parity.loading import DEVICE, INERT, VARIANTS, Computed, arrays, load, state
 
 DATASETS = {"A_mosi_aligned": "mosi", "C_mosei_aligned": "mosei"}
@@ -66,14 +67,14 @@ def loss_values(model: DMD, out: object, batch: Batch) -> dict[str, torch.Tensor
     found["task"] = sum(found.values())
     for m in MODALITIES:
         found |= {f"recon_{m}": terms[f"rec.{m}"], f"cyc_{m}": terms[f"cyc.{m}"], f"ort_{m}": terms[f"ort.{m}"]}
-        found[f"ortfeat_{m}"] = losses.orthogonality(f[f"x_prt_{m}"], f[f"x_com_{m}"], "feature")
+        found[f"ortfeat_{m}"] = losses.orthogonality(f.private[m], f.common[m], "feature")
     for group in ("recon", "cyc", "ort", "ortfeat"):
         found[group] = sum(found[f"{group}_{m}"] for m in MODALITIES)
     found["sim"] = terms["mar"]
     for unit in ("homo", "hetero"):
         found[f"{unit}_reg"] = 10 * terms[f"dtl_{unit}.reg"]
         found[f"{unit}_logit"] = terms[f"dtl_{unit}.logit"]
-    reprs = {m: f[f"repr_{m}_homo"] for m in MODALITIES}
+    reprs = f.representations["homo"]
     found["homo_repr"] = 10 * losses.distil_logits(reprs, out.edges["homo"], model.homo_unit.prior, EDGES)  # type: ignore[attr-defined]
     found["hetero_repr"] = 10 * terms["dtl_hetero.repr"]
     found["homo"] = 0.05 * (found["homo_reg"] + found["homo_logit"])
@@ -88,24 +89,24 @@ def outputs(out: object) -> dict[str, np.ndarray]:
     f, heads = out.features, out.heads  # type: ignore[attr-defined]
     channel_major, time_first = (0, 2, 1), (1, 0, 2)
 
-    def of(key: str, axes: tuple[int, ...] | None = None) -> np.ndarray:
-        x = f[key][0].detach().cpu().numpy()
+    def of(x: torch.Tensor, axes: tuple[int, ...] | None = None) -> np.ndarray:
+        x = x[0].detach().cpu().numpy()
         return x if axes is None else x.transpose(axes)
 
     found = {"output_logit": out.prediction[0].detach().cpu().numpy(), "logits_c": heads["c"][0].detach().cpu().numpy()}  # type: ignore[attr-defined]
     for m in MODALITIES:
         found |= {
-            f"origin_{m}": of(f"x_{m}", channel_major),
-            f"s_{m}": of(f"x_prt_{m}", time_first),
-            f"c_{m}": of(f"x_com_{m}", time_first),
-            f"recon_{m}": of(f"rec_{m}", channel_major),
-            f"s_{m}_r": of(f"x_prt_cyc_{m}", channel_major),
-            f"c_{m}_sim": of(f"margin_{m}"),
-            f"proj_s_{m}": of(f"proj_cosine_{m}"),
-            f"last_h_{m}": of(f"reinforced_{m}"),
+            f"origin_{m}": of(f.x[m], channel_major),
+            f"s_{m}": of(f.private[m], time_first),
+            f"c_{m}": of(f.common[m], time_first),
+            f"recon_{m}": of(f.rebuilt[m], channel_major),
+            f"s_{m}_r": of(f.private_again[m], channel_major),
+            f"c_{m}_sim": of(f.margin[m]),
+            f"proj_s_{m}": of(f.proj_cosine[m]),
+            f"last_h_{m}": of(f.reinforced[m]),
         }
         for unit in ("homo", "hetero"):
-            found[f"repr_{m}_{unit}"] = of(f"repr_{m}_{unit}")
+            found[f"repr_{m}_{unit}"] = of(f.representations[unit][m])
             found[f"logits_{m}_{unit}"] = heads[f"{m}_{unit}"][0].detach().cpu().numpy()
     return found
 
@@ -173,7 +174,7 @@ def _double(name: str, v: str, z: dict[str, np.ndarray]) -> Computed:
     values = loss_values(model, out, batch)
     found |= {f"{v}loss64/{k}": (x.detach().cpu().numpy()[0], *FLOAT64) for k, x in values.items()}
     for unit in ("homo", "hetero"):
-        scores = out.features[f"edge_scores_{unit}"]
+        scores = out.features.edge_scores[unit]
         found[f"{v}graph64/edges_{unit}"] = (out.edges[unit][0].detach().cpu().numpy(), *FLOAT64)
         found[f"{v}graph64/edges_origin_{unit}"] = (scores[0].sum(1, keepdim=True).detach().cpu().numpy(), *FLOAT64)
     values["combined"].sum().backward()
@@ -204,15 +205,15 @@ def computed(name: str) -> Computed:
         values = loss_values(model, out, batch)
         found |= {f"{v}loss/{k}": (x.detach().cpu().numpy()[0], *LOSS) for k, x in values.items()}
         for unit in ("homo", "hetero"):
-            scores = out.features[f"edge_scores_{unit}"][0].sum(1, keepdim=True)
+            scores = out.features.edge_scores[unit][0].sum(1, keepdim=True)
             found[f"{v}graph/edges_{unit}"] = (out.edges[unit][0].detach().cpu().numpy(), *FORWARD)
             found[f"{v}graph/edges_origin_{unit}"] = (scores.detach().cpu().numpy(), *FORWARD)
         order = ("l", "v", "a")
         found[f"{v}torch19/ort_lva"] = (np.array([values[f"ort_{m}"].item() for m in order]), 1e-6, 1e-7)
         slopes = []
         for m in order:
-            private = out.features[f"x_prt_{m}"].detach().requires_grad_()
-            losses.orthogonality(private, out.features[f"x_com_{m}"].detach(), "batch").sum().backward()
+            private = out.features.private[m].detach().requires_grad_()
+            losses.orthogonality(private, out.features.common[m].detach(), "batch").sum().backward()
             slopes.append(private.grad.double().norm().item())  # type: ignore[union-attr]
         found[f"{v}torch19/ort_grad_s_norm_lva"] = (np.array(slopes), 1e-5, 1e-9)
         values["combined"].sum().backward(retain_graph=True)

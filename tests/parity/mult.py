@@ -58,7 +58,7 @@ def config_matches(reference_json: str, ours: MulTConfig) -> bool:
 
 
 def _outputs(out: ModelOutput) -> dict[str, np.ndarray]:
-    last = torch.cat([out.features[f"reinforced_{m}"] for m in MODALITIES], dim=-1)
+    last = torch.cat([out.features.reinforced[m] for m in MODALITIES], dim=-1)
     return {"pred": out.prediction[0].detach().cpu().numpy(), "last_hs": last[0].detach().cpu().numpy()}
 
 

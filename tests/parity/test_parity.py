@@ -7,13 +7,28 @@ import fnmatch
 import numpy as np
 import pytest
 
-from parity import aligners, dmd, memory_nets, metrics, mult, plain_nets, trajectory, units
+from parity import (
+    aligners,
+    dmd,
+    memory_nets,
+    metrics,
+    mult,
+    plain_nets,
+    shifted_words,
+    trajectory,
+    translations,
+    two_spaces,
+    units,
+)
 from parity.loading import FOLDER, VARIANTS, arrays
 
 MAKERS = {
     "A_mosi_aligned": dmd, "C_mosei_aligned": dmd, "A_trajectory": trajectory, "E_metrics": metrics,
     "F_mult_aligned": mult, "G_units": units, **{f"systems/{name}": plain_nets for name in plain_nets.CASES},
-    **dict.fromkeys(memory_nets.FILES, memory_nets), "systems/CTC": aligners, "systems/ctc_units": aligners,
+    **dict.fromkeys(memory_nets.FILES, memory_nets), **dict.fromkeys(shifted_words.FILES, shifted_words),
+    **dict.fromkeys(translations.FILES, translations),
+    **dict.fromkeys(two_spaces.FILES, two_spaces),
+    "systems/CTC": aligners, "systems/ctc_units": aligners,
 }  # fmt: skip
 KEYS = [(name, key) for name in MAKERS for key in (arrays(name) if (FOLDER / f"{name}.npz").exists() else ["absent"])]
 

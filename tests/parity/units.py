@@ -9,10 +9,11 @@ import torch
 
 from dmd_repro.nn.attention import blocked_attention
 from dmd_repro.nn.dropout import DropoutStream
-from dmd_repro.nn.encoder import EncoderBank, SequenceCut, position_table
+from dmd_repro.nn.encoder import EncoderBank, Layout, position_table
 from dmd_repro.nn.layers import Members, initialise, named_slices
 from dmd_repro.systems import losses
-from dmd_repro.systems.graph import EDGES, VERTICES, GraphUnit
+from dmd_repro.systems.edges import EDGES, VERTICES
+from dmd_repro.systems.graph import GraphUnit
 from parity.loading import Computed, arrays, load
 
 NOT_COMPARED = {
@@ -180,7 +181,7 @@ def _positions(z: dict[str, np.ndarray]) -> Computed:
     first = torch.from_numpy(z["pos/channel0"])  # (B, T): channel 0 of the input
     bank = _encoder(10, 2, 1)
     x = torch.cat([first[..., None], torch.zeros(*first.shape, 9)], -1)[None]
-    embedded = bank._embed(x, SequenceCut(0, x.shape[2]))[0]
+    embedded = bank._embed(x, Layout(0, x.shape[2]))[0]
     embedded[..., 0] -= 10**0.5 * first
     table = torch.cat([torch.zeros(1, 10), position_table(first.shape[1], 10, torch.float32, cpu)])
     nearest = (embedded[..., None, :] - table).square().sum(-1).argmin(-1)

@@ -103,6 +103,7 @@ def test_protocols_are_mixed_only_when_asked_and_then_by_row() -> None:
         (("--drop", "ca", "--model", "mult"), "mult has no part"),
         (("--switch", "edge_prio=uniform"), "Did you mean 'edge_prior'?"),
         (("--switch", "edge_prior"), "name=value"),
+        (("--model", "mult", "--switch", "gd=true"), "mult, which declares none"),
         (("--switch", "edge_prior=unifrm"), "Did you mean 'uniform'?"),
         (("--switch", "edge_reg=maybe"), "--switch edge_reg: expected true or false"),
         (("--switch", "edge_reg=true"), "another value"),

@@ -142,7 +142,8 @@ def test_notes_are_numbered_as_they_are_used(tables: list[ComparisonTable]) -> N
     """Every number in the notes column leads to a note, and no note stands unused."""
     for table in tables:
         text = render([table], "markdown")
-        used = {int(n) for line in re.findall(r"^\|.* \| ([\d, ]+) \|$", text, re.M) for n in line.split(", ")}
+        written = [n for line in re.findall(r"^\|.* \| ([\d -]+) \|$", text, re.M) for n in line.split()]
+        used = {i for n in written for i in range(int(n.split("-")[0]), int(n.split("-")[-1]) + 1)}
         assert used == set(range(1, len(table.footnotes) + 1))
 
 

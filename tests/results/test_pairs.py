@@ -10,7 +10,8 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import accuracy_score
 
 from dmd_repro.errors import ClaimError
-from dmd_repro.results.pairs import ONE, RESAMPLES, Side, compare_sides, pair_sheet, read_predictions
+from dmd_repro.results.pairs import RESAMPLES, compare_sides, pair_sheet
+from dmd_repro.results.sides import ONE, Side, read_predictions
 
 GENERATOR = np.random.Generator(np.random.PCG64(3))
 TRUTH = np.round(GENERATOR.uniform(-3, 3, 120), 1)

@@ -59,9 +59,9 @@ def test_each_difference_bars_a_reading(changes: dict[str, object], says: str) -
 
 
 def test_a_row_that_does_not_say_how_it_counts_gets_none() -> None:
-    """EF-LSTM's convention is not known, so nothing can equal it; MISA's F1 is swapped, which no re-run prints."""
-    silent = load_table("table1").row("mosi-aligned-glove-ef-lstm")
-    same = replace(OTHER, system="EF-LSTM", text="glove")
+    """LF-LSTM's convention is not known, so nothing can equal it; MISA's F1 is swapped, which no re-run prints."""
+    silent = load_table("table1").row("mosi-aligned-glove-lf-lstm")
+    same = replace(OTHER, system="LF-LSTM", text="glove")
     assert why_not(silent, same) == "the row does not say how it counts"
     misa = load_table("table1").row("mosi-aligned-bert-misa")
     assert set(readings_of(misa, [replace(OTHER, system="MISA")])) == {"acc7", "acc2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from scipy import stats as scipy_stats
 from verdict_cases import AT, KEY, measured_table, near, write_scores
 
 from dmd_repro.metrics.registry import METRICS
-from dmd_repro.papers.tables import load_table
+from dmd_repro.papers.tables import Printed, load_table
 from dmd_repro.planning.looks import read_looks
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.power import power_lines, runs_needed
+from dmd_repro.results.runs import Measured
 from dmd_repro.results.tables import compare, compare_tables, with_looks
 from dmd_repro.results.types import Cell, ComparisonTable
+from dmd_repro.results.verdict import judge
 from dmd_repro.stats.summary import holm
 
 
@@ -137,7 +140,9 @@ def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
     from dmd_repro.papers.folders import tables_folder
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
-    text = text.replace("reason: not-implemented", "reason: not-implemented\n        unavailable: features lost", 1)
+    recipe = "        recipe: {model: ef-lstm, protocol: official, features: mosi-aligned-glove}\n"
+    lost = "        recipe: null\n        reason: not-implemented\n        unavailable: features lost\n"
+    text = text.replace(recipe, lost, 1)
     (tmp_path / "table1.yaml").write_text(text, encoding="utf-8")
     table = compare(load_table("table1", tmp_path), None, Records(tmp_path))
     assert table.rows[0].cells[0].judged.word == "not reproducible from public data"
@@ -222,3 +227,22 @@ def test_the_json_holds_verdict_and_provenance(tmp_path: Path) -> None:
     assert {run["run"] for run in document["provenance"]} == set(row["runs"].values())
     assert {run["digest"] for run in document["provenance"]} == {"d" * 64}
     assert document["prose"].startswith("Table 1 prints 63 numbers")
+
+
+@pytest.mark.parametrize(("mean", "word"), [(0.711, "reproduced"), (0.740, "above"), (0.690, "below")])
+def test_mae_is_judged_on_its_own_scale(mean: float, word: str) -> None:
+    """A margin of one point is 0.01 of MAE: a margin of 1.0 would call every MAE reproduced."""
+    row = replace(load_table("table1").row(KEY), cells={"mae": Printed.of("0.710"), "acc2": Printed.of("84.5")})
+    seeds = range(1, 7)
+    by_seed = {seed: mean + 0.0005 * (seed - 3.5) for seed in seeds}
+    accuracies = {seed: 84.4 + 0.05 * seed for seed in seeds}
+    measured = Measured(
+        planned=tuple(seeds), runs=dict.fromkeys(seeds, "run"), values={"mae": by_seed, "acc2": accuracies}
+    )
+    judged, family = judge([row], {KEY: measured}, 1.0)
+    found = judged[KEY, "mae"]
+    assert (found.word, family, judged[KEY, "acc2"].word) == (word, 2, "reproduced")
+    assert found.difference is not None
+    assert found.difference.d == pytest.approx(mean - 0.710)
+    low, high = found.difference.interval
+    assert 0.001 < high - low < 0.005  # in units of MAE, the rounding of the printed number included

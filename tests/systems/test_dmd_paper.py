@@ -22,7 +22,8 @@ from dmd_repro.systems.base import Batch
 from dmd_repro.systems.dmd.config import PRESETS, DMDConfig, dmd_preset
 from dmd_repro.systems.dmd.model import DMD
 from dmd_repro.systems.dmd.switches import SWITCHES
-from dmd_repro.systems.graph import EDGES, GraphUnit
+from dmd_repro.systems.edges import EDGES
+from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.training.feed import gather
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""The table of the 16 masks in DEVIATIONS.md: what it says of each is so, and everything falls when a part goes."""
+"""The table of the 16 masks in docs/deviations.md: what it says of each is so, and all falls when a part goes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from sections import read_section
 
-    text = read_section(ROOT / "DEVIATIONS.md", "masks").replace("\\_", "_")
+    text = read_section(ROOT / "docs" / "deviations.md", "masks").replace("\\_", "_")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
     return {row[0]: tuple(row[1:]) for row in rows}
 

@@ -13,12 +13,13 @@ from dmd_repro.data.features import Features
 from dmd_repro.nn.layers import named_slices
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems import losses
-from dmd_repro.systems.registry import SHIPPED, load_model
+from dmd_repro.systems.registry import SHIPPED, find_system, load_model
 from dmd_repro.training.feed import gather
 
 CPU = torch.device("cpu")
-CASES = [(name, AblationMask()) for name in SHIPPED] + [
-    (name, AblationMask((part,))) for name in SHIPPED for part in sorted(load_model(name).PARTS)
+STACKED = [name for name in SHIPPED if find_system(name).stackable]  # the others: `dmd systems check`, test_plain.py
+CASES = [(name, AblationMask()) for name in STACKED] + [
+    (name, AblationMask((part,))) for name in STACKED for part in sorted(find_system(name).parts)
 ]
 
 
@@ -75,7 +76,7 @@ def test_every_part_bites(name: str, mask: AblationMask, toy: Features) -> None:
             assert torch.equal(value, whole[n]), f"{n} starts elsewhere under a mask"
 
 
-@pytest.mark.parametrize("name", [n for n in SHIPPED if load_model(n).STACKABLE])
+@pytest.mark.parametrize("name", STACKED)
 def test_a_stacked_seed_is_the_seed_alone(name: str, toy: Features) -> None:
     """Protects: in a stack, each seed starts, predicts and scores as it does on its own."""
     batch = gather(toy.splits["train"], np.arange(6, dtype=np.int64)[None], CPU)
@@ -143,4 +144,4 @@ def test_any_widths_and_lengths(toy: Features) -> None:
     model = cls(config, dims=toy.dims, steps=toy.steps, seeds=(1,))
     assert sorted(model.project) == ["a", "v"]
     batch = gather(toy.splits["train"], np.arange(5, dtype=np.int64)[None], CPU)
-    assert model.eval()(batch, keep_features=True).features["x_com_v"].shape[2] == toy.steps["v"] - config.kernel_v + 1
+    assert model.eval()(batch, keep_features=True).features.common["v"].shape[2] == toy.steps["v"] - config.kernel_v + 1

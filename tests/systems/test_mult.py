@@ -85,10 +85,10 @@ def test_the_units_terms_are_those_of_dmd_on_the_same_inputs(toy: Features) -> N
         for n, p, e in named_slices(dmd.hetero_unit):
             p[0, e].copy_(known[n])
     logits = {m: out.heads[f"{m}_hetero"] for m in MODALITIES}
-    reprs = {m: out.features[f"repr_{m}_hetero"] for m in MODALITIES}
+    reprs = out.features.representations["hetero"]
     edges, scores = dmd.hetero_unit(logits, reprs)
     assert torch.equal(edges, out.edges["hetero"])
-    assert torch.equal(scores, out.features["edge_scores_hetero"])
+    assert torch.equal(scores, out.features.edge_scores["hetero"])
     theirs = dmd.loss_terms(ModelOutput(out.prediction, out.heads, {"hetero": edges}, out.features), batch)
     assert set(theirs) == set(ours)
     for name, value in ours.items():

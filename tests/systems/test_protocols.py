@@ -18,6 +18,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.render.protocols import protocol_text
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Switch, switch_values
+from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.loop import Loop
 
@@ -176,8 +177,8 @@ def test_the_generated_section_is_up_to_date(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from sections import read_section
 
-    wanted = protocol_text(PROTOCOLS, "markdown").strip()
-    found = read_section(ROOT / "DEVIATIONS.md", "protocols").strip()
+    wanted = protocol_text(find_system("dmd"), PROTOCOLS, "markdown").strip()
+    found = read_section(ROOT / "docs" / "deviations.md", "protocols").strip()
     assert found == wanted, "run: python benchmarks/deviations.py"
     sys.modules.pop("sections", None)
 
@@ -199,6 +200,8 @@ def test_protocols_are_printed_with_their_sources(dmd: Here) -> None:
     named = {s["name"] for s in document["switches"]}
     assert named == {s.name for s in SWITCHES if s.official != s.paper}
     assert all(s["paper_says"] and s["code_does"] and s["source"] for s in document["switches"])
+    assert json.loads(dmd("protocol", "show", "dmd", "paper", "--json").out)["protocols"] == ["paper"]
+    assert "mult has no switch" in dmd("protocol", "show", "mult").out
     assert "edge\\_prior | authors | none" in dmd("protocol", "diff", "-f", "markdown").out
 
 
@@ -206,6 +209,8 @@ def test_protocols_are_printed_with_their_sources(dmd: Here) -> None:
     ("arguments", "told"),
     [
         (("show", "papr"), "Did you mean 'paper'?"),
+        (("show", "mult", "paper"), "a protocol of mult"),
+        (("show", "mlut"), "Did you mean 'mult'?"),
         (("diff", "paper", "paper"), "two protocols"),
         (("show", "--format", "markdwn"), "Did you mean 'markdown'?"),
     ],

@@ -16,7 +16,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.records.folder import Records, RunWriter
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems import resolve
-from dmd_repro.systems.registry import SHIPPED, find_system, load_model
+from dmd_repro.systems.registry import SHIPPED, find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.fit import EpochReport, Execution, fit, fit_stack
 from dmd_repro.training.loop import Loop
@@ -48,7 +48,7 @@ def stop_at(count: int) -> Callable[[EpochReport], None]:
     return on_epoch
 
 
-@pytest.mark.parametrize("model", [name for name in SHIPPED if load_model(name).STACKABLE])
+@pytest.mark.parametrize("model", [name for name in SHIPPED if find_system(name).stackable])
 @pytest.mark.parametrize("dropout", [False, True])
 def test_a_stack_ends_as_its_seeds_alone(model: str, dropout: bool, toy: Features, tmp_path: Path) -> None:
     """Protects: own initialisation, order, masks, plateau, early stop and best epoch of each seed, over a training."""

@@ -18,13 +18,10 @@ from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.spec import canonical
 from dmd_repro.stats.summary import one_sample_t, summarise
 from dmd_repro.systems.dmd.switches import turned
+from dmd_repro.systems.edges import EDGE_NAMES, FAVOURED, PRIOR_TEMPERATURE
 from dmd_repro.systems.registry import full_name
 
-# As systems/graph.py has them (a test compares); that file needs torch, a report does not.
-EDGES = ("v->l", "a->l", "l->v", "a->v", "l->a", "v->a")  # teacher -> student
-FAVOURED = {"homo": ("l->v", "l->a"), "hetero": ("l->v", "l->a", "v->a")}
-PRIOR_TEMPERATURE = 0.25
-UNIFORM = 1 / len(EDGES)
+UNIFORM = 1 / len(EDGE_NAMES)
 SHOWN_EPOCHS = 10
 UNITS = {"homo": "HomoGD", "hetero": "HeteroGD"}
 
@@ -63,8 +60,8 @@ class EdgeRuns:
 def edge_prior(unit: str, kind: str) -> list[float]:
     """Return the fixed prior (6) of a unit: "authors", "uniform" or "none"."""
     if kind != "authors":
-        return [UNIFORM if kind == "uniform" else 0.0] * len(EDGES)
-    powers = [math.exp((edge in FAVOURED[unit]) / PRIOR_TEMPERATURE) for edge in EDGES]
+        return [UNIFORM if kind == "uniform" else 0.0] * len(EDGE_NAMES)
+    powers = [math.exp((edge in FAVOURED[unit]) / PRIOR_TEMPERATURE) for edge in EDGE_NAMES]
     return [power / sum(powers) for power in powers]
 
 
@@ -79,7 +76,7 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
         for unit in _edges_of(record):
             known.add(str(record.data["name"]))
             if not data or any(_named(record, name) for name in data):
-                rest = canonical({**record.spec.to_json(), "seed": None, "digest": record.data["digest"]})
+                rest = canonical({**record.spec.hashed(), "seed": None, "digest": record.data["digest"]})
                 groups.setdefault((rest, unit), []).append(record)
     if not groups:
         wanted = f"--data {' '.join(data)}" if data else "dmd report --edges"
@@ -92,7 +89,7 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
 
 def _finished(records: Records) -> Iterator[RunRecord]:
     for name in records.run_ids():
-        record = records.get(name)
+        record = records.whole(name)
         if record is not None:
             yield record
 
@@ -134,7 +131,7 @@ def _sheet(runs: EdgeRuns) -> Sheet:
     chosen = {seed: curve[runs.selected[seed] - 1] for seed, curve in runs.curves.items()}
     first, last = ([curve[i] for curve in runs.curves.values()] for i in (0, -1))
     rows, stats = [], {}
-    for e, name in enumerate(EDGES):
+    for e, name in enumerate(EDGE_NAMES):
         values = [edges[e] for edges in chosen.values()]
         summary, test = summarise(values), one_sample_t(values, start)
         mean = summary.mean or 0.0
@@ -151,7 +148,7 @@ def _sheet(runs: EdgeRuns) -> Sheet:
             )
         )  # fmt: skip
     headers = ("edge", "start", "prior", "epoch 1", "selected", "last", "moved", "used", "p")
-    selected = [_mean(list(chosen.values()), e) for e in range(len(EDGES))]
+    selected = [_mean(list(chosen.values()), e) for e in range(len(EDGE_NAMES))]
     shares = [share for edges in chosen.values() if (share := pull(edges, start, prior)) is not None]
     words = f"{UNITS[runs.unit]} of {full_name(record.spec.model, record.spec.config)} ({record.spec.mask.label})"
     switched = ", ".join(f"{k}={v}" for k, v in turned(record.spec.protocol, record.spec.config).items())
@@ -163,7 +160,7 @@ def _sheet(runs: EdgeRuns) -> Sheet:
         data=(f"{record.data['label']}, digest {str(record.data['digest'])[:12]}, protocol {record.spec.protocol}",),
         document={
             "unit": runs.unit, "model": record.spec.model, "mask": list(record.spec.mask.off),
-            "protocol": record.spec.protocol, "edge_order": list(EDGES), "edges": stats, "pull": shares,
+            "protocol": record.spec.protocol, "edge_order": list(EDGE_NAMES), "edges": stats, "pull": shares,
             "epochs": {str(seed): curve for seed, curve in runs.curves.items()},
             "selected_epoch": {str(seed): epoch for seed, epoch in runs.selected.items()},
         },
@@ -177,10 +174,10 @@ def _mean(edges: Sequence[Sequence[float]], e: int) -> float:
 def _notes(runs: EdgeRuns, selected: Sequence[float], shares: Sequence[float]) -> tuple[str, ...]:
     """Say claim C7 in numbers: which edges lead before and after the prior is added, and how much of it is learned."""
     claimed = FAVOURED[runs.unit]
-    lead = sorted(range(len(EDGES)), key=lambda e: -selected[e])[: len(claimed)]
-    leading = ", ".join(EDGES[e].replace("->", "→").upper() for e in lead)
+    lead = sorted(range(len(EDGE_NAMES)), key=lambda e: -selected[e])[: len(claimed)]
+    leading = ", ".join(EDGE_NAMES[e].replace("->", "→").upper() for e in lead)
     named = ", ".join(edge.replace("->", "→").upper() for edge in claimed)
-    agree = {EDGES[e] for e in lead} == set(claimed)
+    agree = {EDGE_NAMES[e] for e in lead} == set(claimed)
     widest = max(abs(edge - runs.start) for edge in selected)
     notes = [
         f"claim C7 names {named}; the largest learned edges are {leading}: {'the same' if agree else 'others'}, by at "
@@ -191,7 +188,7 @@ def _notes(runs: EdgeRuns, selected: Sequence[float], shares: Sequence[float]) -
         spread = f" ± {pulled.std * 100:.1f}" if pulled.std is not None else ""
         notes.append(f"pull towards the prior: {(pulled.mean or 0) * 100:.1f}{spread} % of the way")
     if (gap := max(runs.prior) - min(runs.prior)) > 0:
-        favoured = math.fsum(runs.prior[EDGES.index(edge)] for edge in claimed)
+        favoured = math.fsum(runs.prior[EDGE_NAMES.index(edge)] for edge in claimed)
         notes.append(
             f"the prior alone puts {favoured:.3f} of its 1 on the claimed edges and sets each {gap:.3f} above the "
             "others before anything is learned"
@@ -212,6 +209,6 @@ def _curve(runs: EdgeRuns) -> TextGrid:
     rows: list[tuple[str, ...]] = []
     for epoch in epochs:
         there = [curve[epoch] for curve in runs.curves.values() if len(curve) > epoch]
-        rows.append((str(epoch + 1), str(len(there)), *(f"{_mean(there, e):.4f}" for e in range(len(EDGES)))))
-    names = tuple(edge.replace("->", "→").upper() for edge in EDGES)
+        rows.append((str(epoch + 1), str(len(there)), *(f"{_mean(there, e):.4f}" for e in range(len(EDGE_NAMES)))))
+    names = tuple(edge.replace("->", "→").upper() for edge in EDGE_NAMES)
     return TextGrid("mean edges by epoch", ("epoch", "runs", *names), "r" * (2 + len(names)), tuple(rows))

@@ -130,7 +130,7 @@ PRESETS: dict[str, DMDConfig] = {
         d=30, heads=6, kernel_a=1, kernel_v=3,
         attn_dropout=0.4, attn_dropout_a=0.0, attn_dropout_v=0.0, embed_dropout=0.0, text_dropout=0.3,
     ),
-    # ours: a small net that steps at every batch, so that a demonstration of minutes learns something (DEVIATIONS.md)
+    # ours: a small net that steps at every batch, so that minutes teach it something (docs/deviations.md)
     "synthetic": DMDConfig(
         d=16, heads=4, layers=2, kernel_l=3, kernel_a=3, kernel_v=3, accumulate=1, learning_rate=1e-3,
         text_dropout=0.2, output_dropout=0.2, attn_dropout=0.1, attn_dropout_a=0.1, embed_dropout=0.0,
@@ -167,7 +167,7 @@ def _evidence(setting: Setting) -> dict[str, Evidence]:
             "net": code, "training": code, "inputs": Evidence("matched", "the public feature files, as they are"),
             "settings": Evidence("matched", "the authors' config.json"),
         }  # fmt: skip
-    text = Evidence("from text", "the paper's equations; what it leaves open is read as DEVIATIONS.md says")
+    text = Evidence("from text", "the paper's equations; what it leaves open is read as docs/deviations.md says")
     return dict.fromkeys(ASPECTS, text)
 
 

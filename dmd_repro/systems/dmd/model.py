@@ -2,7 +2,7 @@
 
 Paper's symbol = our name: X̃_m = `x_m`, X_m^com = `x_com_m` (their code: c), X_m^prt = `x_prt_m` (their code: s),
 E^com = `encode_com`, E_m^prt = `encode_prt`, D_m = `decode`, Z_{→m} = `reinforced_m`, GD-Unit = `GraphUnit`.
-Where code and paper differ a switch of the configuration decides (`systems/dmd/switches.py`, DEVIATIONS.md); the
+Where code and paper differ a switch of the configuration decides (`systems/dmd/switches.py`, docs/deviations.md); the
 defaults are the code's. Parameter names follow the authors' state_dict.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmd_repro.nn.dropout import Dropout, DropoutStream
-from dmd_repro.nn.encoder import EncoderBank, SequenceCut
+from dmd_repro.nn.encoder import EncoderBank, Laid, Layout
 from dmd_repro.nn.layers import Conv1d, Linear, initialise
 from dmd_repro.nn.padding import after_convolution, mean_over_steps, valid_steps
 from dmd_repro.shapes import MODALITIES
@@ -24,8 +24,9 @@ from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput
 from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.config import SYSTEM, DMDConfig, dmd_preset
-from dmd_repro.systems.dmd.terms import dmd_terms
-from dmd_repro.systems.graph import VERTICES, GraphUnit
+from dmd_repro.systems.dmd.terms import DMDFeatures, dmd_terms
+from dmd_repro.systems.edges import VERTICES
+from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.systems.heads import ResidualHead
 
 # (target, source) of the six crossmodal encoders; per target the sources come in the order l, a, v
@@ -135,34 +136,36 @@ class DMD(nn.Module):
     def forward(self, batch: Batch, *, keep_features: bool = False) -> ModelOutput:
         """Predict from a batch; `features` hold what the losses need (in training) or everything (when asked for)."""
         keep = self.training or keep_features
-        features: dict[str, Tensor] = {}
+        features = DMDFeatures()
         heads: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
-        valid = self._valid(batch)
-        places = {m: SequenceCut(batch.first.get(m, 0), self.steps[m]) for m in self.seen}
-        com, prt = self._decouple(batch, features, valid, places, keep, everything=keep_features)
+        layouts = self._layouts(batch)
+        com, prt = self._decouple(batch, features, layouts, keep, everything=keep_features)
         if hasattr(self, "homo_heads"):
             for m in self.seen:
-                flat = whole(com[m], places[m]).flatten(2)  # (S, B, T' * d), time-major
-                heads[f"{m}_homo"], features[f"repr_{m}_homo"], _ = self.homo_heads[m](flat)
-        common = self._summarise(com, valid, places)  # (S, B, n * d)
+                flat = whole(com[m], layouts[m]).flatten(2)  # (S, B, T' * d), time-major
+                heads[f"{m}_homo"], features.representations["homo"][m], _ = self.homo_heads[m](flat)
+        common = self._summarise(com, layouts)  # (S, B, n * d)
         if hasattr(self, "common_head"):
             heads["c"], _, _ = self.common_head(common)
-        prediction = self._fuse(self._reinforce(prt, valid, places), common, heads, features)
+        prediction = self._fuse(self._reinforce(prt, layouts), common, heads, features)
         for name in ("homo", "hetero"):
             if keep and self.on[f"{name}gd"]:
                 unit = getattr(self, f"{name}_unit")
-                edges[name], features[f"edge_scores_{name}"] = unit(
-                    {m: heads[f"{m}_{name}"] for m in MODALITIES}, {m: features[f"repr_{m}_{name}"] for m in MODALITIES}
+                edges[name], features.edge_scores[name] = unit(
+                    {m: heads[f"{m}_{name}"] for m in MODALITIES}, features.representations[name]
                 )
-        return ModelOutput(prediction, heads, edges, features if keep else {})
+        return ModelOutput(prediction, heads, edges, features if keep else DMDFeatures())
 
-    def _valid(self, batch: Batch) -> dict[str, Tensor] | None:
-        """Return which steps of X̃_m are not padding, (S, B, T') each; None where padding is data."""
-        if self.config.padding == "zeros":
-            return None
-        found = {m: valid_steps(batch.inputs[m]) for m in self.seen}
-        return {m: after_convolution(v, self._shortened(m) + 1) for m, v in found.items()}
+    def _layouts(self, batch: Batch) -> dict[str, Layout]:
+        """Return where X̃_m lies in the whole sequence and which of its steps are not padding, (S, B, T') each."""
+        found: dict[str, Layout] = {}
+        for m in self.seen:
+            valid = None  # padding is data
+            if self.config.padding != "zeros":
+                valid = after_convolution(valid_steps(batch.inputs[m]), self._shortened(m) + 1)
+            found[m] = Layout(batch.first.get(m, 0), self.steps[m], valid)
+        return found
 
     def _shortened(self, m: str) -> int:
         """Return by how many steps the convolution of a modality shortens it."""
@@ -192,9 +195,8 @@ class DMD(nn.Module):
     def _decouple(
         self,
         batch: Batch,
-        features: dict[str, Tensor],
-        valid: Mapping[str, Tensor] | None,
-        places: Mapping[str, SequenceCut],
+        features: DMDFeatures,
+        layouts: Mapping[str, Layout],
         keep: bool,
         everything: bool,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -203,60 +205,48 @@ class DMD(nn.Module):
         for m in self.seen:
             x = self.text_dropout(batch.inputs[m]) if m == "l" else batch.inputs[m]
             x = self.project[m](x) if m in self.project else x
+            valid = layouts[m].valid
             if valid is not None:
-                x = x * valid[m].unsqueeze(3)
-                features[f"valid_{m}"] = valid[m]
-            features[f"x_{m}"] = x
+                x = x * valid.unsqueeze(3)
+                features.valid[m] = valid
+            features.x[m] = x
             com[m], prt[m] = (self.encode_com(x), self.encode_prt[m](x)) if self.on["fd"] else (x, x)
             if not (self.on["fd"] and keep):
                 continue
             rec = self.decode[m](torch.cat([prt[m], com[m]], dim=-1))
-            features |= {f"x_com_{m}": com[m], f"x_prt_{m}": prt[m], f"rec_{m}": rec}
-            features[f"x_prt_cyc_{m}"] = self.encode_prt[m](rec)
+            features.common[m], features.private[m], features.rebuilt[m] = com[m], prt[m], rec
+            features.private_again[m] = self.encode_prt[m](rec)
             if self.config.margin_space == "pooled":
-                features[f"margin_{m}"] = mean_over_steps(com[m], None if valid is None else valid[m])
+                features.margin[m] = mean_over_steps(com[m], valid)
                 continue
-            aligned = whole(com[m], places[m]).transpose(2, 3).flatten(2)
-            features[f"margin_{m}"] = self.align_c[m](aligned)  # type: ignore[index,operator]
+            aligned = whole(com[m], layouts[m]).transpose(2, 3).flatten(2)
+            features.margin[m] = self.align_c[m](aligned)  # type: ignore[index,operator]
             if everything:
-                flat = whole(prt[m], places[m]).flatten(2)
-                features[f"proj_cosine_{m}"] = self.proj_cosine[m](flat)  # type: ignore[index,operator]
+                flat = whole(prt[m], layouts[m]).flatten(2)
+                features.proj_cosine[m] = self.proj_cosine[m](flat)  # type: ignore[index,operator]
         return com, prt
 
-    def _summarise(
-        self, com: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, SequenceCut]
-    ) -> Tensor:
+    def _summarise(self, com: Mapping[str, Tensor], layouts: Mapping[str, Layout]) -> Tensor:
         """Return one vector for the common features of all modalities, (S, B, n * d), in the order l, v, a."""
         if self.config.common_summary == "mean":
-            found = {m: mean_over_steps(com[m], None if valid is None else valid[m]) for m in self.seen}
+            found = {m: mean_over_steps(com[m], layouts[m].valid) for m in self.seen}
         else:
-            masks = None if valid is None else list(valid.values())
-            last = self.encode_common(list(com.values()), last_only=True, valid=masks, places=list(places.values()))
+            last = self.encode_common([Laid(x, layouts[m]) for m, x in com.items()], last_only=True)
             found = dict(zip(self.seen, last, strict=True))
         return torch.cat([found[m] for m in VERTICES if m in found], dim=-1)
 
-    def _reinforce(
-        self, prt: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None, places: Mapping[str, SequenceCut]
-    ) -> Tensor:
+    def _reinforce(self, prt: Mapping[str, Tensor], layouts: Mapping[str, Layout]) -> Tensor:
         """Private features {m: (S, B, T', d)} -> the reinforced last step of each modality, (S, n, B, wide)."""
-        masks = None if valid is None else list(valid.values())
         inputs = list(prt.values())
         if self.on["ca"]:
-            crossed = self.crossmodal(
-                [prt[t] for t, _ in self.crossings],
-                [prt[source] for _, source in self.crossings],
-                source_valid=None if valid is None else [valid[source] for _, source in self.crossings],
-                places=[places[t] for t, _ in self.crossings],
-                source_places=[places[source] for _, source in self.crossings],
-            )
+            laid = {m: Laid(x, layouts[m]) for m, x in prt.items()}
+            crossed = self.crossmodal([laid[t] for t, _ in self.crossings], [laid[s] for _, s in self.crossings])
             per = len(self.seen) - 1
             inputs = [torch.cat(crossed[per * i : per * (i + 1)], dim=-1) for i in range(len(self.seen))]
-        last = self.memory(inputs, last_only=True, valid=masks, places=list(places.values()))
+        last = self.memory([Laid(x, layouts[m]) for m, x in zip(self.seen, inputs, strict=True)], last_only=True)
         return torch.stack(last, dim=1)
 
-    def _fuse(
-        self, reinforced: Tensor, common: Tensor, heads: dict[str, Tensor], features: dict[str, Tensor]
-    ) -> Tensor:
+    def _fuse(self, reinforced: Tensor, common: Tensor, heads: dict[str, Tensor], features: DMDFeatures) -> Tensor:
         """Reinforced features (S, n, B, wide) and the common summary -> the prediction (S, B, 1); adds hetero heads."""
         s, n, b, wide = reinforced.shape
         flat = reinforced.flatten(0, 1)
@@ -264,9 +254,9 @@ class DMD(nn.Module):
             logits, _, summed = self.hetero_heads(flat)
             for e, m in enumerate(self.seen):
                 heads[f"{m}_hetero"] = logits.view(s, n, b, 1)[:, e]
-                features[f"repr_{m}_hetero"] = summed.view(s, n, b, wide)[:, e]
+                features.representations["hetero"][m] = summed.view(s, n, b, wide)[:, e]
         for e, m in enumerate(self.seen):
-            features[f"reinforced_{m}"] = reinforced[:, e]
+            features.reinforced[m] = reinforced[:, e]
         gate, gate_common = torch.sigmoid(self.gate_reinforced(flat)), torch.sigmoid(self.gate_common(common))
         if self.config.fusion == "weigh":
             gate, gate_common = gate * flat, gate_common * common
@@ -284,7 +274,7 @@ class DMD(nn.Module):
         return self.config.loss_weights()
 
 
-def whole(x: Tensor, place: SequenceCut) -> Tensor:
+def whole(x: Tensor, place: Layout) -> Tensor:
     """(S, B, T, d) -> (S, B, steps, d): what was cut off is zero again, for a map that counts steps absolutely."""
     after = place.steps - place.first - x.shape[2]
     return x if not (place.first or after) else F.pad(x, (0, 0, place.first, after))

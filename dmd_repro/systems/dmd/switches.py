@@ -2,7 +2,7 @@
 
 A protocol is a set of switch values: "official" does what the code does, "paper" what the equations say. The switches
 are fields of the model's configuration, so `--set name=value` overrides one and its effect can be measured alone.
-No torch here: the command line, the audit and DEVIATIONS.md read this list too.
+No torch here: the command line, the audit and docs/deviations.md read this list too.
 """
 
 from __future__ import annotations

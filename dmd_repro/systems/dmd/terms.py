@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems import losses
-from dmd_repro.systems.base import Batch, ModelOutput
+from dmd_repro.systems.base import Batch, ModelOutput, UnitFeatures
 from dmd_repro.systems.dmd.config import DMDConfig
-from dmd_repro.systems.graph import EDGES
+from dmd_repro.systems.edges import EDGES
+
+
+@dataclass(frozen=True, slots=True)
+class DMDFeatures(UnitFeatures):
+    """What of a forward pass the losses read, by modality; all but `x` and `valid` are of the decoupling (fd)."""
+
+    x: dict[str, Tensor] = field(default_factory=dict)  # X̃_m (S, B, T', d)
+    valid: dict[str, Tensor] = field(default_factory=dict)  # (S, B, T') bool; empty where padding is data
+    common: dict[str, Tensor] = field(default_factory=dict)  # X_m^com (S, B, T', d)
+    private: dict[str, Tensor] = field(default_factory=dict)  # X_m^prt (S, B, T', d)
+    rebuilt: dict[str, Tensor] = field(default_factory=dict)  # D_m of both (S, B, T', d)
+    private_again: dict[str, Tensor] = field(default_factory=dict)  # E_m^prt of `rebuilt` (S, B, T', d)
+    margin: dict[str, Tensor] = field(default_factory=dict)  # what the margin loss compares (S, B, d)
+    proj_cosine: dict[str, Tensor] = field(default_factory=dict)  # of a map that is never trained; when asked for
 
 
 def dmd_terms(
@@ -29,16 +44,16 @@ def dmd_terms(
     return terms
 
 
-def _decoupling(config: DMDConfig, seen: Sequence[str], f: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+def _decoupling(config: DMDConfig, seen: Sequence[str], f: DMDFeatures, labels: Tensor) -> dict[str, Tensor]:
     terms = {}
     for m in seen:
-        valid = f.get(f"valid_{m}")
-        terms[f"rec.{m}"] = losses.squared_error(f[f"rec_{m}"], f[f"x_{m}"], config.norm_reduction, valid)
-        terms[f"cyc.{m}"] = losses.squared_error(f[f"x_prt_{m}"], f[f"x_prt_cyc_{m}"], config.norm_reduction, valid)
+        valid = f.valid.get(m)
+        terms[f"rec.{m}"] = losses.squared_error(f.rebuilt[m], f.x[m], config.norm_reduction, valid)
+        terms[f"cyc.{m}"] = losses.squared_error(f.private[m], f.private_again[m], config.norm_reduction, valid)
         terms[f"ort.{m}"] = losses.orthogonality(
-            f[f"x_prt_{m}"], f[f"x_com_{m}"], config.ort_axis, clamp=config.ort_clamp, valid=valid
+            f.private[m], f.common[m], config.ort_axis, clamp=config.ort_clamp, valid=valid
         )
-    rows = torch.cat([f[f"margin_{m}"] for m in seen], dim=1)  # (S, n * B, d)
+    rows = torch.cat([f.margin[m] for m in seen], dim=1)  # (S, n * B, d)
     if config.margin == "label_distance":
         terms["mar"] = losses.margin_by_distance(rows, labels.repeat(1, len(seen)), config.margin_scale)
     else:
@@ -54,7 +69,8 @@ def _distillation(config: DMDConfig, name: str, prior: Tensor, out: ModelOutput)
     terms = {f"dtl_{name}.logit": losses.distil_logits(logits, edges, prior, EDGES)}
     if config.edge_reg:
         terms[f"dtl_{name}.reg"] = losses.edge_regulariser(edges, prior)
-    features = {m: out.features[f"repr_{m}_{name}"] for m in MODALITIES}
+    seen: UnitFeatures = out.features
+    features = seen.representations[name]
     if name == "homo" and config.homo_repr:  # the distance the authors compute for this unit, and drop
         terms["dtl_homo.repr"] = losses.distil_logits(features, edges, prior, EDGES)
     if name == "hetero" and config.hetero_repr:

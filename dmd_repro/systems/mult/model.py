@@ -25,10 +25,11 @@ from dmd_repro.nn.layers import Conv1d, initialise
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems import losses
-from dmd_repro.systems.base import Batch, ModelOutput
+from dmd_repro.systems.base import Batch, ModelOutput, UnitFeatures
 from dmd_repro.systems.config import InputNeeds
 from dmd_repro.systems.dmd.model import CROSSINGS
-from dmd_repro.systems.graph import EDGES, GraphUnit
+from dmd_repro.systems.edges import EDGES
+from dmd_repro.systems.graph import GraphUnit
 from dmd_repro.systems.heads import ResidualHead
 from dmd_repro.systems.mult.config import SYSTEM, MulTConfig, mult_preset
 
@@ -116,16 +117,16 @@ class MulT(nn.Module):
         paired = [torch.cat(crossed[2 * i : 2 * i + 2], dim=-1) for i in range(3)]  # (S, B, T', 2d), sources in order
         last = self.memory(paired, last_only=True)  # (S, B, 2d) for l, a, v
         prediction, _, _ = self.fusion_head(torch.cat(last, dim=-1))
-        features = {f"reinforced_{m}": h for m, h in zip(MODALITIES, last, strict=True)}
+        features = UnitFeatures(reinforced=dict(zip(MODALITIES, last, strict=True)))
         heads: dict[str, Tensor] = {}
         edges: dict[str, Tensor] = {}
         if self.config.gd:
             logits, reprs = self._vertices(torch.stack(last, dim=1))
             heads = {f"{m}_hetero": logit for m, logit in logits.items()}
-            features |= {f"repr_{m}_hetero": r for m, r in reprs.items()}
+            features.representations["hetero"] = reprs
             if keep:
-                edges["hetero"], features["edge_scores_hetero"] = self.hetero_unit(logits, reprs)
-        return ModelOutput(prediction, heads, edges, features if keep else {})
+                edges["hetero"], features.edge_scores["hetero"] = self.hetero_unit(logits, reprs)
+        return ModelOutput(prediction, heads, edges, features if keep else UnitFeatures())
 
     def _vertices(self, reinforced: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(S, 3, B, 2d) -> what the unit sees of each modality: logits (S, B, 1) and representations (S, B, 2d)."""
@@ -141,10 +142,10 @@ class MulT(nn.Module):
         if self.config.gd:
             edge, prior = out.edges["hetero"], self.hetero_unit.prior
             logits = {m: out.heads[f"{m}_hetero"] for m in MODALITIES}
-            reprs = {m: out.features[f"repr_{m}_hetero"] for m in MODALITIES}
+            seen: UnitFeatures = out.features
             terms["dtl_hetero.reg"] = losses.edge_regulariser(edge, prior)
             terms["dtl_hetero.logit"] = losses.distil_logits(logits, edge, prior, EDGES)
-            terms["dtl_hetero.repr"] = losses.distil_features(reprs, edge, prior, EDGES)
+            terms["dtl_hetero.repr"] = losses.distil_features(seen.representations["hetero"], edge, prior, EDGES)
         return terms
 
     def loss_weights(self) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""EF-LSTM: early fusion, one LSTM over the joined modalities."""

@@ -1,0 +1,1 @@
+"""Graph-MFN: a dynamic fusion graph and a gated memory."""

@@ -1,0 +1,1 @@
+"""LF-LSTM: late fusion, one LSTM a modality."""

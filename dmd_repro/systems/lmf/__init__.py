@@ -1,0 +1,1 @@
+"""LMF: tensor fusion with weights of low rank."""

@@ -1,0 +1,1 @@
+"""MCTN: its settings, its net, and the system made of both."""

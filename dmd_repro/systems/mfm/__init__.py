@@ -1,0 +1,1 @@
+"""MFM: a predicting factor and three generating ones."""

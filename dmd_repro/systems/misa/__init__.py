@@ -1,0 +1,1 @@
+"""MISA: modality-invariant and modality-specific representations."""

@@ -1,0 +1,1 @@
+"""RAVEN: words shifted by what is seen and heard while they are said."""

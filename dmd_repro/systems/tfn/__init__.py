@@ -1,0 +1,1 @@
+"""TFN: tensor fusion of three unimodal vectors."""

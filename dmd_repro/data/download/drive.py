@@ -38,20 +38,29 @@ class DriveFile:
 def listing(folder: str, policy: Policy, within: str | None = None) -> list[DriveFile]:
     """List a public folder and those below that can hold what is wanted; DataError if it cannot be seen.
 
-    `within` None: every folder below. At most `PAGES` pages are asked for, `LEVELS` deep.
+    `within` None: every folder below, or DataError. At most `PAGES` pages are asked for, `LEVELS` deep.
     """
     files: list[DriveFile] = []
-    ahead, pages = [("", folder, 1)], 0
+    ahead, pages, lost = [("", folder, 1)], 0, None
     while ahead and pages < PAGES:
         path, at, level = ahead.pop(0)
         pages += 1
-        for link, name in _links(at, policy):
+        try:
+            links = _links(at, policy)
+        except DataError as error:
+            if within is None or level == 1:
+                raise
+            lost = error  # perhaps not on the way to the file
+            continue
+        for link, name in links:
             if found := _FILE.search(link):
                 files.append(DriveFile(found[1], f"{path}{name}"))
             elif (found := _FOLDER.search(link)) and level < LEVELS and _leads_on(name, within):
                 ahead.append((f"{path}{name}/", found[1], level + 1))
+    if ahead and within is None:
+        raise unreachable(f"folder {folder}", f"more than {PAGES} folders")
     if not files:
-        raise unreachable(f"folder {folder}", "no file in it that could be the one")
+        raise lost or unreachable(f"folder {folder}", "no file in it that could be the one")
     return files
 
 

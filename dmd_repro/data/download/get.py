@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmd_repro.data.checks.check import CheckReport, check
+from dmd_repro.data.checks.labels import read_labels
 from dmd_repro.data.download import drive
 from dmd_repro.data.download.http import Policy
 from dmd_repro.data.download.part import Part
 from dmd_repro.data.download.places import Progress, from_place
-from dmd_repro.data.download.sources import FeatureSource
+from dmd_repro.data.download.sources import FeatureSource, label_file
 from dmd_repro.data.download.trust import Trust, other_than
 from dmd_repro.data.formats.importer import import_file
 from dmd_repro.data.store.disk import alone, disk
@@ -154,9 +155,7 @@ def _note(source: FeatureSource, sha256: str) -> str:
 
 def _labels(source: FeatureSource, store: Store, options: DownloadOptions) -> Downloaded:
     """Fetch an official list of clips to where `dmd data check` looks for it, once it proves to be one."""
-    from dmd_repro.data.checks.labels import read_labels
-
-    final = label_file(store, source.dataset or "")
+    final = label_file(store.root, source.dataset or "")
     if final.is_file() and not options.force:
         return Downloaded(source.name, None, None, (final,), False)
     home, trust = store.root / ".downloads" / source.group, Trust(store.root / ".downloads" / "known.json")
@@ -174,11 +173,6 @@ def _labels(source: FeatureSource, store: Store, options: DownloadOptions) -> Do
             trust.remember(key, sha256, file.stat().st_size, place, _note(source, sha256))
             file.replace(final)
     return Downloaded(source.name, None, None, (final,), True)
-
-
-def label_file(store: Store, dataset: str) -> Path:
-    """Return where the official list of clips of a data set is kept: `<data>/labels/MOSI-label.csv`."""
-    return store.root / "labels" / f"{dataset.upper()}-label.csv"
 
 
 def _sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.formats.importer import import_file
+from dmd_repro.data.matrix import served_name
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.errors import DataError, DmdError
@@ -93,9 +94,3 @@ def _manifests(store: Store) -> dict[str, Manifest]:
         except DataError:  # damaged: `dmd data list` says so
             continue
     return found
-
-
-def served_name(manifest: Manifest) -> str:
-    """Return the name under which recipes ask for features such as these: `mosi-aligned-bert`."""
-    kind = "glove" if "glove" in manifest.texts else "bert"
-    return f"{manifest.dataset}-{'aligned' if manifest.aligned else 'unaligned'}-{kind}"

@@ -75,6 +75,11 @@ def load_sources(path: Path | None = None) -> dict[str, FeatureSource]:
     return found
 
 
+def label_file(root: Path, dataset: str) -> Path:
+    """Return where the official list of clips of a data set is kept: `<data>/labels/MOSI-label.csv`."""
+    return root / "labels" / f"{dataset.upper()}-label.csv"
+
+
 def find_source(name: str, sources: dict[str, FeatureSource]) -> FeatureSource:
     """Return a source by name; DataError with the nearest."""
     if name not in sources:

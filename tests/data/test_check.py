@@ -33,7 +33,7 @@ def changed(original: Features, split: str, **columns: Any) -> Features:
 
 
 def test_synthetic_features_are_clean(synthetic):
-    """Nothing to complain about in the stand-in, and its padding is seen for what it is."""
+    """No problem is found in the stand-in, and its padding is seen for what it is."""
     report = examine(synthetic)
     assert not report.failed
     assert {f.severity for f in report.findings} == {"ok"}

@@ -218,7 +218,7 @@ BODIES = {protocol: pickle.dumps(mmsa(sizes={"train": 2, "valid": 1, "test": 1})
 @quick
 @given(protocol=st.sampled_from(list(PROTOCOLS)), where=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_pickle_is_refused_wherever_it_ends(tmp_path, protocol, where):
-    """A download that broke off must never pass as a smaller file."""
+    """A download that was cut off must never pass as a smaller file."""
     body = BODIES[protocol]
     path = tmp_path / "cut.pkl"
     path.write_bytes(body[: int(where * len(body))])

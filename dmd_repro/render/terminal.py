@@ -75,35 +75,46 @@ def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> Non
     if title:
         console.print(Text(one_line(title), style="bold"))
     for part in _fitting(grid, console):
+        table = _table(part, narrow=False)
+        if _most(table, console) > console.width:
+            table = _table(part, narrow=True)
         shown = console.width
         # one number too wide for the window alone: the line runs over, for no digit may be cut off, as rich would
-        console.width = max(shown, _width(part, console))
-        console.print(part, crop=False)
+        console.width = max(shown, _least(part))
+        console.print(table, crop=False)
         console.width = shown
-        if not part.show_edge:
+        if not table.show_edge:
             console.print()
 
 
-def _width(table: Table, console: Console, least: bool = True) -> int:
-    """Return the columns a table takes: at least, with its text folded, or as it likes."""
+def _most(table: Table, console: Console) -> int:
+    """Return the columns of the window that a table takes with nothing folded."""
     from rich.measure import Measurement
 
-    found = Measurement.get(console, console.options.update(width=1000), table)
-    return found.minimum if least else found.maximum
+    return Measurement.get(console, console.options.update(width=1000), table).maximum
 
 
-def _fitting(grid: TextGrid, console: Console) -> list[Table]:
-    for narrow in (False, True):
-        table = _table(grid, narrow=narrow)
-        if _width(table, console, least=False) <= console.width:
-            return [table]
-    if _width(table, console) <= console.width or len(grid.headers) < 3:
-        return [table]
+def _least(grid: TextGrid) -> int:
+    """Return the columns of the window that a grid needs, closed up and with its text folded between words."""
+    from rich.cells import cell_len
+
+    needed = len(grid.headers) - 1
+    for column in _table(grid, narrow=True).columns:
+        texts = [str(column.header), *map(str, column.cells)]
+        pieces = [piece for text in texts for piece in (text.splitlines() if column.no_wrap else text.split())]
+        needed += max(map(cell_len, pieces), default=0)
+    return needed
+
+
+def _fitting(grid: TextGrid, console: Console) -> list[TextGrid]:
+    """Return a grid, or its columns in several grids that fit the window."""
     most = len(grid.headers) - 1  # columns beside the first
-    while most > 1 and _width(_table(_columns(grid, range(1, 1 + most)), narrow=True), console) > console.width:
+    while most > 1 and _least(_columns(grid, range(1, 1 + most))) > console.width:
         most -= 1
+    if most + 1 >= len(grid.headers):
+        return [grid]
     rest = _columns(grid, range(1 + most, len(grid.headers)))
-    return [_table(_columns(grid, range(1, 1 + most)), narrow=True), *_fitting(rest, console)]
+    return [_columns(grid, range(1, 1 + most)), *_fitting(rest, console)]
 
 
 def _columns(grid: TextGrid, kept: range) -> TextGrid:

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +15,11 @@ from toy_store import put
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError, RunError, SpecError
-from dmd_repro.execution import workers
+from dmd_repro.execution import attempt, processes
+from dmd_repro.execution.attempt import Event
 from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
-from dmd_repro.execution.workers import Event, run_jobs
+from dmd_repro.execution.queue import Queue
+from dmd_repro.execution.workers import run_jobs
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning import grid
 from dmd_repro.planning.grid import HIDDEN_FOR_BERT, PlannedTable, expand, refuse_empty, select_rows
@@ -224,25 +225,53 @@ def test_a_disk_that_refuses_stops_everything(records: Records, monkeypatch: pyt
     assert records.run_ids() == []
 
 
-def test_a_run_someone_else_trains_is_waited_for(records: Records) -> None:
-    """Two `dmd reproduce` on one folder share the work instead of failing."""
-    planned, store, kinds = quick(records, seeds=(1111,)), Store(records.root.parent / "data"), []
-    job = planned.jobs[0]
-    writer = records.begin(job.spec, job.stamp, {})
-    held = threading.Event()
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_someone_else_trains_comes_last(records: Records, workers: int) -> None:
+    """Two commands on one folder share the work: none sleeps while there is another run to train, and none fails."""
+    planned, store, events = quick(records, seeds=(1, 2, 3)), Store(records.root.parent / "data"), []
+    first, *others = planned.jobs
+    writer = records.begin(first.spec, first.stamp, {})
+    held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
         with writer:
             held.set()
-            time.sleep(1.0)
+            done.wait(60)
+
+    def on_event(event: Event) -> None:
+        events.append((event.kind, event.job.run_id))
+        if event.kind == "waiting":  # nothing else is left to train
+            assert {run for kind, run in events if kind == "finished"} == {job.run_id for job in others}
+            done.set()
 
     other = threading.Thread(target=hold)
     other.start()
     held.wait()
-    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=lambda e: kinds.append(e.kind)) == []
+    assert run_jobs(planned.jobs, records, store, execution=Execution(), workers=workers, on_event=on_event) == []
     other.join()
-    assert "waiting" in kinds
-    assert kinds[-1] == "finished"
+    assert ("waiting", first.run_id) in events
+    assert events[-1] == ("finished", first.run_id)
+
+
+def test_a_stack_leaves_out_what_another_trains(records: Records) -> None:
+    """Of five seeds of one model one is held elsewhere: the others train at once, and it is neither failed nor lost."""
+    planned, store = quick(records, seeds=(1, 2, 3)), Store(records.root.parent / "data")
+    held = planned.jobs[1]
+    with records.begin(held.spec, held.stamp, {}):
+        texts = attempt.attempt_stack(planned.jobs, records, store, Execution(stack=3), lambda *_: None)
+    assert texts == {job.run_id: None for job in planned.jobs if job is not held}
+    assert [records.status(job.run_id) for job in planned.jobs] == ["done", "partial", "done"]
+
+
+def test_what_another_finished_is_taken_from_the_queue(records: Records) -> None:
+    """A result that is there is used, whoever made it."""
+    planned, store, done = quick(records, seeds=(1, 2)), Store(records.root.parent / "data"), []
+    queue = Queue([planned.jobs], records, done.append)
+    assert run_jobs(planned.jobs[:1], records, store, execution=Execution()) == []
+    assert queue.take() == planned.jobs[1:]
+    assert done == [planned.jobs[0]]
+    assert queue.take() is None
+    assert not queue
 
 
 def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) -> None:
@@ -295,7 +324,7 @@ def test_a_device_that_is_lost_costs_its_runs_only(
             self.kill()
 
     context = SimpleNamespace(Pipe=fork.Pipe, Process=Worker)
-    monkeypatch.setattr(workers.multiprocessing, "get_context", lambda kind: context)
+    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: context)
     jobs, messages = [*first.jobs, *second.jobs], []
 
     def on_event(event: Event) -> None:
@@ -303,7 +332,8 @@ def test_a_device_that_is_lost_costs_its_runs_only(
             messages.append(event.message)
 
     stacks = group(jobs, records, stack)
-    failed = workers._in_processes(stacks, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
+    queue = Queue(stacks, records, lambda job: None)
+    failed = processes.in_processes(queue, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
     assert sorted(failed) == sorted(job.run_id for job in first.jobs)
     assert messages == ["RuntimeError: CUDA error: unspecified launch failure"] * 2
     assert records.status(second.jobs[0].run_id) == "done"
@@ -335,7 +365,7 @@ def test_a_device_lost_before_anything_is_recorded_is_a_failure(
     monkeypatch.setattr(training, "fit_stack", gone)
     monkeypatch.setattr(training_execution, "device_failure", lambda execution: "device is gone")
     jobs, store = quick(records).jobs, Store(tmp_path / "data")
-    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
+    texts = attempt.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
     assert all("device is gone" in (texts[job.run_id] or "") for job in jobs)
     assert [records.status(job.run_id) for job in jobs] == ["failed", "failed"]
 
@@ -357,7 +387,7 @@ def test_seeds_after_one_that_lost_the_device_keep_their_epochs(
     monkeypatch.setattr(training, "fit", fails)
     monkeypatch.setattr(training_execution, "device_failure", lambda execution: "gone" if dead else "")
     jobs, store = quick(records).jobs, Store(tmp_path / "data")
-    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
+    texts = attempt.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
     assert all(texts[job.run_id] for job in jobs)
     assert len(dead) == 1
     assert [records.status(job.run_id) for job in jobs] == ["failed", "missing"]

@@ -22,7 +22,8 @@ def compare(
     runs: RunsDir = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file; its ending tells how.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to a file, in the format of its extension."),
     ] = None,
 ) -> None:
     """Compare predictions clip by clip: difference, interval over clips, paired test over seeds, McNemar.

@@ -29,8 +29,14 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]],
     for heading in head:
         drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
     for row in rows:
-        drawn.add_row(*(Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row))
+        drawn.add_row(*(_cell(cell) if isinstance(cell, str) else cell for cell in row))
     terminal_console().print(drawn)
+
+
+def _cell(text: str) -> Text:
+    from rich.text import Text
+
+    return Text("\n".join(one_line(line) for line in text.split("\n")))
 
 
 def manifest_table(manifest: Manifest) -> None:
@@ -42,6 +48,8 @@ def manifest_table(manifest: Manifest) -> None:
     setting = "aligned" if manifest.aligned else "unaligned"
     typer.echo(f"{manifest.dataset}, {setting}, {' and '.join(manifest.texts)} text, train/valid/test {sizes}")
     typer.echo(f"digest {manifest.digest}")
+    for note in manifest.notes:
+        typer.echo(f"note: {note}")
     for warning in manifest.warnings:
         typer.echo(f"warning: {warning}")
 

@@ -34,7 +34,7 @@ RULE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class SideGap:
     """One measure of the first side minus the second, in the unit tables print."""
 
     metric: str
@@ -45,7 +45,7 @@ class Gap:
     mcnemar: Mapping[tuple[int, int], McNemar]
 
 
-def compare_sides(a: Side, b: Side) -> tuple[list[Gap], list[str]]:
+def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
     """Return the gap in every measure, and what must be said beside them.
 
     Raises ClaimError for other clips or labels.
@@ -91,7 +91,7 @@ def compare_sides(a: Side, b: Side) -> tuple[list[Gap], list[str]]:
             right = [per_clip(metric, a.y_true, run) for run in (a.runs[s], theirs[t])]
             if right[0] is not None and right[1] is not None:
                 tests[s, t] = mcnemar(right[0] > 0, right[1] > 0)
-        out.append(Gap(metric, means[0], means[1], interval, over, tests))
+        out.append(SideGap(metric, means[0], means[1], interval, over, tests))
     return out, notes
 
 
@@ -173,7 +173,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _document(gap: Gap) -> dict[str, Any]:
+def _document(gap: SideGap) -> dict[str, Any]:
     over = gap.seeds
     return {
         "metric": gap.metric, "first": _finite(gap.first), "second": _finite(gap.second),

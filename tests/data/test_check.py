@@ -33,7 +33,7 @@ def changed(original: Features, split: str, **columns: Any) -> Features:
 
 
 def test_synthetic_features_are_clean(synthetic):
-    """Nothing to complain about in the stand-in, and its padding is seen for what it is."""
+    """No problem is found in the stand-in, and its padding is seen for what it is."""
     report = examine(synthetic)
     assert not report.failed
     assert {f.severity for f in report.findings} == {"ok"}
@@ -124,7 +124,9 @@ def test_partial_data_and_replaced_values_are_said(tmp_path):
     report = check("x", store)
     assert not report.failed
     assert [s for s, _ in found(report, "sizes")] == ["warning"]
-    assert found(report, "import") == [("warning", "audio -inf set to 0, as the authors' loader does: train 1")]
+    assert [m for severity, m in found(report, "import") if severity != "ok"] == [
+        "audio -inf set to 0, as the authors' loader does: train 1"
+    ]
     assert found(report, "content")[0][0] == "ok"
 
 

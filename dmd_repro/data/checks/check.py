@@ -19,7 +19,7 @@ from dmd_repro.data.checks.stats import Gathered, gather, token_stats
 from dmd_repro.data.checks.tokens import tokens
 from dmd_repro.data.checks.values import finite, padding, padding_of, values
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.data.formats.which import standing_of, told_dataset
+from dmd_repro.data.formats.which import standing_of, width_remarks
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.data.synthetic import generate, is_synthetic, parse_synthetic
@@ -89,8 +89,9 @@ def examine(
     finding += values(features, gathered)
     finding += leakage(features, gathered)
     if manifest:
-        said = [*told_dataset(manifest.dataset, manifest.dims, manifest.sizes, "")[1]]  # above, as sizes and widths
+        said = width_remarks(manifest.dataset, manifest.dims)  # above, as sizes and widths
         said += standing_of(manifest.dataset, manifest.sizes)[1]
+        finding += [DataFinding("import", "ok", note) for note in manifest.notes]
         finding += [DataFinding("import", "warning", remark) for remark in manifest.warnings if remark not in said]
     return report
 

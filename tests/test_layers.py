@@ -192,6 +192,7 @@ WITHOUT_TORCH = [
     "systems list",
     "systems show dmd",
     "protocol show dmd",
+    "reproduce table1 --data synthetic --dry-run",
     "reproduce table3 --data synthetic --dry-run",
     "ablate --data synthetic --all-masks --dry-run",
 ]

@@ -8,7 +8,7 @@ import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
 from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
+from dmd_repro.cli.train import SYSTEMS, Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
@@ -32,7 +32,7 @@ def ablate(
         str | None, typer.Option("--data", help="A feature set, or synthetic. Else mosi-unaligned-glove.")
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
-    model: Annotated[str, typer.Option("--model", help="The system: dmd, mult, mult+gd.")] = "dmd",
+    model: Annotated[str, typer.Option("--model", help=f"The system, {SYSTEMS}.")] = "dmd",
     bert: BertSource = None,
     epochs: MaxEpochs = None,
     settings: Settings = None,
@@ -47,7 +47,7 @@ def ablate(
     store: DataDir = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and all else on stderr.")] = False,
 ) -> None:
-    """Train the full model and what is left of it on the same seeds and batches; print both and the paired difference.
+    """Train the full model and its ablations on the same seeds and batches; print both and the paired difference.
 
     Runs that another table made are reused. --set changes every model alike, --switch the measured one alone.
     """

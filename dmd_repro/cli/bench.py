@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dmd_repro.cli.paths import DataDir, data_dir
-from dmd_repro.cli.train import Device, Settings, Threads, parse_settings
+from dmd_repro.cli.train import SYSTEMS, Device, Settings, Threads, parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ CASE = "l/a/v x stack"  # steps of each modality, seeds that train as one
 
 
 def bench(
-    model: Annotated[str, typer.Option("--model", help="dmd, mult or mult+gd.")] = "dmd",
+    model: Annotated[str, typer.Option("--model", help=f"The system, {SYSTEMS}.")] = "dmd",
     protocol: Annotated[str, typer.Option("--protocol", help="official or paper.")] = "official",
     drop: Annotated[
         list[str] | None, typer.Option("--drop", metavar="PART", help="Switch off a part of dmd; repeatable.")

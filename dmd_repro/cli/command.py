@@ -112,7 +112,7 @@ def _run(out: Screen) -> int:
     except DmdError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted. What was finished is kept; the same command goes on from there.", 130)
+        return _fail("interrupted. What was finished is kept: run the same command again to resume.", 130)
     except OSError:
         if out.error is None:
             raise

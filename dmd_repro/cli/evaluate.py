@@ -179,6 +179,7 @@ def _lines(
     from dmd_repro.metrics.registry import METRICS
     from dmd_repro.records.folder import bert_words
     from dmd_repro.systems.bert import BERT_BASE
+    from dmd_repro.systems.registry import fallback_words
 
     what = f"run {found.run_id}" if found.run_id else found.where
     bert = bert_words({"bert": done.bert, "bert_finetune": done.finetuned})
@@ -190,7 +191,7 @@ def _lines(
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
         lines.append(f"read from the tensors: {read}")
     for name, value in done.assumed.items():
-        where = f"the preset of {features.dataset}"
+        where = fallback_words(done.model, features.dataset) or f"the preset of {features.dataset}"
         if name == "bert_heads":
             where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"
         lines.append(f"not told by any tensor, taken from {where}: {name} {value}")

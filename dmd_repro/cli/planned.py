@@ -143,7 +143,7 @@ def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, mos
     side = f" on {workers} processes" if workers > 1 else ""
     time = f"at most {most}{side} (early stops shorten it)" if most else "no finished run tells how long it takes"
     return (
-        f"{counts['to_train']} to train ({counts['resumed']} of them go on), {done}, "
+        f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
         f"{second} reused by another row; {time}"
     )
 
@@ -168,7 +168,7 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
         for name in row.runs.values():
             words = {
                 "done": "done",
-                "partial": "to go on",
+                "partial": "to resume",
                 "failed": "to try again",
                 "damaged": "to train again",
                 "unreadable": "UNREADABLE",

@@ -9,11 +9,13 @@ import typer
 
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
 from dmd_repro.errors import SpecError, nearest
+from dmd_repro.systems.registry import SHIPPED
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import TextKind
     from dmd_repro.records.folder import RunRecord
 
+SYSTEMS = f"{', '.join(SHIPPED)}, or one of yours; an option after a plus, as in mult+gd (`dmd systems list`)"
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... Not part of a run's identity.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
 Settings = Annotated[
@@ -29,7 +31,7 @@ MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short fo
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="The system to train: dmd, mult or mult+gd.")],
+    model: Annotated[str, typer.Argument(help=f"The system to train, {SYSTEMS}.")],
     data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 1111,
     epochs: MaxEpochs = None,
@@ -41,7 +43,7 @@ def train(
     ] = "official",
     drop: Annotated[
         list[str] | None,
-        typer.Option("--drop", metavar="PART", help="Switch off fd, homogd, ca or heterogd of dmd; repeatable."),
+        typer.Option("--drop", metavar="PART", help="Switch off a part (see `dmd systems show MODEL`); repeatable."),
     ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
@@ -59,7 +61,7 @@ def train(
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
-    from dmd_repro.systems.registry import full_name
+    from dmd_repro.systems.registry import fallback_words, full_name
     from dmd_repro.systems.resolve import resolve_spec
     from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
 
@@ -83,10 +85,11 @@ def train(
     what = f"{full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol})"
     said = f"run {name}: {what}, seed {seed}, on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
+    said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
-        goes_on = ", going on from the last finished epoch" if records.status(name) == "partial" else ""
+        goes_on = ", resumed from the last finished epoch" if records.status(name) == "partial" else ""
         with Epochs(most) as progress:
             say(progress.console, f"{said}{goes_on}; {left}")
             record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)
@@ -161,7 +164,7 @@ def report(record: RunRecord) -> str:
 
     bert = bert_words(record.spec.config)
     from dmd_repro.results.learned import learned
-    from dmd_repro.systems.registry import full_name
+    from dmd_repro.systems.registry import fallback_words, full_name
 
     judged = learned(record)
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
@@ -175,6 +178,7 @@ def report(record: RunRecord) -> str:
         f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
         *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
+        *([f"settings: {words}"] if (words := fallback_words(spec.model, spec.dataset)) else []),
         *left_out(record),
         *([mark] if mark else []),
         f"record: {shorten(record.path)}",

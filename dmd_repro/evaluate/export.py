@@ -61,7 +61,7 @@ def _plain(
     model: Any = construct(system, config, dims=dims, steps=steps, mask=spec.mask, seeds=(0,))
     write_weights(model, weights, spec.model, where)
     content = plain_bytes(weights, spec.model)
-    preset = system.preset(spec.dataset, aligned=bool(data["aligned"]), protocol=system.protocols[0])
+    preset = system.preset_for(spec.dataset, aligned=bool(data["aligned"]), protocol=system.protocols[0])
     again = read_back(content, system, preset, config, where, dims, steps)
     if again is None or _answer(again.model, dims, steps) != _answer(model, dims, steps):
         raise _cannot(where, spec)
@@ -111,7 +111,8 @@ def _stacked(
     if not same:
         raise _cannot(where, spec)
     notes = []
-    if config.heads != DMD.preset(spec.dataset, aligned=True, protocol="official").heads:
+    usual = find_system(spec.model).preset_for(spec.dataset, aligned=True, protocol="official")
+    if config.heads != getattr(usual, "heads", None):
         notes.append(f"no tensor tells its attention heads: evaluate it with --heads {config.heads}")
     if spec.mask.off:
         notes.append(f"parts are off ({spec.mask.label}), so the authors' own code cannot load it")

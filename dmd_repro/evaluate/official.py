@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.model import DMD
+from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.state import BERT_PREFIX, write_weights
 
 SYSTEM = "dmd"
@@ -87,7 +88,7 @@ def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Si
 
     Raises DataError listing the names that are missing or unknown.
     """
-    preset = DMD.preset(dataset, aligned=True, protocol="official")
+    preset = cast(DMDConfig, find_system(SYSTEM).preset_for(dataset, aligned=True, protocol="official"))
     names = {name.removeprefix(f"{SYSTEM}/") for name in state.weights}
     off = [part for part, begins in _PARTS.items() if not any(_of(part, name, begins) for name in names)]
     mask = AblationMask((*off, *NOT_SAVED))

@@ -98,7 +98,7 @@ def _own(
     notes = []
     if features.digest != data["digest"]:
         notes.append(f"trained on {data['label']}, scored on other data: {features.label}")
-    preset = find_system(spec.model).preset(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
+    preset = find_system(spec.model).preset_for(spec.dataset, aligned=bool(data["aligned"]), protocol=spec.protocol)
     usual = preset.to_dict() | {"bert": spec.config.get("bert", "")}
     return Evaluated(
         predictions=_predict(model, ready, split, device),
@@ -175,7 +175,7 @@ def _plain(
             do="Choose --text hidden or glove",
         )  # fmt: skip
     protocol = system.protocols[0]
-    preset = system.preset(features.dataset, aligned=features.aligned, protocol=protocol)
+    preset = system.preset_for(features.dataset, aligned=features.aligned, protocol=protocol)
     settled = plain_state.settle(state, preset, features.dims, features.steps, given)
     plain_state.misfit(state, settled.told, features.dims, features.steps, features.name)
     train = {m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES}

@@ -18,7 +18,7 @@ from dmd_repro.planning.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
-from dmd_repro.systems.registry import find_system, system_names
+from dmd_repro.systems.registry import fallback_words, find_system, system_names
 from dmd_repro.systems.resolve import resolve_spec
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
@@ -165,6 +165,8 @@ def _plan_row(
         jobs[key] = replace(job, rows=tuple(dict.fromkeys([*job.rows, row.key])))
         runs[seed] = key
     notes = [HIDDEN_FOR_BERT] if row.text == "bert" and text == "hidden" else []
+    if words := fallback_words(recipe.model, features.dataset):
+        notes.append(f"settings: {words}")
     if reader:
         notes.append(f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base"))
     if overrides:

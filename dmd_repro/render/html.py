@@ -9,6 +9,7 @@ from dmd_repro.render.figures import small
 from dmd_repro.render.html_page import page
 from dmd_repro.render.layout import (
     cell_name,
+    chances,
     conventions,
     data_lines,
     ends_of,
@@ -76,10 +77,7 @@ def _table(table: ComparisonTable) -> list[str]:
         parts.append(f"<p>{escape(table.prose)}</p>")
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
-        if grid := unprinted(block):
-            parts.append(grid_html(grid))
-        if grid := reruns(block):
-            parts.append(grid_html(grid))
+        parts += [grid_html(grid) for make in (unprinted, reruns, chances) if (grid := make(block))]
         if any(row.state == "measured" for row in block.rows):
             parts.append(_measured(block))
         if grid := conventions(block):

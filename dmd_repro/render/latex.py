@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
 from dmd_repro.render.layout import (
+    chances,
     conventions,
     data_lines,
     details,
@@ -44,7 +45,7 @@ def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
 def _table(table: ComparisonTable) -> list[str]:
     over, under = (
         _overview(table),
-        [line for make in (unprinted, reruns, details, further, conventions) for line in _more(table, make)],
+        [line for make in (unprinted, reruns, chances, details, further, conventions) for line in _more(table, make)],
     )
     if len(over) + len(under) <= PAGE:
         return _float(table, [*over, *under, *_notes(table)])

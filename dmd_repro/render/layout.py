@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
+from dmd_repro.results.chances import WORDS
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import VERDICT_MARKS
+from dmd_repro.stats.chances import Chance
 
 CONVENTIONS = (
     "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
@@ -50,6 +52,21 @@ def details(block: ComparedBlock) -> TextGrid | None:
     """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
     headers = ("verdicts", "printed", "mean ± STD", "d", "90 % of d", "p=", "p≠", "verdict")
     return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
+
+
+def chances(block: ComparedBlock) -> TextGrid | None:
+    """Return how likely each printed number, or a better one, is as one run, a mean or a best; None without any."""
+    rows: list[tuple[str, ...]] = []
+    for row in block.rows:
+        told = [cell for cell in row.cells if cell.chances]
+        if told:
+            rows.append((row.row.label, *[""] * len(WORDS)))
+        rows += [(f"  {cell_name(cell)} {cell.printed.text}", *map(_chance, cell.chances)) for cell in told]
+    return TextGrid("Chances", ("this or better as", *WORDS.values()), "lrrrr", tuple(rows)) if rows else None
+
+
+def _chance(chance: Chance) -> str:
+    return f"{100 * chance.value:.0f} % [{100 * chance.low:.0f}, {100 * chance.high:.0f}]"
 
 
 def further(block: ComparedBlock) -> TextGrid | None:
@@ -167,7 +184,7 @@ def other_reruns(table: ComparisonTable) -> list[str]:
 
 def more(block: ComparedBlock) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say."""
-    found = (unprinted(block), reruns(block), details(block), further(block), conventions(block))
+    found = (unprinted(block), reruns(block), chances(block), details(block), further(block), conventions(block))
     return [grid for grid in found if grid is not None]
 
 

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import SpecError
 from dmd_repro.results.sheet import NONE, TextGrid
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.config import TrainConfig
 from dmd_repro.systems.declare import Setting, System
 
-DATASETS = ("mosi", "mosei", "synthetic")
+PRINTED = ("mosi", "mosei", "synthetic")  # of a system that does not say which it has presets for
 
 
 def settings_of(system: System) -> dict[tuple[str, str, str], TrainConfig]:
     """Return every preset of a system by data set, setting and protocol."""
     found: dict[tuple[str, str, str], TrainConfig] = {}
     for protocol in system.protocols:
-        for dataset in system.datasets or DATASETS:
+        for dataset in system.datasets or PRINTED:
             for setting in ("aligned",) if system.inputs.aligned_only else ("aligned", "unaligned"):
                 try:
                     config = system.preset(dataset, aligned=setting == "aligned", protocol=protocol)
@@ -51,6 +52,9 @@ def system_grids(system: System) -> list[TextGrid]:
         heads = ("switch", *system.protocols)
         rows = tuple((s.name, *(_text(s.value(p)) for p in system.protocols)) for s in system.switches)
         grids.append(TextGrid("Switches (dmd protocol show says why)", heads, "l" * len(heads), rows))
+    if others := [name for name in DATASETS if system.falls_back(name)]:
+        lines = tuple((name, system.fallback_words(name)) for name in others)
+        grids.append(TextGrid("Settings on other data sets, a paper's own too", ("data set", "settings"), "ll", lines))
     presets = settings_of(system)
     names = [f.name for f in fields(system.config)]
     values = {name: {_text(getattr(c, name)) for c in presets.values()} for name in names}
@@ -76,6 +80,7 @@ def systems_json(system: System) -> dict[str, Any]:
         "inputs": {"aligned_only": system.inputs.aligned_only, "texts": list(system.inputs.texts)},
         "evidence": {k: {"grade": e.grade, "words": e.words} for k, e in system.evidence(first).items()},
         "switches": [s.name for s in system.switches],
+        "fallback": {name: words for name in DATASETS if (words := system.fallback_words(name))},
         "settings": [
             {"dataset": d, "setting": s, "protocol": p, "values": c.to_dict()}
             for (d, s, p), c in settings_of(system).items()

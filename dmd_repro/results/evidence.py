@@ -16,7 +16,7 @@ def evidence_of(row: Row) -> Mapping[str, Evidence]:
     recipe = row.recipe
     if recipe is None or recipe.model not in system_names():
         return {}
-    return find_system(recipe.model).evidence(Setting(row.dataset, row.setting == "aligned", recipe.protocol))
+    return find_system(recipe.model).stands_on(Setting(row.dataset, row.setting == "aligned", recipe.protocol))
 
 
 def grade_of(row: Row) -> str:

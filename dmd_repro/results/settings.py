@@ -18,7 +18,7 @@ def preset(model: str, dataset: str, *, aligned: bool, protocol: str) -> TrainCo
     if model not in SHIPPED:
         return None
     try:
-        return find_system(model).preset(dataset, aligned=aligned, protocol=protocol)
+        return find_system(model).preset_for(dataset, aligned=aligned, protocol=protocol)
     except (SpecError, KeyError):
         return None
 

@@ -21,6 +21,7 @@ from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, lo
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
+from dmd_repro.results.chances import chances_of
 from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
@@ -259,7 +260,11 @@ def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: J
         else:
             test = one_sample_t(list(values.values()), float(printed.value))
     conventions = convention_means(column, row.dataset, measured)
-    return Cell(column, metric, printed, values, summary, difference, test, why_not, judged, conventions)
+    normal = difference is not None and not measured.failed and not measured.not_learned
+    return Cell(
+        column, metric, printed, values, summary, difference, test, why_not, judged, conventions,
+        chances=chances_of(metric, printed, summary) if normal else (),
+    )  # fmt: skip
 
 
 def zero_words(zero: str) -> str:

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.chances import to_json as chances_json
 from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
+from dmd_repro.stats.chances import Chance
 from dmd_repro.stats.summary import Summary, TTest
 from dmd_repro.stats.verdict import MARGIN
 
@@ -31,6 +33,7 @@ class Cell:
     judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
     conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
     reruns: tuple[Reading, ...] = ()  # what others measured for the same number
+    chances: tuple[Chance, ...] = ()  # of this number or better, by what it may be; () where none can be given
 
     @property
     def convention_moves(self) -> float | None:
@@ -59,6 +62,7 @@ class Cell:
             "conventions": dict(self.conventions),
             "convention_moves": self.convention_moves,
             "reruns": [reading.to_json() for reading in self.reruns],
+            "chances": chances_json(self.chances),
         }
 
 

@@ -19,6 +19,7 @@ from dmd_repro.systems.told import Shapes, Told
 
 GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
 ASPECTS = ("net", "training", "settings", "inputs")
+FALLBACK = "mosi"  # the data set whose preset a system uses where it has none of the data set's own
 WITH_WORDS = GRADES[:3]  # below, a row gets numbers and no word
 
 
@@ -82,9 +83,29 @@ class System:
         found: Told = _named(self.official)(shapes, steps)
         return found
 
+    def falls_back(self, dataset: str) -> bool:
+        """Tell whether a data set has no preset of its own here, and gets that of `FALLBACK`."""
+        return dataset not in self.datasets and FALLBACK in self.datasets
+
+    def fallback_words(self, dataset: str) -> str:
+        """Return what is said of a data set without a preset of its own; "" for the others."""
+        if not self.falls_back(dataset):
+            return ""
+        return f"the preset of {FALLBACK}, as {self.name} has none for {dataset}"
+
+    def preset_for(self, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig:
+        """Return the preset of a data set, or that of `FALLBACK`; raises SpecError where there is neither."""
+        chosen = FALLBACK if self.falls_back(dataset) else dataset
+        return self.preset(chosen, aligned=aligned, protocol=protocol)
+
+    def stands_on(self, setting: Setting) -> Mapping[str, Evidence]:
+        """Return its evidence in a setting; a fallback preset is nobody's setting for that data set."""
+        words = self.fallback_words(setting.dataset)
+        return {**self.evidence(setting), **({"settings": Evidence("reconstructed", words)} if words else {})}
+
     def grade(self, setting: Setting) -> str:
         """Return the weakest grade of its aspects in a setting."""
-        return max((e.grade for e in self.evidence(setting).values()), key=GRADES.index)
+        return max((e.grade for e in self.stands_on(setting).values()), key=GRADES.index)
 
     @property
     def aliases(self) -> Mapping[str, str]:

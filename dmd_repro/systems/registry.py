@@ -133,6 +133,11 @@ def full_name(model: str, config: Mapping[str, Scalar]) -> str:
     return "+".join([model, *(option for option in options if config.get(option))])
 
 
+def fallback_words(model: str, dataset: str) -> str:
+    """Return what is said of a system on a data set it has no preset for; "" where it has one, or is not at hand."""
+    return find_system(model).fallback_words(dataset) if model in system_names() else ""
+
+
 def completed(spec: RunSpec) -> RunSpec:
     """Return a spec that was read with every setting added since it was written, at its neutral value.
 

@@ -83,7 +83,7 @@ def resolve_spec(
             got=f"{'aligned' if features.aligned else 'unaligned'} {features.text} text",
             do="Choose another feature set, or --text",
         )
-    config: TrainConfig = system.preset(features.dataset, aligned=features.aligned, protocol=protocol)
+    config: TrainConfig = system.preset_for(features.dataset, aligned=features.aligned, protocol=protocol)
     config = config.for_text(features.text)
     config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})

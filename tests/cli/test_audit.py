@@ -21,7 +21,7 @@ RUN = "import sys; from dmd_repro.cli import main\ntry: main()\nfinally: print('
 
 def test_the_audit_is_quick_and_without_torch(tmp_path: Path) -> None:
     """Two seconds of processor time, no torch, and an empty folder stays empty; exit 1, for one check fails."""
-    path = os.pathsep.join([str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     start = os.times()
     done = subprocess.run(
         [sys.executable, "-c", RUN, "audit"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,

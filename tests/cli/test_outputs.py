@@ -31,7 +31,7 @@ def dmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of bash in which `dmd` is this tree's command."""
-    path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))  # an empty part is the working folder
     before = f"set -o pipefail; dmd() {{ {sys.executable} -c '{ENTRY}' \"$@\"; }}; "
     return subprocess.run(
         ["bash", "-c", before + line], cwd=cwd, capture_output=True, timeout=60,

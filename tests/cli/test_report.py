@@ -21,7 +21,7 @@ RUN = "import sys; from dmd_repro.cli import main\ntry: main()\nfinally: print('
 
 
 def _report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-c", RUN, "report", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False,

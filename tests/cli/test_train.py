@@ -66,7 +66,7 @@ def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     (run,) = records.run_ids()
     assert records.status(run) == "partial"
     resumed = dmd(*arguments)
-    assert "going on from the last finished epoch" in resumed.err
+    assert "resumed from the last finished epoch" in resumed.err
     assert "epoch 1/" not in resumed.err
     assert dmd(*arguments, "--runs-dir", str(tmp_path / "whole")).code == 0
     for name in ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors"):
@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(dmd: Here, monkey
     assert "Traceback" not in said.err
     again = dmd(*QUICK, "--epochs", "2")
     assert again.code == 0
-    assert "going on from the last finished epoch" in again.err
+    assert "resumed from the last finished epoch" in again.err
     assert dmd("runs", "verify").code == 0
 
 

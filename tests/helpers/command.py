@@ -29,7 +29,7 @@ class Said:
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """Start `dmd` as a process of its own."""
-    path = os.pathsep.join([str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(filter(None, [str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "DMD_RUNS": str(cwd / "runs"), "DMD_DATA": str(cwd / "data")}
     # a shell that runs the tests in the background ignores Ctrl-C, and children inherit that
     hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -56,7 +56,7 @@ def line(system: System, *, aligned: bool) -> tuple[str, ...]:
     values = {
         "batch_size": 32,
         "accumulate": 1,
-        **({"align": "pool"} if system.inputs.unaligned_by and not aligned else {}),
+        **({"align": system.inputs.unaligned_by} if system.inputs.unaligned_by and not aligned else {}),
     }
     loop = Loop([resolve_spec(system.name, seed=1, features=data, overrides=values)], data, CPU)
     order = np.arange(32, dtype=np.int64)[None]

@@ -127,6 +127,24 @@ def generate(
     return features(name, "synthetic", splits, text=text, standing="synthetic")
 
 
+def with_noise(given: Features, modality: str, *, seed: int = SYNTHETIC_SEED) -> Features:
+    """Return the same clips with one modality replaced by noise of its spread; padded steps stay exact zeros.
+
+    A model that reads the modality predicts worse from them, one that does not says the same.
+    """
+    splits = {}
+    for name, part in given.splits.items():
+        arrays = {m: np.asarray(part.array(m)) for m in MODALITIES}
+        x = arrays[modality]
+        drawn = _stream(seed, name, "noise", modality).standard_normal(x.shape, dtype=np.float32)
+        arrays[modality] = drawn * x.std() * x.any(axis=2, keepdims=True)
+        splits[name] = feature_set(
+            ids=part.ids, language=arrays["l"], acoustic=arrays["a"], visual=arrays["v"], lengths=part.lengths,
+            labels=part.labels, aligned=part.aligned,
+        )  # fmt: skip
+    return features(f"{given.name}-noise-{modality}", given.dataset, splits, text=given.text, standing=given.standing)
+
+
 def truth(*, size: Size = "small", seed: int = SYNTHETIC_SEED) -> dict[str, NDArray[np.float64]]:
     """Return the sentiment s (B,) behind the labels of each split: what a perfect model would predict."""
     return {s: _sentiment(seed, s, n) for s, n in LAYOUTS[size].splits.items()}

@@ -65,7 +65,7 @@ def export(record: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     return torch.load(io.BytesIO(content), weights_only=True), notes
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", [name for name in CASES if name != "mctn"])  # Keras: no torch file of its authors
 def test_a_file_of_the_reference_predicts_as_its_code_does(name: str, tmp_path: Path) -> None:
     """Protects: sizes are read right from every system's names: the golden predictions come out of a file."""
     account = Account(name)

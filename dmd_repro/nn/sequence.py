@@ -57,3 +57,10 @@ class SelfLayer(nn.Module):
         x = x + self.attend(normed, normed, valid)
         out: Tensor = x + self.feed(self.norm2(x))
         return out
+
+    def last_step(self, x: Tensor) -> Tensor:
+        """(B, T, d) -> (B, d): the last step alone, which is all that a prediction from it needs of a last layer."""
+        normed = self.norm1(x)
+        last = x[:, -1:] + self.attend(normed[:, -1:], normed)
+        out: Tensor = (last + self.feed(self.norm2(last)))[:, 0]
+        return out

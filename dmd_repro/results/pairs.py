@@ -144,7 +144,11 @@ def pair_sheet(a: Side, b: Side) -> Sheet:
         )
         grids.append(TextGrid("McNemar", ("measure", "runs", "first alone", "second alone", "p"), "llrrr", lines))
     marks = [side.mark for side in (a, b) if side.mark]
-    about = [f"{side.name}: {len(side.runs)} run{'s' if len(side.runs) > 1 else ''}" for side in (a, b)]
+    about = [
+        f"{side.name}: {len(side.runs)} run{'s' if len(side.runs) > 1 else ''}"
+        + f"; {side.evidence}" * bool(side.evidence)
+        for side in (a, b)
+    ]
     return Sheet(
         name="compare",
         title=f"{a.name} minus {b.name}, on {len(a.ids)} clips",

@@ -17,6 +17,7 @@ from dmd_repro.papers.rerun_csv import read_csv_lines
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
+from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.runs import Runs, measure
 from dmd_repro.results.tables import DATA_MARKS
 
@@ -34,6 +35,7 @@ class Side:
     y_true: Floats  # (B,)
     runs: Mapping[int, Floats]  # seed -> (B,)
     mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
+    evidence: str = ""  # on what a row's system stands; "" for a file
 
 
 def read_predictions(path: Path) -> Side:
@@ -126,6 +128,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
             measured.scores[first][0].astype(np.float64),
             {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
             DATA_MARKS.get(standing),
+            evidence_words(table.row(key)),
         )
     do = "Train it: dmd reproduce TABLE --rows ROW"
     raise RunError.at(f"row '{key}'", expected=f"finished runs of it in {runs_dir}", got="none", do=do)

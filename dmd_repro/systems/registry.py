@@ -31,6 +31,7 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
     "misa": "dmd_repro.systems.misa.config:SYSTEM",
     "language": "dmd_repro.systems.language.config:SYSTEM",
+    "pmr": "dmd_repro.systems.pmr.config:SYSTEM",
     "fdmer": "dmd_repro.systems.fdmer.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import fmean, pstdev, stdev
 
-from dmd_repro.audit.types import Check, Evidence, Said, Status, better, cell, heading
+from dmd_repro.audit.types import AuditInput, Check, Said, Status, better, cell, heading
 from dmd_repro.papers.tables import Printed, PublishedTable, Row
 
 SAME_BY_WORDS = tuple((f"{m}-with-fd", f"{m}-homo-without-homogd") for m in ("l", "v", "a"))
@@ -20,7 +20,7 @@ def half_unit(printed: Printed) -> float:
     return 0.5 * 10.0**-printed.decimals
 
 
-def arithmetic(evidence: Evidence) -> Iterable[Said]:
+def arithmetic(evidence: AuditInput) -> Iterable[Said]:
     """Yield, for each derived number, whether it recomputes from the numbers it rests on, and by which formula."""
     for table in evidence.tables.values():
         rows = {row.key: row for row in table.rows}
@@ -57,7 +57,7 @@ def _recomputed(
     return Said("fail", f"{text} No formula gives it, whatever was rounded.", **at)
 
 
-def cross_table(evidence: Evidence) -> Iterable[Said]:
+def cross_table(evidence: AuditInput) -> Iterable[Said]:
     """Yield, for each configuration printed twice, whether the numbers agree, and section 4.2 against Table 4."""
     places: dict[tuple[object, ...], list[tuple[PublishedTable, Row, str]]] = defaultdict(list)
     spoken = {(a, b) for a, b in SAME_BY_WORDS}
@@ -92,7 +92,7 @@ def _same(one: PublishedTable, a: Row, two: PublishedTable, b: Row, column: str,
     return Said("ok" if gap == 0 else "flag", text, certainty=certainty, **at)
 
 
-def _homogd_against_fd(evidence: Evidence) -> Iterable[Said]:
+def _homogd_against_fd(evidence: AuditInput) -> Iterable[Said]:
     """Adding HomoGD to FD should lift a modality; set beside Table 4, section 4.2 says the opposite."""
     rows = [
         (evidence.row("table4", f"{m}-with-fd"), evidence.row("table4", f"{m}-homo-with-homogd"))
@@ -124,7 +124,7 @@ def _list(values: Sequence[Decimal]) -> str:
     return " / ".join(str(value) for value in values)
 
 
-def settings(evidence: Evidence) -> Iterable[Said]:
+def settings(evidence: AuditInput) -> Iterable[Said]:
     """Yield what each system of Tables 1, 2 loses from aligned to unaligned words, and the rows that gain."""
     for table in evidence.some("table1", "table2"):
         glove = {(row.method, row.setting): row for row in table.rows if row.text == "glove"}
@@ -147,7 +147,7 @@ def settings(evidence: Evidence) -> Iterable[Said]:
             yield Said("flag" if gains else "ok", text, table=table, metric=column)
 
 
-def encoders(evidence: Evidence) -> Iterable[Said]:
+def encoders(evidence: AuditInput) -> Iterable[Said]:
     """Yield whether a starred row (BERT) beats the same system with GloVe, in either setting."""
     for table in evidence.some("table1", "table2"):
         for row in table.rows:

@@ -19,8 +19,8 @@ from dmd_repro.audit.counts import (
 from dmd_repro.audit.types import (
     MEAN,
     ONE_RUN,
+    AuditInput,
     Check,
-    Evidence,
     Said,
     Status,
     both_signs,
@@ -40,7 +40,7 @@ from dmd_repro.papers.tables import Printed, PublishedTable, Row
 COUNTED = {m.column for m in METRICS.values() if m.is_accuracy}  # a share of the test clips
 
 
-def attainable(evidence: Evidence) -> Iterable[Said]:
+def attainable(evidence: AuditInput) -> Iterable[Said]:
     """Yield, for each cell, the counts that print as it; a mean or STD of other rows is no count of clips."""
     for table in evidence.tables.values():
         for row in table.rows:
@@ -120,7 +120,7 @@ def _f1(table: PublishedTable, row: Row, printed: Printed) -> Said:
     return Said("ok" if "rounded" in rules else "flag", text, certainty=ONE_RUN, **at)
 
 
-def joint(evidence: Evidence) -> Iterable[Said]:
+def joint(evidence: AuditInput) -> Iterable[Said]:
     """Yield, for each row with both, which confusion matrices print its ACC2 and F1 together."""
     for table in evidence.tables.values():
         for row in table.rows:

@@ -7,7 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from dmd_repro.audit.counts import RULES, Counts, Fractions, confusions, counts_printing
-from dmd_repro.audit.types import MEAN, Check, Evidence, Said, both_signs, cell, clips, orders_of, sign_counts, zeros_of
+from dmd_repro.audit.types import (
+    MEAN,
+    AuditInput,
+    Check,
+    Said,
+    both_signs,
+    cell,
+    clips,
+    orders_of,
+    sign_counts,
+    zeros_of,
+)
 from dmd_repro.papers.tables import PublishedTable, Row
 
 ROUNDING = 0.1  # points: a number this near the constant call may be it
@@ -47,7 +58,7 @@ def kappas_of(row: Row) -> tuple[float, float] | None:
     return (float(values.min()), float(values.max())) if values.size else None
 
 
-def majority(evidence: Evidence) -> Iterable[Said]:
+def majority(evidence: AuditInput) -> Iterable[Said]:
     """Yield, for each ACC2, how it stands to one call for every clip, and to calls that know nothing."""
     for table in evidence.tables.values():
         for row in table.rows:

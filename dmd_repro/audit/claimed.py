@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dmd_repro.audit.types import Check, Evidence, Said, better, cell, heading
+from dmd_repro.audit.types import AuditInput, Check, Said, better, cell, heading
 
 
-def claimed_best(evidence: Evidence) -> Iterable[Said]:
+def claimed_best(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per block that names its best row and per column, whether it is, and by how much."""
     for table, block in evidence.blocks():
         champion = next((row for row in block.rows if row.key == block.claimed_best), None)

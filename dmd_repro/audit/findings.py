@@ -17,7 +17,7 @@ from dmd_repro.audit import claimed as audit_claimed
 from dmd_repro.audit import inferred as audit_inferred
 from dmd_repro.audit import noise as audit_noise
 from dmd_repro.audit import one_rule as audit_one_rule
-from dmd_repro.audit.types import FEWEST_SEEDS, STATUSES, Check, Evidence, Finding, SeedSpread, Status, spread_key
+from dmd_repro.audit.types import FEWEST_SEEDS, STATUSES, AuditInput, Check, Finding, SeedSpread, Status, spread_key
 from dmd_repro.errors import ClaimError, nearest
 from dmd_repro.papers.dmd import claims as audit_claims
 from dmd_repro.papers.dmd import parts as audit_parts
@@ -66,7 +66,7 @@ def audit(
             do="Check the folder after --tables",
         )
     reruns = {} if paper else spreads_of_reruns()
-    evidence = Evidence({name: load_table(name, folder) for name in names}, {**reruns, **(spreads or {})}, paper)
+    evidence = AuditInput({name: load_table(name, folder) for name in names}, {**reruns, **(spreads or {})}, paper)
     table = None if table == paper else table
     if table is not None and table not in evidence.tables:
         raise ClaimError.at(

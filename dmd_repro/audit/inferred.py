@@ -15,8 +15,8 @@ import numpy as np
 from dmd_repro.audit.counts import RULE_WORDS, RULES, Rule, confusions, counts_printing
 from dmd_repro.audit.types import (
     ARITHMETIC,
+    AuditInput,
     Check,
-    Evidence,
     Said,
     both_signs,
     cell,
@@ -84,14 +84,14 @@ def own(row: Row) -> set[Reading]:
     return {(zero, order) for zero in zeros_of(row) for order in orders_of(row)}
 
 
-def _pairs(evidence: Evidence) -> Iterable[Placed]:
+def _pairs(evidence: AuditInput) -> Iterable[Placed]:
     for table in evidence.tables.values():
         for row in table.rows:
             if row.derived is None and {"acc2", "f1"} <= set(row.cells) and both_signs(row):
                 yield table, row
 
 
-def bounds(evidence: Evidence) -> Iterable[Said]:
+def bounds(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per row with ACC2 and F1, the readings their difference rules out whatever was averaged."""
     for table, row in _pairs(evidence):
         out, gap = ruled_out(row), row.cells["f1"].value - row.cells["acc2"].value
@@ -115,7 +115,7 @@ def _words(readings: Iterable[Reading]) -> str:
     return ", ".join(f"{zero} {order}" for zero, order in readings)
 
 
-def sources_of(evidence: Evidence) -> dict[str, list[Placed]]:
+def sources_of(evidence: AuditInput) -> dict[str, list[Placed]]:
     """Return the rows by source, over all tables; "the system's own paper" is another source for each system."""
     out: dict[str, list[Placed]] = {}
     for table, row in _pairs(evidence):
@@ -131,7 +131,7 @@ def left_of(rows: Sequence[Row]) -> dict[Rule, set[Reading]]:
     return {rule: set.intersection(*(printing(row, rule) for row in rows)) for rule in RULES}
 
 
-def one_source(evidence: Evidence) -> Iterable[Said]:
+def one_source(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per source, in which readings ALL its rows can be printed: one source counts and shortens one way."""
     for name, placed in sources_of(evidence).items():
         table, first = placed[0]
@@ -159,7 +159,7 @@ def one_source(evidence: Evidence) -> Iterable[Said]:
             yield Said("inferred" if left & stated < stated else "ok", text, certainty=PREMISE, **at)
 
 
-def orders(evidence: Evidence) -> dict[str, tuple[str, str]]:
+def orders(evidence: AuditInput) -> dict[str, tuple[str, str]]:
     """Return, by row label, (order of the F1 arguments, how it is known); rows of which neither is left out."""
     out: dict[str, tuple[str, str]] = {}
     for placed in sources_of(evidence).values():
@@ -178,7 +178,7 @@ def orders(evidence: Evidence) -> dict[str, tuple[str, str]]:
     return out
 
 
-def f1_functions(evidence: Evidence) -> Iterable[Said]:
+def f1_functions(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per block, whether its F1 column holds one function, and DMD's lead if all rows used the plain one."""
     known, mixed, total = orders(evidence), 0, 0
     swapped: dict[str, None] = {}

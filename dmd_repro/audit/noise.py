@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from dmd_repro.audit.types import (
     ARITHMETIC,
+    AuditInput,
     Check,
-    Evidence,
     Said,
     SeedSpread,
     cell,
@@ -32,7 +32,7 @@ def standard_error(percent: float, n: int) -> float:
     return 100 * math.sqrt(share * (1 - share) / n)
 
 
-def noise_floor(evidence: Evidence) -> Iterable[Said]:
+def noise_floor(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per block and column, what the lead over the runner-up is in clips and beside the seeds; then in all."""
     leads = []
     for table, block in evidence.blocks("table1", "table2", "table5"):
@@ -47,7 +47,7 @@ def noise_floor(evidence: Evidence) -> Iterable[Said]:
         yield Said("flag", f"{head} Of other clips, or of seeds where their spread is measured.", head=head)
 
 
-def _lead(evidence: Evidence, table: PublishedTable, top: Row, next_: Row, column: str) -> Said:
+def _lead(evidence: AuditInput, table: PublishedTable, top: Row, next_: Row, column: str) -> Said:
     n = clips(top.dataset, column)
     high, low = float(top.cells[column].value), float(next_.cells[column].value)
     gap = high - low

@@ -9,14 +9,14 @@ from math import prod
 import numpy as np
 
 from dmd_repro.audit.counts import RULE_WORDS, RULES, Rule, counts_printing, printable
-from dmd_repro.audit.types import MEAN, ONE_RUN, Check, Evidence, Said, clips
+from dmd_repro.audit.types import MEAN, ONE_RUN, AuditInput, Check, Said, clips
 from dmd_repro.papers.tables import PublishedTable, Row
 
 COUNTED = ("acc7", "acc2")
 Numbers = Sequence[tuple[Row, str]]
 
 
-def one_rule(evidence: Evidence) -> Iterable[Said]:
+def one_rule(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per table, whether one rule prints all MOSI accuracies of the authors' own rows.
 
     MOSI alone: with MOSEI's clips every one-decimal percentage is attainable.

@@ -84,7 +84,7 @@ class SeedSpread:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AuditInput:
     """What the checks may look at: the printed tables and the spreads measured from runs at hand, if any."""
 
     tables: Mapping[str, PublishedTable]
@@ -124,11 +124,11 @@ class Check:
     question: str
     premise: str
     innocent: tuple[str, ...]  # how a flag may have come about without anyone's fault
-    run: Callable[[Evidence], Iterable[Said]]
+    run: Callable[[AuditInput], Iterable[Said]]
     this_paper: bool = False  # about this paper alone
     further: bool = False  # about further papers alone
 
-    def findings(self, evidence: Evidence) -> list[Finding]:
+    def findings(self, evidence: AuditInput) -> list[Finding]:
         """Put the question; flags and fails get the innocent explanations."""
         out = []
         for said in self.run(evidence):

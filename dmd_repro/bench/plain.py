@@ -59,7 +59,7 @@ class Attention(nn.Module):
         return self.out_proj((weights @ v).transpose(1, 2).reshape(b, tq, d))
 
 
-class Layer(nn.Module):
+class PlainLayer(nn.Module):
     """Attention and feed-forward, each behind a LayerNorm and added to its input."""
 
     def __init__(self, d: int, heads: int, rate: float, config: DMDConfig) -> None:
@@ -79,13 +79,13 @@ class Layer(nn.Module):
         return x + F.dropout(self.fc2(middle), self.res_rate, self.training)
 
 
-class Encoder(nn.Module):
+class PlainEncoder(nn.Module):
     """A transformer encoder of one modality, or across two."""
 
     def __init__(self, d: int, heads: int, rate: float, config: DMDConfig) -> None:
         super().__init__()
         self.rate = config.embed_dropout
-        self.layers = nn.ModuleList(Layer(d, heads, rate, config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(PlainLayer(d, heads, rate, config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(d)
 
     def embed(self, x: Tensor) -> Tensor:
@@ -138,12 +138,12 @@ class PlainDMD(nn.Module):
             self.add_module(f"decoder_{m}", nn.Conv1d(2 * d, d, 1, bias=False))
             self.add_module(f"align_c_{m}", nn.Linear(d * t[m], d))
             self.add_module(f"proj_cosine_{m}", nn.Linear(d * t[m], d))
-            self.add_module(f"self_attentions_c_{m}", Encoder(d, c.heads, c.attention_rate(m), c))
-            self.add_module(f"trans_{m}_mem", Encoder(2 * d, c.heads, c.attn_dropout, c))
+            self.add_module(f"self_attentions_c_{m}", PlainEncoder(d, c.heads, c.attention_rate(m), c))
+            self.add_module(f"trans_{m}_mem", PlainEncoder(2 * d, c.heads, c.attn_dropout, c))
             self.add_module(f"weight_{m}", nn.Linear(2 * d, 2 * d))
             for s in ORDER:
                 if s != m:
-                    self.add_module(f"trans_{m}_with_{s}", Encoder(d, c.heads, c.attention_rate(s), c))
+                    self.add_module(f"trans_{m}_with_{s}", PlainEncoder(d, c.heads, c.attention_rate(s), c))
             head(f"_{m}_low", d * t[m], d)
             head(f"_{m}_high", 2 * d, 2 * d)
         self.encoder_c = nn.Conv1d(d, d, 1, bias=False)

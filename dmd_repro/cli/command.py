@@ -90,7 +90,7 @@ def main() -> None:
         got = out.error.strerror or type(out.error).__name__
         said = DmdError.at(
             "standard output", expected="a place that takes all of it", got=f"'{got}'",
-            do="Make room or send it elsewhere, and type the same command again: finished runs are kept",
+            do="Make room or send it elsewhere, and run the same command again: finished runs are kept",
         )  # fmt: skip
         code = _fail(str(said), 2)
     sys.exit(code)

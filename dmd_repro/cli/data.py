@@ -1,22 +1,26 @@
-"""`dmd data`: download, import, list, check and scan feature files."""
+"""`dmd data`: download, import, identify, list, check, scan and remove feature files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dmd_repro.cli.data_check import check
 from dmd_repro.cli.data_get import download, matrix
+from dmd_repro.cli.data_keep import identify, rm
 from dmd_repro.cli.paths import DataDir, data_dir
 from dmd_repro.datasets import DATASETS
 
 DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
+HEADS = ("name", "text", "train/valid/test", "l", "a", "v")  # of `list`; 80 columns hold them unfolded
 app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
 app.command("check")(check)
 app.command("download")(download)
+app.command("identify")(identify)
 app.command("matrix")(matrix)
+app.command("rm")(rm)
 
 
 @app.command("import")
@@ -66,12 +70,13 @@ def import_(
 
 @app.command("scan")
 def scan(
-    file: Annotated[Path, typer.Argument(help="Any pickle.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Any pickle, .npy, .npz or file of torch.save.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what a pickle would call if another program loaded it, without loading it; exit 1 if that is not harmless.
 
-    Allowed is only what files of arrays need; everything else `dmd data import` refuses.
+    Allowed is what files of arrays need; data of other libraries `dmd data import` passes over where nobody reads them,
+    everything else it refuses.
     """
     import json
 
@@ -89,19 +94,24 @@ def scan(
         )
         rows = [
             (
-                "array" if name.allowed else "REFUSED",
+                "array" if name.allowed else "data" if name.data else "REFUSED",
                 name.name,
                 str(name.times),
                 str(name.calls),
-                "" if name.allowed else " | ".join(f"({a})" for a in name.arguments).replace("[", "\\["),
+                "" if name.allowed or name.data else " | ".join(f"({a})" for a in name.arguments).replace("[", "\\["),
             )
             for name in found.names
         ]
         if rows:
             table("", ("", "name", "named", "called", "with"), rows)
-        refused = sum(not name.allowed for name in found.names)
-        if found.safe:
+        refused = sum(not (name.allowed or name.data) for name in found.names)
+        if found.safe and all(name.allowed for name in found.names):
             typer.echo("It names nothing but what arrays need. Nothing was loaded.")
+        elif found.safe:
+            typer.echo(
+                "It names nothing but arrays and data of other libraries, which the import does not read."
+                " Nothing was loaded."
+            )
         else:
             things = "a name" if refused == 1 else f"{refused} names"
             typer.echo(f"It names {things} that could do anything when loaded. Nothing was loaded; do not load it.")
@@ -137,19 +147,24 @@ def list_(
         typer.echo(f"Feature sets in {store.root}:")
         lines = [
             (
-                row["name"],
-                f"{row['dataset']} {'aligned' if row['aligned'] else 'unaligned'}",
-                " ".join(row["texts"]),
+                f"{row['name']}\n  {row['dataset']} {'aligned' if row['aligned'] else 'unaligned'}{_standing(row)}",
+                "\n".join(row["texts"]),
                 "/".join(str(n) for n in row["splits"].values()),
                 *(f"{row['lengths'][m]}x{row['dims'].get(m, 'ids')}" for m in "lav"),
-                "" if row["standing"] == "official" else row["standing"].upper(),
             )
             for row in rows
         ]
-        table("", ("name", "setting", "text", "train/valid/test", "l", "a", "v", ""), lines)
+        table("", HEADS, lines, whole=HEADS)
         typer.echo("l, a, v: language, acoustic, visual, as steps x width")
     else:
-        typer.echo(f"No feature set in {store.root} yet. Add one: dmd data import FILE")
+        typer.echo(f"No feature set in {store.root} yet. Get one: dmd data download NAME (see")
+        typer.echo("dmd data matrix), or dmd data import FILE.")
     for row in damaged:
         typer.echo(f"damaged: {row['error']}", err=True)
-    typer.echo("Always there, generated: synthetic, or one of " + ", ".join(v for v in VARIANTS if "mosi" not in v))
+    typer.echo(
+        "Always there, generated: synthetic, or one of\n  " + "\n  ".join(v for v in VARIANTS if "mosi" not in v)
+    )
+
+
+def _standing(row: dict[str, Any]) -> str:
+    return "" if row["standing"] == "official" else f", {row['standing'].upper()}"

@@ -12,6 +12,7 @@ from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
     from dmd_repro.data.checks.check import CheckReport
+    from dmd_repro.data.store.folder import Store
 
 _STYLES = {"ok": "green", "warning": "yellow", "defect": "bold red"}
 FORMATS = ("terminal", "markdown", "json")
@@ -22,13 +23,15 @@ def check(
     name: Annotated[str, typer.Argument(help="A feature set, as `dmd data list` names it.", show_default=False)],
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="The official list of clips to compare with: MOSI-label.csv or MOSEI-label.csv."),
+        typer.Option(
+            "--labels", help="The official list of clips to compare with; else the downloaded one (mosi-labels)."
+        ),
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Set a feature set against what is known of the official data; exit 1 if it has a defect.
+    """Check a feature set against what is known of the official data; exit 1 if it has a defect.
 
     Looks for damage, wrong or missing labels, clips and videos in two splits, shifted modalities, lengths and masks
     that do not hold, values out of scale, and features that know the labels. Each finding says what it does to results.
@@ -43,7 +46,8 @@ def check(
         raise DataError.at(
             f"--format {format_}", expected="a known format", got="an unknown one", do=nearest(format_, FORMATS)
         )
-    report = run_check(name, Store(data_dir(data)), labels)
+    store = Store(data_dir(data))
+    report = run_check(name, store, labels or _downloaded(name, store))
     if as_json or format_ == "json":
         typer.echo(json.dumps(report.to_json(), indent=2))
     elif format_ == "markdown":
@@ -54,6 +58,22 @@ def check(
         raise typer.Exit(1)
 
 
+def _downloaded(name: str, store: Store) -> Path | None:
+    """Return the official list that `dmd data download` has put beside the feature sets, if it is there."""
+    from dmd_repro.data.download.sources import label_file
+    from dmd_repro.data.synthetic import is_synthetic
+    from dmd_repro.errors import DataError
+
+    try:
+        path = label_file(store.root, store.manifest(name).dataset) if not is_synthetic(name) else None
+    except DataError:  # unknown or damaged: the check itself says so
+        return None
+    if path is None or not path.is_file():
+        return None
+    typer.echo(f"compared with the official list {path}", err=True)
+    return path
+
+
 def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
     """Yield (title, heading, rows) of the tables about the splits."""
     if not report.splits:
@@ -62,7 +82,7 @@ def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         (
             split,
             str(part.clips),
-            str(part.videos),
+            "?" if part.videos is None else str(part.videos),
             *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
             *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
         )
@@ -90,7 +110,7 @@ def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
 def _count(report: CheckReport) -> str:
     n = {severity: sum(f.severity == severity for f in report.findings) for severity in ("defect", "warning")}
     words = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in n.items() if count]
-    return f"{report.name}: {' and '.join(words) if words else 'nothing to complain about'}"
+    return f"{report.name}: {' and '.join(words) if words else 'no problem found'}"
 
 
 def _print_check(report: CheckReport) -> None:

@@ -10,6 +10,8 @@ import typer
 from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dmd_repro.data.download.get import Downloaded
     from dmd_repro.data.download.sources import FeatureSource
 
@@ -19,7 +21,9 @@ SourcesFile = Annotated[
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="A feature set such as mosi-aligned-bert, all, or checkpoints.")],
+    name: Annotated[
+        str, typer.Argument(help="A feature set such as mosi-aligned-bert, mosi-labels, all, or checkpoints.")
+    ],
     how: Annotated[bool, typer.Option("--how", help="Print how to get it by hand, and stop.")] = False,
     url: Annotated[
         str | None, typer.Option("--url", help="Fetch the file from this address instead (a mirror of your own).")
@@ -39,9 +43,10 @@ def download(
     import json
 
     from dmd_repro.cli.data_show import byte_progress
-    from dmd_repro.data.download.get import DownloadOptions, by_hand
+    from dmd_repro.data.download.get import DownloadOptions
     from dmd_repro.data.download.get import download as run
     from dmd_repro.data.download.http import Policy
+    from dmd_repro.data.download.manual import by_hand
     from dmd_repro.data.download.sources import load_sources
     from dmd_repro.data.matrix import matrix
     from dmd_repro.data.store.folder import Store
@@ -91,9 +96,10 @@ def _chosen(name: str, url: str | None, known: dict[str, FeatureSource]) -> list
     chosen = [s for s in known.values() if s.kind == "features"] if name == "all" else [find_source(name, known)]
     if url is None:
         return chosen
-    if len(chosen) != 1 or chosen[0].kind != "features":
+    if len(chosen) != 1 or chosen[0].kind == "folder":
         raise DataError.at("--url", expected="the name of one feature set", got=repr(name), do="Name the one it holds")
-    return [replace(chosen[0], places=(make_place("url", url),))]
+    place = make_place("url", url)  # of the user: not known to hold the published file
+    return [replace(chosen[0], places=(replace(place, may_differ=True),))]
 
 
 def _facts(done: Downloaded) -> dict[str, Any]:
@@ -110,7 +116,8 @@ def _facts(done: Downloaded) -> dict[str, Any]:
 
 def _line(done: Downloaded) -> str:
     if done.manifest is None:
-        return f"{done.name}: {len(done.files)} files" + ("" if done.new else ", all there already")
+        files = f"{len(done.files)} files" if len(done.files) != 1 else str(done.files[0])
+        return f"{done.name}: {files}" + ("" if done.new else ", all there already")
     if not done.new:
         return f"{done.name}: already there, digest {done.manifest.digest[:12]} (--force downloads it again)"
     assert done.report is not None
@@ -124,8 +131,9 @@ def matrix(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Show which feature set serves which rows of the tables, what is at hand, and where the rest is to be had."""
+    """Show which feature set serves which rows of the tables, what is at hand, and where to get the rest."""
     import json
+    from dataclasses import asdict
 
     from dmd_repro.cli.data_show import table
     from dmd_repro.data.download.sources import load_sources
@@ -137,24 +145,45 @@ def matrix(
     if as_json:
         needs = [need.to_json() for need in found.needs]
         typer.echo(
-            json.dumps({"data_dir": str(store.root), "needs": needs, "copied_rows": dict(found.copied)}, indent=1)
+            json.dumps(
+                {
+                    "data_dir": str(store.root),
+                    "needs": needs,
+                    "own": [asdict(o) for o in found.own],
+                    "copied_rows": dict(found.copied),
+                },
+                indent=1,
+            )
         )
         return
     tables = sorted({t for need in found.needs for t in need.rows} | set(found.copied))
     groups = {"mmsa": "MMSA", "mult": "MulT"}
+
+    def counts(rows: Mapping[str, Sequence[str]]) -> list[str]:
+        return [str(len(rows.get(t, ())) or "") for t in tables]
+
     rows = [
         (
             need.name,
             need.state + ("" if need.standing in (None, "official") else f" ({need.standing})"),
-            *(str(len(need.rows.get(t, ())) or "") for t in tables),
-            f"{groups.get(need.group, need.group)}: {need.file}" if need.group else "not public",
+            *counts(need.rows),
+            groups.get(need.group, need.group) if need.group else "not public",
         )
         for need in found.needs
     ]
     copied = ("(copied numbers)", "not run", *(str(found.copied.get(t, "") or "") for t in tables), "no recipe")
-    table("", ("name", "state", *tables, "from"), [*rows, copied])
-    typer.echo("Rows of each table that a feature set serves. GloVe text is in the MulT files only: the MMSA files,")
-    typer.echo("which the authors' repository links, serve the starred rows alone.")
+    heads = [t.replace("table", "T") for t in tables]
+    table("", ("name", "state", *heads, "from"), [*rows, copied], whole=("state", "from", *heads))
+    if found.own:
+        standing = [f"yours ({own.standing})" for own in found.own]
+        mine = [(o.name, s, *counts(o.rows), o.serves) for o, s in zip(found.own, standing, strict=True)]
+        table("", ("name", "state", *heads, "can stand for"), mine, whole=("state", *heads))
+        typer.echo("Rows take a set of yours where it is named:")
+        typer.echo(f"  dmd reproduce {tables[0]} --data {found.own[0].name}")
+    typer.echo("Counts are the rows of a table that a feature set serves. GloVe text is in the")
+    typer.echo("MulT files only; the MMSA files, which the authors' repository links, serve the")
+    typer.echo("starred rows alone.")
     missing = [need.name for need in found.needs if need.state != "here" and need.count]
     if missing:
-        typer.echo(f"Missing: {', '.join(missing)}. Get one: dmd data download {missing[0]}")
+        typer.echo("Missing:")
+        typer.echo("".join(f"  {name}\n" for name in missing) + f"Get one: dmd data download {missing[0]}")

@@ -196,13 +196,13 @@ def verify_runs(
     from dmd_repro.errors import RunError
     from dmd_repro.records.repair import repair as mend
     from dmd_repro.records.repair import troubles
-    from dmd_repro.records.verified import Verified
+    from dmd_repro.records.verified import RunVerifier
 
     records = _records(runs)
     named = {records.find(name) for name in run or ()}
     finished = [name for name in records.run_ids() if (records.root / name).exists()]
     names = [name for name in finished if name in named] if named else finished
-    verify = Verified(records, everything=all_ or bool(named))
+    verify = RunVerifier(records, everything=all_ or bool(named))
     verify.prepare(names)
     found = [t for t in troubles(records, verify) if not named or t.run in named]
     verify.save()

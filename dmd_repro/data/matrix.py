@@ -1,4 +1,4 @@
-"""`dmd data matrix`: which feature set serves which rows of the paper's tables, and where it is to be had."""
+"""`dmd data matrix`: which feature set serves which rows of the paper's tables, and where to get it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.store.folder import Store
+from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.errors import DataError
 from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.tables import load_table
@@ -34,11 +35,28 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """A stored feature set under a name that no recipe asks for: rows take it with `--data NAME`."""
+
+    name: str
+    serves: str  # the name recipes give to such features
+    standing: str
+    rows: Mapping[str, tuple[str, ...]]  # keys of the rows it can serve, by table
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
     """What the tables need, and how many rows need nothing because they cannot be run."""
 
     needs: tuple[Need, ...]
+    own: tuple[Own, ...]
     copied: Mapping[str, int]  # rows without a recipe, by table
+
+
+def served_name(manifest: Manifest) -> str:
+    """Return the name under which recipes ask for features such as these: `mosi-aligned-bert`."""
+    kind = "glove" if "glove" in manifest.texts else "bert"
+    return f"{manifest.dataset}-{'aligned' if manifest.aligned else 'unaligned'}-{kind}"
 
 
 def matrix(store: Store, sources: Mapping[str, FeatureSource]) -> Matrix:
@@ -66,4 +84,14 @@ def matrix(store: Store, sources: Mapping[str, FeatureSource]) -> Matrix:
         needs.append(
             Need(name, found, state, standing, source.group if source else None, source.file if source else None)
         )
-    return Matrix(tuple(sorted(needs, key=lambda n: (-n.count, n.name))), copied)
+    known = {alias for need in needs for alias in (need.name, need.name.replace("-bert", "-hidden"))}
+    own = []
+    for name in held:
+        try:
+            manifest = store.manifest(name)
+        except DataError:  # `dmd data list` says so
+            continue
+        if name not in known:
+            serves = served_name(manifest)
+            own.append(Own(name, serves, manifest.standing, {t: tuple(k) for t, k in rows.get(serves, {}).items()}))
+    return Matrix(tuple(sorted(needs, key=lambda n: (-n.count, n.name))), tuple(own), copied)

@@ -35,7 +35,7 @@ _GRID = 1024.0  # features are multiples of 1/1024
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Sizes:
     """Sizes of one generated data set."""
 
     splits: Mapping[str, int]  # clips
@@ -44,14 +44,14 @@ class Layout:
     unaligned_steps: Mapping[str, int]
 
 
-LAYOUTS: dict[str, Layout] = {
-    "small": Layout(
+SIZES: dict[str, Sizes] = {
+    "small": Sizes(
         splits={"train": 192, "valid": 64, "test": 96},  # 12 batches of 16: more than the authors' window of 10
         widths={"glove": 30, "hidden": 48, "a": 5, "v": 20},
         aligned_steps=20,
         unaligned_steps={"l": 20, "a": 28, "v": 36},
     ),
-    "mosi": Layout(  # CMU-MOSI's own sizes, as in the public files
+    "mosi": Sizes(  # CMU-MOSI's own sizes, as in the public files
         splits={"train": 1284, "valid": 229, "test": 686},
         widths={"glove": 300, "hidden": 768, "a": 5, "v": 20},
         aligned_steps=50,
@@ -122,7 +122,7 @@ def generate(
     DataError if there is no such variant.
     """
     parse_synthetic(synthetic_name(text=text, aligned=aligned, size=size))
-    splits = {s: _split(s, text, aligned, LAYOUTS[size], seed, cross_modal) for s in SPLITS}
+    splits = {s: _split(s, text, aligned, SIZES[size], seed, cross_modal) for s in SPLITS}
     name = synthetic_name(text=text, aligned=aligned, size=size) + ("" if cross_modal else "-unimodal")
     return features(name, "synthetic", splits, text=text, standing="synthetic")
 
@@ -147,7 +147,7 @@ def with_noise(given: Features, modality: str, *, seed: int = SYNTHETIC_SEED) ->
 
 def truth(*, size: Size = "small", seed: int = SYNTHETIC_SEED) -> dict[str, NDArray[np.float64]]:
     """Return the sentiment s (B,) behind the labels of each split: what a perfect model would predict."""
-    return {s: _sentiment(seed, s, n) for s, n in LAYOUTS[size].splits.items()}
+    return {s: _sentiment(seed, s, n) for s, n in SIZES[size].splits.items()}
 
 
 def _stream(seed: int, *scope: str) -> np.random.Generator:
@@ -158,7 +158,7 @@ def _sentiment(seed: int, split: str, n: int) -> NDArray[np.float64]:
     return np.clip(_stream(seed, split, "sentiment").standard_normal(n) * SPREAD, -3.0, 3.0)
 
 
-def _split(split: str, text: TextKind, aligned: bool, layout: Layout, seed: int, cross_modal: bool) -> FeatureSet:
+def _split(split: str, text: TextKind, aligned: bool, layout: Sizes, seed: int, cross_modal: bool) -> FeatureSet:
     n = layout.splits[split]
     sentiment = _sentiment(seed, split, n)
     share = _stream(seed, split, "length").uniform(0.4, 1.0, n)  # how much of the steps a clip fills

@@ -22,7 +22,7 @@ from dmd_repro.systems.declare import System
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import EpochReport, fit
-from dmd_repro.training.probe import Check, probe
+from dmd_repro.training.probe import ProbeResult, probe
 
 CLIPS = {"train": 33, "valid": 9, "test": 9}  # 33: a last batch of one clip
 EPOCHS = 3
@@ -38,7 +38,7 @@ class _Stop(KeyboardInterrupt):
     """Interrupts a training behind an epoch, as Ctrl-C does."""
 
 
-def conformance(system: System, protocol: str, *, aligned: bool) -> Iterator[Check]:
+def conformance(system: System, protocol: str, *, aligned: bool) -> Iterator[ProbeResult]:
     """Yield every check of a system in one setting, as it is made."""
     data = small_features(system, aligned=aligned)
     short: dict[str, Scalar] = {"max_epochs": EPOCHS, "early_stop": EPOCHS}
@@ -47,7 +47,7 @@ def conformance(system: System, protocol: str, *, aligned: bool) -> Iterator[Che
     try:
         spec = resolve_spec(system.name, seed=1, features=data, protocol=protocol, overrides=short)
     except DmdError as error:
-        yield Check("builds", "has a configuration for synthetic data", str(error))
+        yield ProbeResult("builds", "has a configuration for synthetic data", str(error))
         return
     sound = True
     for check in probe(spec, data):
@@ -72,7 +72,7 @@ def small_features(system: System, *, aligned: bool) -> Features:
     return features("synthetic-check", "synthetic", splits, text=whole.text, standing="synthetic")
 
 
-def _trainings(spec: RunSpec, data: Features) -> Iterator[Check]:
+def _trainings(spec: RunSpec, data: Features) -> Iterator[ProbeResult]:
     with tempfile.TemporaryDirectory() as folder:
         first = Records(Path(folder) / "one")
         try:
@@ -81,16 +81,16 @@ def _trainings(spec: RunSpec, data: Features) -> Iterator[Check]:
             words = str(error) if isinstance(error, DmdError) else f"{type(error).__name__}: {error}"
             if "more than 1 value per channel" in words:
                 words += ". A last batch of one clip has no variance: give CONFIG `least_batch: int = 2`"
-            yield Check("trains", PROMISES["trains"], words)
+            yield ProbeResult("trains", PROMISES["trains"], words)
             return
-        yield Check("trains", PROMISES["trains"])
+        yield ProbeResult("trains", PROMISES["trains"])
         again = _fit(spec, data, Records(Path(folder) / "two"))
-        yield Check("trains equally", PROMISES["trains equally"], _difference(record, again))
-        yield Check("restores", PROMISES["restores"], _restored(record, data, first))
+        yield ProbeResult("trains equally", PROMISES["trains equally"], _difference(record, again))
+        yield ProbeResult("restores", PROMISES["restores"], _restored(record, data, first))
         third = Records(Path(folder) / "three")
         for epoch in range(1, EPOCHS):
             _interrupted(spec, data, third, epoch)
-        yield Check("resumes", PROMISES["resumes"], _difference(record, _fit(spec, data, third)))
+        yield ProbeResult("resumes", PROMISES["resumes"], _difference(record, _fit(spec, data, third)))
 
 
 def _fit(spec: RunSpec, data: Features, records: Records) -> RunRecord:

@@ -115,11 +115,11 @@ def attempt_stack(
             if device_failure(execution):
                 text = traceback.format_exc()
                 return {job.run_id: _failed(job, records, text) for job in stack}
-            log.warning("a stack of %d seeds broke (%s): each is tried alone", len(missing), error)
+            log.warning("a stack of %d seeds failed (%s): each is trained alone", len(missing), error)
     texts: dict[str, str | None] = {}
     for job in stack:
         if any(texts.values()) and (reason := device_failure(execution)):  # what the others have finished is kept
-            texts[job.run_id] = None if records.get(job.run_id) else f"the device is device_failure: {reason}"
+            texts[job.run_id] = None if records.get(job.run_id) else f"the device failed: {reason}"
             continue
         texts[job.run_id] = attempt(
             job, records, store, execution,
@@ -310,6 +310,6 @@ def _in_processes(
 def _death(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        hint = ", often for want of memory: try fewer --jobs" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{hint}; the next attempt goes on from its last epoch"
-    return f"its process ended with code {code}; the next attempt goes on from its last epoch"
+        hint = ", often because memory ran out: try fewer --jobs" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}; the next attempt resumes from its last epoch"
+    return f"its process ended with code {code}; the next attempt resumes from its last epoch"

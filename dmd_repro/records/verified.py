@@ -23,7 +23,7 @@ VERSION = 1  # raised by whatever verify learns to find: then everything is read
 Stamp = list[list[Any]]
 
 
-class Verified:
+class RunVerifier:
     """Verifies finished runs of a folder, each that did not change since it was found whole at a glance."""
 
     def __init__(self, records: Records, *, everything: bool = False) -> None:

@@ -40,7 +40,7 @@ def read_resume(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             str(path),
             expected="the state that was saved",
             got="other bytes",
-            do="Type the same command again: this run starts afresh",
+            do="Run the same command again: this run starts afresh",
         )
     return arrays, meta
 
@@ -119,7 +119,7 @@ class RunWriter:
                 f"run {self.run_id}",
                 expected="a run still to be trained",
                 got="one finished in the meantime",
-                do="Type the same command again to use it",
+                do="Run the same command again to use it",
             )
         self.path.mkdir(exist_ok=True)
         (self.path / "DONE").unlink(missing_ok=True)  # killed between DONE and the rename: the last epoch redoes it

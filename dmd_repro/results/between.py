@@ -39,7 +39,7 @@ BETWEEN_RULE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class RowGap:
     """One row against another in one column."""
 
     first: Row
@@ -81,10 +81,10 @@ def reference_rows(table: PublishedTable, name: str) -> dict[str, Row]:
     return found
 
 
-def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) -> tuple[list[Gap], list[str]]:
+def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) -> tuple[list[RowGap], list[str]]:
     """Return every gap to the reference rows, Holm-adjusted, and why rows are left out."""
     references = reference_rows(table, name)
-    found: list[Gap] = []
+    found: list[RowGap] = []
     notes: list[str] = []
     for block in table.blocks:
         first = references.get(block.key)
@@ -127,7 +127,7 @@ def _misfit(a: Measured, b: Measured) -> str | None:
     return None
 
 
-def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> Gap:
+def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> RowGap:
     # both rows under ONE convention, the reference's: a gap between conventions would be no gap between systems
     metric = first.metric_id(column)
     seeds = sorted(set(a.scores) & set(b.scores))
@@ -146,7 +146,7 @@ def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> Gap:
     if len(seeds) > 1 and all(row is not None and row.size > 1 for side in tables for row in side):
         both = crossed(np.stack(tables[0]) - np.stack(tables[1]))
     finite = [{s: v for s, v in side.items() if np.isfinite(v)} for side in values]
-    return Gap(first, second, column, paired(finite[0], finite[1]), both, one_per_seed)
+    return RowGap(first, second, column, paired(finite[0], finite[1]), both, one_per_seed)
 
 
 def _score(metric: str, truth: Any, score: Any) -> float:
@@ -191,7 +191,7 @@ def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
     )
 
 
-def _grids(gaps: Sequence[Gap]) -> list[TextGrid]:
+def _grids(gaps: Sequence[RowGap]) -> list[TextGrid]:
     heads = ("against", "metric", "seeds", "gap", "95 %", "p", "p Holm", "r", "effect", "95 % clips too")
     out = []
     for key in dict.fromkeys(gap.first.key for gap in gaps):
@@ -209,7 +209,7 @@ def _signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+.2f}".replace("-", "−")
 
 
-def _line(gap: Gap) -> tuple[str, ...]:
+def _line(gap: RowGap) -> tuple[str, ...]:
     test, both, metric = gap.test, gap.crossed, gap.first.metric_id(gap.column)
     return (
         gap.second.label,
@@ -225,7 +225,7 @@ def _line(gap: Gap) -> tuple[str, ...]:
     )
 
 
-def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> TextGrid:
+def _mcnemar_grid(title: str, gaps: Sequence[RowGap], seeds: Sequence[int]) -> TextGrid:
     rows = []
     for gap in gaps:
         if not METRICS[gap.first.metric_id(gap.column)].right:
@@ -237,7 +237,7 @@ def _mcnemar_grid(title: str, gaps: Sequence[Gap], seeds: Sequence[int]) -> Text
     return TextGrid(title, headers, "ll" + "r" * len(seeds), tuple(rows))
 
 
-def _document(gap: Gap) -> dict[str, Any]:
+def _document(gap: RowGap) -> dict[str, Any]:
     summary, test, both = gap.paired.summary, gap.test, gap.crossed
     return {
         "first": gap.first.key,

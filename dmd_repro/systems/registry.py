@@ -78,7 +78,7 @@ def _of_entry(entry: Any, origin: str) -> System:
     except Exception as error:  # whatever a stranger's package does when it is imported
         raise SpecError.at(
             f"system '{entry.name}' of {origin}", expected=f"an entry point that can be imported ({entry.value})",
-            got=f"{type(error).__name__}: {error}", do="Mend or uninstall that package",
+            got=f"{type(error).__name__}: {error}", do="Fix or uninstall that package",
         ) from error  # fmt: skip
 
 

@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ProbeResult:
     """One thing that was looked at, and what is wrong with it ("" for nothing)."""
 
     name: str
@@ -71,7 +71,7 @@ def refuse_unsound(spec: RunSpec, features: Features, bert: Bert | None = None) 
 _SOUND: set[Any] = set()  # what was found sound in this process
 
 
-def probe(spec: RunSpec, features: Features, bert: Bert | None = None) -> list[Check]:
+def probe(spec: RunSpec, features: Features, bert: Bert | None = None) -> list[ProbeResult]:
     """Look at a system on a few clips and return every check; a stacked system has none."""
     if not issubclass(load_model(spec.model), PlainSystem):
         return []
@@ -81,8 +81,8 @@ def probe(spec: RunSpec, features: Features, bert: Bert | None = None) -> list[C
     except (DmdError, MemoryError):
         raise
     except Exception as error:  # a stranger's code: whatever it raises is the finding
-        return [Check("builds", PROMISES["builds"], f"{type(error).__name__}: {error}")]
-    return [Check(name, promise, dict(found).get(name, "")) for name, promise in PROMISES.items()]
+        return [ProbeResult("builds", PROMISES["builds"], f"{type(error).__name__}: {error}")]
+    return [ProbeResult(name, promise, dict(found).get(name, "")) for name, promise in PROMISES.items()]
 
 
 def _probe(spec: RunSpec, features: Features, bert: Bert | None, watch: Watch) -> Iterator[tuple[str, str]]:

@@ -120,7 +120,7 @@ def test_a_damaged_note_means_a_fresh_start(server, tmp_path, side):
 
 def test_redirects_are_judged():
     """From a secure address never to a plain one; to a service's own hosts only, subdomains included."""
-    place = make_place("dropbox_folder", "https://www.dropbox.com/sh/a?dl=1")
+    place = make_place("archive", "https://www.dropbox.com/sh/a?dl=1")
     check_redirect(place, place.value, "https://uc123.dl.dropboxusercontent.com/x")
     for new, word in {
         "http://www.dropbox.com/x": "plain HTTP",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bad_server import QUICK, BadServer, serving
@@ -17,7 +14,8 @@ from command import Here
 from toy_files import mmsa, mult, save
 
 from dmd_repro.data.download import drive as download_drive
-from dmd_repro.data.download.get import DownloadOptions, by_hand, download
+from dmd_repro.data.download.get import DownloadOptions, download
+from dmd_repro.data.download.manual import by_hand
 from dmd_repro.data.download.sources import FeatureSource, load_sources, make_place
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import ClaimError, DataError
@@ -28,7 +26,7 @@ def source(server: BadServer, tmp_path: Path, request: pytest.FixtureRequest) ->
     body = save(tmp_path / "made.pkl", mmsa(aligned=True, text=768)).read_bytes()
     with serving(body) as own:
         base = load_sources()["mosi-aligned-bert"]
-        yield replace(base, places=(make_place("url", own.url("good")),), sha256=None)
+        yield replace(base, places=(make_place("url", own.url("good")),), sha256=None, size=None)
 
 
 def with_place(source: FeatureSource, *hows: str, sha256: str | None = None) -> FeatureSource:
@@ -108,7 +106,7 @@ def test_a_dropbox_folder_is_fetched_once_for_all_its_files(tmp_path, monkeypatc
             made.writestr(f"data/{file}", save(tmp_path / file, mult(a=5, v=20)).read_bytes())
     store = Store(tmp_path / "store")
     with serving(pack.read_bytes()) as server:
-        place = replace(make_place("dropbox_folder", server.url("notag", "folder")), hosts=())
+        place = replace(make_place("archive", server.url("notag", "folder")), hosts=())
         sources = [replace(load_sources()[n], places=(place,)) for n in ("mosi-aligned-glove", "mosi-unaligned-glove")]
         for source in sources:
             assert download(source, store, DownloadOptions(QUICK), siblings=sources).new
@@ -122,70 +120,55 @@ def test_a_dropbox_folder_is_fetched_once_for_all_its_files(tmp_path, monkeypatc
 # ---- Drive
 
 
-class FakeDrive(types.ModuleType):
-    """Stands for gdown: a listing, and files that may fail."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        super().__init__("gdown")
-        self.files, self.fail = files, {}
-
-    def download_folder(self, *, id: str, skip_download: bool, **options: Any) -> list[Any]:
-        assert skip_download
-        if id == "0" * 12:
-            raise RuntimeError("Failed to retrieve folder contents:\n<html>")
-        return [types.SimpleNamespace(id=str(i), path=path) for i, path in enumerate(self.files)]
-
-    def download(self, *, id: str, output: str, hasher: Any, progress: Any, **options: Any) -> str:
-        path, body = list(self.files.items())[int(id)]
-        if path in self.fail:
-            raise self.fail[path]
-        Path(output).write_bytes(body)
-        hasher.update(body)
-        progress(len(body), len(body))
-        return output
+@pytest.fixture
+def at_drive(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
+    """A server in the place of Google's."""
+    with serving(b"") as server:
+        monkeypatch.setattr(download_drive, "FILES", server.url("drive", "download"))
+        monkeypatch.setattr(download_drive, "FOLDERS", server.url("folder", "embeddedfolderview"))
+        yield server
 
 
-def test_a_drive_folder_gives_the_right_one_of_two_files(tmp_path, monkeypatch):
-    """Both data sets have an aligned_50.pkl: the folder tells; a quota, a page or an odd layout is one sentence."""
-    mosi = save(tmp_path / "a.pkl", mmsa(aligned=True, text=768)).read_bytes()
-    fake = FakeDrive(
-        {"MOSEI/Processed/aligned_50.pkl": b"no", "MOSI/Processed/aligned_50.pkl": mosi, "readme.txt": b"hi"}
-    )
-    monkeypatch.setitem(sys.modules, "gdown", fake)
-    store, source = Store(tmp_path / "store"), load_sources()["mosi-aligned-bert"]
+def test_a_drive_folder_gives_the_right_one_of_two_files(at_drive, tmp_path):
+    """Both data sets have an aligned_50.pkl: the folder tells; an odd layout is one sentence."""
+    at_drive.body = save(tmp_path / "a.pkl", mmsa(aligned=True, text=768)).read_bytes()
+    top = "0" * 12
+    at_drive.folders = {
+        top: [("1" * 12, "MOSEI", True), ("2" * 12, "MOSI", True), ("3" * 12, "readme.txt", False)],
+        "1" * 12: [("4" * 12, "aligned_50.pkl", False)],
+        "2" * 12: [("5" * 12, "aligned_50.pkl", False)],
+    }
+    base = load_sources()["mosi-aligned-bert"]
+    source = replace(base, places=(make_place("drive_folder", top),), sha256=None, size=None)
+    store = Store(tmp_path / "store")
     assert download(source, store, DownloadOptions(QUICK)).new
-    fake.fail["MOSI/Processed/aligned_50.pkl"] = RuntimeError("Too many users have viewed\nor downloaded this file")
-    with pytest.raises(DataError, match=r"Too many users .*quota.*--how"):
-        download(source, store, DownloadOptions(QUICK, force=True))
-    fake.fail.clear()
-    fake.files["MOSI/Processed/aligned_50.pkl"] = b"<!DOCTYPE html><html>"
-    with pytest.raises(DataError, match="a web page"):
-        download(source, store, DownloadOptions(QUICK, force=True))
+    assert at_drive.asked["good /drive/download"] == 1
     with pytest.raises(DataError, match=r"0; it holds .*readme"):
-        download_drive.choose(download_drive.listing("1" * 12, QUICK), "absent.pkl", "mosi", "f")
-    fake.files["CMU-MOSI/x/aligned_50.pkl"] = mosi
+        download_drive.choose(download_drive.listing(top, QUICK), "absent.pkl", "mosi", "f")
+    at_drive.folders[top].append(("2" * 12, "CMU-MOSI", True))
     with pytest.raises(DataError, match="got 2; it holds"):
         download(source, store, DownloadOptions(QUICK, force=True))
+    at_drive.folders[top] = []
     with pytest.raises(DataError, match="public folder"):
-        download_drive.listing("0" * 12, QUICK)
-    monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(DataError, match="pip install gdown"):
-        download(source, store, DownloadOptions(QUICK, force=True))
+        download_drive.listing(top, QUICK)
 
 
-def test_checkpoints_are_a_folder_of_files(tmp_path, monkeypatch):
+def test_checkpoints_are_a_folder_of_files(at_drive, tmp_path):
     """Fetched with their paths, remembered each; a path that climbs out is refused."""
-    fake = FakeDrive({"mosi/dmd.pth": b"weights", "mosei/dmd.pth": b"others"})
-    monkeypatch.setitem(sys.modules, "gdown", fake)
-    store, source = Store(tmp_path / "store"), load_sources()["checkpoints"]
+    store, base = Store(tmp_path / "store"), load_sources()["checkpoints"]
+    at_drive.body, top = b"weights", "0" * 12
+    source = replace(base, places=(make_place("drive_folder", top),))
+    at_drive.folders = {
+        top: [("1" * 12, "mosi", True), ("2" * 12, "a.pth", False)], "1" * 12: [("3" * 12, "b.pth", False)]
+    }  # fmt: skip
     done = download(source, store, DownloadOptions(QUICK))
-    assert [p.read_bytes() for p in done.files] == [b"weights", b"others"]
+    assert [p.relative_to(store.root / "checkpoints").as_posix() for p in done.files] == ["a.pth", "mosi/b.pth"]
     assert not download(source, store, DownloadOptions(QUICK)).new
     done.files[0].unlink()
-    fake.files["mosi/dmd.pth"] = b"changed"
+    at_drive.body = b"changed"
     with pytest.raises(DataError, match="--accept-change"):
         download(source, store, DownloadOptions(QUICK))
-    fake.files["../../evil.pth"] = b"x"
+    at_drive.folders[top] = [("4" * 12, "../../evil.pth", False)]
     with pytest.raises(DataError, match="plain file name"):
         download(source, store, DownloadOptions(QUICK, accept=True))
     assert not (tmp_path / "evil.pth").exists()
@@ -198,7 +181,11 @@ def test_the_list_that_comes_with_the_package(tmp_path):
     """Every place is an address, nothing that is not known is stated, every recipe's features can be got by name."""
     sources = load_sources()
     assert set(sources) > {"mosi-aligned-bert", "mosei-unaligned-glove", "checkpoints"}
-    assert all(s.sha256 is None and s.size is None for s in sources.values())
+    published = {name for name, s in sources.items() if s.sha256}
+    assert published == {f"{d}-{a}-bert" for d in ("mosi", "mosei") for a in ("aligned", "unaligned")} | {
+        "mosi-labels", "mosei-labels"
+    }  # fmt: skip
+    assert len({s.sha256 for s in sources.values() if s.sha256}) == len(published)
     for source in sources.values():
         text = "\n".join(by_hand(source, ["table1"]))
         assert source.page in text
@@ -213,7 +200,7 @@ def test_the_list_that_comes_with_the_package(tmp_path):
         ("file: mosi_data.pkl", "file: ../mosi_data.pkl", "plain file name"),
         ("https://www.dropbox.com/sh/hyzpgx1hp9nj37s/AAB7FhBqJOFDw2hEyvv2ZXHxa?dl=1", "file:///etc/passwd", "http"),
         ("kind: features, dataset: mosi, setting: aligned, file: mosi_data", "kind: stuff, file: mosi_data", "kind"),
-        ("within: mosi}", "withn: mosi}", "unknown key"),
+        ("within: mosi\n", "withn: mosi\n", "unknown key"),
         ('drive_folder: "1BBadVSptOe4h8TWchkhWZRLJw8YG_aEi"', 'drive_folder: "a b"', "id of a folder"),
         ("group: mult, kind", "group: malt, kind", "malt"),
     ],
@@ -254,5 +241,5 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
     assert "mosi-aligned-bert-dmd" in rows
     assert all(row.startswith("mosi-aligned-bert-") for row in rows)
     shown = dmd("data", "matrix")
-    assert "mosi_data_noalign.pkl" in shown.out
+    assert "mosi-unaligned-glove" in shown.out
     assert "GloVe" in shown.out

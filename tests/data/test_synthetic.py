@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 
 from dmd_repro.data.features import Features, FeatureSet
-from dmd_repro.data.synthetic import LAYOUTS, VARIANTS, generate, parse_synthetic, truth
+from dmd_repro.data.synthetic import SIZES, VARIANTS, generate, parse_synthetic, truth
 from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import DataError
 from dmd_repro.shapes import MODALITIES
@@ -68,7 +68,7 @@ def test_equal_arguments_give_equal_bytes_and_others_do_not():
 def test_layout_labels_and_padding_are_those_of_the_real_files(name):
     """Same form as an imported file: grid labels, some zeros, exact zeros on the left, read-only, disjoint videos."""
     text, aligned, size = VARIANTS[name]
-    layout = LAYOUTS[size]
+    layout = SIZES[size]
     features = generate(text=text, aligned=aligned, size=size)
     assert (features.name, features.dataset, features.standing) == (name, "synthetic", "synthetic")
     assert "SYNTHETIC" in features.label
@@ -95,8 +95,8 @@ def test_layout_labels_and_padding_are_those_of_the_real_files(name):
 
 def test_the_small_size_has_more_batches_than_the_authors_window():
     """With fewer than 10 batches of 16 an epoch of the official protocol would never take a step."""
-    assert LAYOUTS["small"].splits["train"] // 16 >= 10
-    assert dict(LAYOUTS["mosi"].splits) == dict(DATASETS["mosi"].splits or {})
+    assert SIZES["small"].splits["train"] // 16 >= 10
+    assert dict(SIZES["mosi"].splits) == dict(DATASETS["mosi"].splits or {})
 
 
 def test_variants_describe_the_same_clips():

@@ -24,7 +24,7 @@ from dmd_repro.records.folder import Records, RunBusy
 from dmd_repro.records.lock import RunLock, writer_of
 from dmd_repro.records.repair import troubles
 from dmd_repro.records.run import READABLE_TRAINING
-from dmd_repro.records.verified import Verified
+from dmd_repro.records.verified import RunVerifier
 from dmd_repro.records.writer import ASIDE
 from dmd_repro.results.tables import compare
 from dmd_repro.systems.registry import SHIPPED, find_system
@@ -317,13 +317,13 @@ def test_the_memory_of_verify_is_rebuilt_and_is_never_the_truth(records: Records
 
 def test_verify_reads_what_changed_alone(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three runs found whole, the one that was touched is read."""
-    look = Verified(records)
+    look = RunVerifier(records)
     look.prepare(records.run_ids())
     look.save()
     run, read = records.run_ids()[1], []
     (records.root / run / "DONE").touch()
     monkeypatch.setattr(Records, "verify", lambda _, name: read.append(name) or [])
-    again = Verified(records)
+    again = RunVerifier(records)
     assert [again(name) for name in records.run_ids()] == [[], [], []]
     assert (read, again.skipped) == ([run], 2)
 
@@ -335,7 +335,7 @@ def test_a_folder_nobody_may_write_is_verified(records: Records, monkeypatch: py
         raise OSError(errno.EROFS, "read-only")
 
     monkeypatch.setattr("dmd_repro.records.verified.write_atomic", full)
-    look = Verified(records)
+    look = RunVerifier(records)
     assert look(records.run_ids()[0]) == []
     look.save()
 

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmd_repro.data.checks.check import CheckReport, check
-from dmd_repro.data.download import drive as drive
-from dmd_repro.data.download.http import Policy, fetch
+from dmd_repro.data.checks.labels import read_labels
+from dmd_repro.data.download import drive
+from dmd_repro.data.download.http import Policy
 from dmd_repro.data.download.part import Part
-from dmd_repro.data.download.sources import FeatureSource, Mirror
-from dmd_repro.data.download.trust import Trust
-from dmd_repro.data.download.zip import take
+from dmd_repro.data.download.places import Progress, from_place
+from dmd_repro.data.download.sources import FeatureSource, label_file
+from dmd_repro.data.download.trust import Trust, other_than
 from dmd_repro.data.formats.importer import import_file
 from dmd_repro.data.store.disk import alone, disk
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.errors import DataError
 
-Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
-_NO_SPACE = "Free some space, or choose another folder with --data-dir, then type the same command again"
+_NO_SPACE = "Free some space, or choose another folder with --data-dir, then run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def download(
     """
     if source.kind == "folder":
         return _folder(source, store, options)
+    if source.kind == "labels":
+        return _labels(source, store, options)
     if not options.force and source.name in store.names():
         return Downloaded(source.name, store.manifest(source.name), None, (), False)
     home, trust = store.root / ".downloads" / source.group, Trust(store.root / ".downloads" / "known.json")
@@ -84,7 +86,7 @@ def download(
                     file.replace(refused := file.with_name(f"{file.name}.refused"))
                     raise DataError(f"{error} What was downloaded is kept as {refused}.") from None
                 raise
-            trust.remember(key, sha256, file.stat().st_size, place)
+            trust.remember(key, sha256, file.stat().st_size, place, _note(source, sha256))
             report = check(source.name, store)
             if not options.keep:
                 file.unlink()
@@ -106,31 +108,33 @@ def _obtain(
     """Return the file from the first place that gives it, with its sha256 and the place."""
     final = home / _local(source)
 
-    def verify(sha256: str) -> None:
-        words = trust.check(key, sha256, final.stat().st_size, published=source.sha256, accept=options.accept)
+    def verify(sha256: str, may_differ: bool) -> None:
+        words = trust.check(
+            key, sha256, final.stat().st_size, published=source.sha256, accept=options.accept, may_differ=may_differ
+        )
         options.say(f"{source.file}: {words}.")
 
     if final.is_file():  # fetched or unpacked before, and not imported yet
         sha256 = _sha256(final)
         try:
-            verify(sha256)
+            verify(sha256, any(place.may_differ for place in source.places))
             return final, sha256, "an earlier download"
         except DataError:
             final.unlink()  # told before: perhaps the places have the right one again
     refusals = []
     for place in source.places:
         try:
-            sha256 = _from_place(source, place, final, options, siblings)
+            sha256 = from_place(source, place, final, options.policy, options.progress, siblings)
             try:
-                verify(sha256)
+                verify(sha256, place.may_differ)
             except DataError:
-                if source.sha256 is None:
+                if source.sha256 is None or place.may_differ:
                     raise _Changed from None
                 final.unlink()
                 raise
-            return final, sha256, place.value
+            return final, sha256, place.shown
         except _Changed:
-            verify(sha256)  # says it; the file stays for --accept-change
+            verify(sha256, place.may_differ)  # says it; the file stays for --accept-change
         except DataError as error:
             refusals.append(str(error))
             if len(refusals) < len(source.places):
@@ -145,54 +149,30 @@ def _obtain(
     )
 
 
-def _from_place(
-    source: FeatureSource, place: Mirror, final: Path, options: DownloadOptions, siblings: Sequence[FeatureSource]
-) -> str:
-    """Bring a file from a place to its path and return its sha256."""
-
-    def hear(done: int, total: int) -> None:
-        options.progress(f"Downloading {source.file}", done, total)
-
-    if place.kind == "drive_folder":
-        chosen = drive.choose(drive.listing(place.value, options.policy), source.file, source.within, place.value)
-        return drive.fetch(chosen, final, options.policy, hear)
-    if place.kind == "dropbox_folder":
-        return _from_archive(source, place, final, hear, options, siblings)
-    with Part(final, hear) as part:
-        fetch(place, part, options.policy, size=source.size, known=source.sha256 is not None)
-        part.finish()
-        return part.sha256
+def _note(source: FeatureSource, sha256: str) -> str:
+    return other_than(source.sha256, sha256) if source.sha256 not in (None, sha256) else ""
 
 
-def _from_archive(
-    source: FeatureSource,
-    place: Mirror,
-    final: Path,
-    hear: Callable[[int, int], None],
-    options: DownloadOptions,
-    siblings: Sequence[FeatureSource],
-) -> str:
-    """Fetch a folder that comes as one archive, and unpack its siblings too: it is fetched once."""
-    archive = final.with_name("folder.zip")
-    with Part(archive, hear) as part:
-        fetch(place, part, options.policy)
-        part.finish()
-    try:
-        names = [source.file, *(s.file for s in siblings if s.group == source.group)]
-
-        def unpacking(done: int, total: int) -> None:
-            options.progress(f"Unpacking {archive.name}", done, total)
-
-        found = take(archive, names, final.parent, unpacking)
-    finally:
-        archive.unlink(missing_ok=True)
-    if source.file not in found:
-        raise DataError.at(
-            place.value, expected=f"a folder with {source.file}", got="an archive without it", do="Look at its page"
-        )
-    path, sha256 = found[source.file]
-    path.replace(final)
-    return sha256
+def _labels(source: FeatureSource, store: Store, options: DownloadOptions) -> Downloaded:
+    """Fetch an official list of clips to where `dmd data check` looks for it, once it proves to be one."""
+    final = label_file(store.root, source.dataset or "")
+    if final.is_file() and not options.force:
+        return Downloaded(source.name, None, None, (final,), False)
+    home, trust = store.root / ".downloads" / source.group, Trust(store.root / ".downloads" / "known.json")
+    key = f"{source.name}/{source.file}"
+    with disk(home, _NO_SPACE):
+        home.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with alone(home / f".{_local(source)}.lock", "other download of this file"):
+            file, sha256, place = _obtain(source, home, trust, key, options, ())
+            try:
+                read_labels(file)
+            except DataError:
+                file.unlink()
+                raise
+            trust.remember(key, sha256, file.stat().st_size, place, _note(source, sha256))
+            file.replace(final)
+    return Downloaded(source.name, None, None, (final,), True)
 
 
 def _sha256(path: Path) -> str:
@@ -224,28 +204,13 @@ def _folder(source: FeatureSource, store: Store, options: DownloadOptions) -> Do
                         options.progress(f"Downloading {name}", done, total)
 
                     apart = final.with_name(f"{final.name}.arrived")
-                    sha256 = drive.fetch(item, apart, options.policy, hear)
+                    with Part(apart, hear) as part:
+                        drive.get(item, part, options.policy)
+                        part.finish()
+                        sha256 = part.sha256
                     key, size = f"{source.name}/{item.path}", apart.stat().st_size
                     words = trust.check(key, sha256, size, published=None, accept=options.accept)
                     options.say(f"{final.name}: {words}.")
                     apart.replace(final)
                     trust.remember(key, sha256, size, place.value)
     return Downloaded(source.name, None, None, tuple(files), new)
-
-
-def by_hand(source: FeatureSource, rows: Sequence[str]) -> list[str]:
-    """Return the lines of `--how`: the page, the file, the command that imports it."""
-    lines = [f"{source.name}: {source.title}", f"page:    {source.page}"]
-    if source.kind == "folder":
-        lines += ["files:   all of the folder", "then:    put them into the folder `checkpoints` of the data folder"]
-    else:
-        where = f" (the one in the folder of {source.within.upper()})" if source.within else ""
-        lines.append(f"file:    {source.file}{where}")
-        lines.append(f"then:    dmd data import {source.file} --name {source.name} --dataset {source.dataset}")
-    lines += [f"also:    {text}" for text in source.see_also]
-    lines.append(f"size:    {f'{source.size:,} bytes' if source.size else 'not published'}")
-    lines.append(f"sha256:  {source.sha256 or 'not published: remembered at the first download'}")
-    lines += [f"licence: {source.licence}", f"cite:    {source.cite}"]
-    if source.kind == "features":
-        lines.append(f"serves:  {', '.join(rows) if rows else 'no printed row'}")
-    return lines

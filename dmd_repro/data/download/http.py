@@ -25,6 +25,7 @@ from dmd_repro.data.download.sources import Mirror, check_url
 from dmd_repro.errors import DataError
 
 _PIECE = 1 << 18
+_PAGE = 1 << 19  # bytes of a web page that are looked at
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others in a moment
 _LONGEST_WAIT = 60.0
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -76,8 +77,12 @@ def _refused(url: str, expected: str, got: str) -> DataError:
     )
 
 
-def fetch(place: Mirror, part: Part, policy: Policy, *, size: int | None = None, known: bool = False) -> None:
+def fetch(
+    place: Mirror, part: Part, policy: Policy, *, size: int | None = None, known: bool = False, same: str = ""
+) -> None:
     """Bring a part to its end. `size` is the published one; `known`: the hash is, so any bytes may be gone on with.
+
+    `same` names the file where its address changes from one request to the next.
 
     Raises DataError if the place does not have the file, gives something else, or fails too often; what has arrived is
     kept where it can be gone on with. OSError of the disk is the caller's.
@@ -86,7 +91,7 @@ def fetch(place: Mirror, part: Part, policy: Policy, *, size: int | None = None,
     tries, furthest = 0, part.size
     while True:
         try:
-            return _attempt(opener, place.value, part, policy, size, known)
+            return _attempt(opener, place.value, part, policy, size, known, same or place.value)
         except _Again as again:
             what, asked = again.args
             if part.size > furthest:
@@ -98,7 +103,7 @@ def fetch(place: Mirror, part: Part, policy: Policy, *, size: int | None = None,
                     place.value[:200],
                     expected="the whole file",
                     got=f"{what}, {tries} times in a row{kept}",
-                    do="Type the same command again later: it goes on from there",
+                    do="Run the same command again later: it resumes from there",
                 ) from None
             pause = min(_LONGEST_WAIT, asked if asked is not None else policy.wait * 2 ** (tries - 1))
             policy.on_retry(f"{what}; trying again in {pause:.0f} s")
@@ -106,9 +111,15 @@ def fetch(place: Mirror, part: Part, policy: Policy, *, size: int | None = None,
 
 
 def _attempt(
-    opener: urllib.request.OpenerDirector, url: str, part: Part, policy: Policy, size: int | None, known: bool
+    opener: urllib.request.OpenerDirector,
+    url: str,
+    part: Part,
+    policy: Policy,
+    size: int | None,
+    known: bool,
+    same: str,
 ) -> None:
-    if part.size and (part.state.url != url or not (part.state.validator or known)):
+    if part.size and (part.state.url != same or not (part.state.validator or known)):
         part.restart()  # nothing tells whether what the server has now continues it
     request = urllib.request.Request(
         url, headers={"User-Agent": f"dmd-repro/{__version__}", "Accept-Encoding": "identity"}
@@ -119,7 +130,7 @@ def _attempt(
             request.add_header("If-Range", part.state.validator)
     try:
         with opener.open(request, timeout=policy.timeout) as answer:
-            _check_answer(url, answer, part, size)
+            _check_answer(url, answer, part, size, same)
             _take(url, answer, part, policy)
     except urllib.error.HTTPError as error:
         with error:
@@ -129,7 +140,7 @@ def _attempt(
     except (http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise
-        raise _Again(f"the connection broke off ({type(error).__name__})", None) from None
+        raise _Again(f"the connection was lost ({type(error).__name__})", None) from None
 
 
 def _judge(url: str, error: urllib.error.HTTPError, part: Part) -> None:
@@ -149,14 +160,14 @@ def _judge(url: str, error: urllib.error.HTTPError, part: Part) -> None:
     )  # fmt: skip
 
 
-def _check_answer(url: str, answer: Any, part: Part, size: int | None) -> None:
+def _check_answer(url: str, answer: Any, part: Part, size: int | None, same: str) -> None:
     """Set the part up for what the server sends: a continuation, or the whole."""
     headers: Message = answer.headers
     coding = headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise _refused(url, "the file's own bytes", f"them in the coding '{coding[:30]}'")
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-        raise web_page(url)
+        raise web_page(url, answer.read(_PAGE))
     length = headers.get("Content-Length", "")
     total = int(length) if length.isdigit() else None
     if answer.status == 206:
@@ -174,7 +185,7 @@ def _check_answer(url: str, answer: Any, part: Part, size: int | None) -> None:
     if size is not None and total is not None and total != size:
         part.restart()
         raise _refused(url, f"a file of {size:,} bytes", f"one of {total:,}")
-    part.begin(url, _validator(headers), total)
+    part.begin(same, _validator(headers), total)
 
 
 def _validator(headers: Message) -> str:
@@ -187,7 +198,7 @@ def _take(url: str, answer: Any, part: Part, policy: Policy) -> None:
     since, before = time.monotonic(), part.size
     while piece := answer.read1(_PIECE):
         if first and re.match(rb"\s*<(!doctype|html|\?xml)", piece[:100], re.IGNORECASE):
-            raise web_page(url)
+            raise web_page(url, piece[:_PAGE])
         first = False
         if total is not None and part.size + len(piece) > total:
             part.restart()
@@ -203,11 +214,40 @@ def _take(url: str, answer: Any, part: Part, policy: Policy) -> None:
         raise _refused(url, "the file", "an empty answer")
 
 
-def web_page(url: str) -> DataError:
+class WebPage(DataError):
+    """A web page came in place of a file; `body` is what it says."""
+
+    body: bytes = b""
+
+
+def web_page(url: str, body: bytes = b"") -> WebPage:
     """Return what to say of a web page in place of a file: a full quota, a sign-in, a proxy's notice."""
-    return DataError.at(
+    error = WebPage.at(
         url[:200],
         expected="the file",
         got="a web page (a quota used up, or a sign-in)",
         do="Open its page in a browser, download the file there, and import it",
     )
+    error.body = body
+    return error
+
+
+def read_page(place: Mirror, policy: Policy) -> bytes:
+    """Return a web page's bytes, the first megabytes of it; DataError if it cannot be had."""
+    opener = urllib.request.build_opener(_Redirects(place))
+    request = urllib.request.Request(place.value, headers={"User-Agent": f"dmd-repro/{__version__}"})
+    said = ""
+    for attempt in range(policy.attempts):
+        if attempt:
+            policy.sleep(min(_LONGEST_WAIT, policy.wait * 2 ** (attempt - 1)))
+        try:
+            with opener.open(request, timeout=policy.timeout) as answer:
+                return bytes(answer.read(8 * _PAGE))
+        except urllib.error.HTTPError as error:
+            with error:
+                said = f"the answer {error.code} {error.reason}"[:80]
+            if error.code not in _PASSING:
+                break
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            said = f"no connection ({getattr(error, 'reason', None) or type(error).__name__})"
+    raise DataError.at(place.value[:200], expected="a public folder's page", got=said, do="Look at it in a browser")

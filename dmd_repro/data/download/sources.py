@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,11 +11,15 @@ from urllib.parse import urlsplit
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.papers.yaml import Entry, read_entry
 
-MirrorKind = Literal["url", "drive_folder", "dropbox_folder"]
-_KINDS: tuple[MirrorKind, ...] = ("url", "drive_folder", "dropbox_folder")
+MirrorKind = Literal["url", "drive_file", "drive_folder", "hub", "archive"]
+_KINDS: tuple[MirrorKind, ...] = ("url", "drive_file", "drive_folder", "hub", "archive")
 _DRIVE_ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 # where a service's own links lead: a redirect to any other host is refused
-_SERVICE_HOSTS = {"dropbox_folder": ("dropbox.com", "dropboxusercontent.com")}
+_DROPBOX = ("dropbox.com", "dropboxusercontent.com")
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+
+
+SourceKind = Literal["features", "labels", "folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,16 @@ class Mirror:
     """One place a file may be fetched from."""
 
     kind: MirrorKind
-    value: str  # a URL, or a folder's id
+    value: str  # a URL, the id of a file or folder, or OWNER/NAME
     hosts: tuple[str, ...] = ()  # hosts (and their subdomains) a redirect may lead to, besides its own
+    file: str | None = None  # its path on the hub; one with * stands for parts to be joined
+    may_differ: bool = False  # not known to hold the published file: another hash is a warning, not a refusal
+
+    @property
+    def shown(self) -> str:
+        """How a reader is told of it."""
+        names = {"drive_file": "Drive file", "drive_folder": "Drive folder", "hub": "Hugging Face data set"}
+        return f"{names[self.kind]} {self.value}" if self.kind in names else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +44,7 @@ class FeatureSource:
     """One thing that can be downloaded by name."""
 
     name: str
-    kind: Literal["features", "folder"]
+    kind: SourceKind
     title: str
     file: str  # the published file's name
     places: tuple[Mirror, ...]
@@ -44,6 +56,7 @@ class FeatureSource:
     setting: str | None = None
     within: str | None = None
     size: int | None = None  # bytes, where published
+    about: str | None = None  # the size in words, where only that is
     sha256: str | None = None  # where published
     see_also: tuple[str, ...] = ()
 
@@ -60,6 +73,11 @@ def load_sources(path: Path | None = None) -> dict[str, FeatureSource]:
     listed.done()
     root.done()
     return found
+
+
+def label_file(root: Path, dataset: str) -> Path:
+    """Return where the official list of clips of a data set is kept: `<data>/labels/MOSI-label.csv`."""
+    return root / "labels" / f"{dataset.upper()}-label.csv"
 
 
 def find_source(name: str, sources: dict[str, FeatureSource]) -> FeatureSource:
@@ -82,7 +100,7 @@ def _source(name: str, entry: Entry, groups: Entry) -> FeatureSource:
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         entry.fail("sha256", "64 hexadecimal digits", repr(sha256))
     own = entry.entries("places") if entry.has("places") else group.entries("places")
-    kind: Literal["features", "folder"] = entry.choice("kind", ("features", "folder"))
+    kind: SourceKind = entry.choice("kind", ("features", "labels", "folder"))
     source = FeatureSource(
         name=plain_name(name),
         kind=kind,
@@ -93,10 +111,11 @@ def _source(name: str, entry: Entry, groups: Entry) -> FeatureSource:
         licence=group.text("licence"),
         cite=group.text("cite"),
         group=group_name,
-        dataset=entry.choice("dataset", ("mosi", "mosei")) if kind == "features" else None,
+        dataset=entry.choice("dataset", ("mosi", "mosei")) if kind != "folder" else None,
         setting=entry.choice("setting", ("aligned", "unaligned")) if kind == "features" else None,
         within=entry.maybe("within"),
         size=int(size) if size else None,
+        about=entry.maybe("about"),
         sha256=sha256,
         see_also=tuple(group.texts("see_also")),
     )
@@ -108,21 +127,30 @@ def _place(entry: Entry) -> Mirror:
     kinds = [kind for kind in _KINDS if entry.has(kind)]
     if len(kinds) != 1:
         entry.fail("place", f"one of {', '.join(_KINDS)}", f"{len(kinds)} of them")
-    place = make_place(kinds[0], entry.text(kinds[0]), tuple(entry.texts("hosts")))
+    differs = entry.has("may_differ") and entry.choice("may_differ", ("yes", "no")) == "yes"
+    place = make_place(kinds[0], entry.text(kinds[0]), tuple(entry.texts("hosts")), entry.maybe("file"))
     entry.done()
-    return place
+    return replace(place, may_differ=differs)
 
 
-def make_place(kind: MirrorKind, value: str, hosts: tuple[str, ...] = ()) -> Mirror:
+def make_place(kind: MirrorKind, value: str, hosts: tuple[str, ...] = (), file: str | None = None) -> Mirror:
     """Return a place; DataError on a URL of another scheme than HTTP(S), or an id that is none."""
-    if kind == "drive_folder":
-        if not _DRIVE_ID.fullmatch(value):
-            raise DataError.at(
-                f"Drive folder {value!r}", expected="the id of a folder", got="something else", do="Correct the id"
-            )
-        return Mirror(kind, value)
-    check_url(value)
-    return Mirror(kind, value, (*hosts, *_SERVICE_HOSTS.get(kind, ())))
+    if kind == "hub" and (not _HUB_ID.fullmatch(value) or file is None or ".." in file or file.startswith("/")):
+        raise DataError.at(
+            f"Hugging Face data set {value!r}", expected="OWNER/NAME and a file in it", got=f"file {file!r}",
+            do="Correct the place",
+        )  # fmt: skip
+    if kind in ("drive_file", "drive_folder") and not _DRIVE_ID.fullmatch(value):
+        what = kind.removeprefix("drive_")
+        raise DataError.at(
+            f"Drive {what} {value!r}", expected=f"the id of a {what}", got="something else", do="Correct the id"
+        )
+    if kind in ("url", "archive"):
+        check_url(value)
+        host = urlsplit(value).hostname or ""
+        if host == "dropbox.com" or host.endswith(".dropbox.com"):
+            hosts = (*hosts, *_DROPBOX)
+    return Mirror(kind, value, hosts, file)
 
 
 def check_url(url: str) -> None:

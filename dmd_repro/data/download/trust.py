@@ -22,6 +22,7 @@ class Known:
     size: int
     place: str
     seen: str  # UTC, ISO 8601
+    note: str = ""  # how it differs from what is published
 
 
 class Trust:
@@ -50,12 +51,15 @@ class Trust:
             do="Delete it, and the next download of each file is trusted as a first one",
         )
 
-    def check(self, key: str, sha256: str, size: int, *, published: str | None, accept: bool) -> str:
+    def check(
+        self, key: str, sha256: str, size: int, *, published: str | None, accept: bool, may_differ: bool = False
+    ) -> str:
         """Compare a downloaded file with what is published or known; return the words for the user.
 
-        Raises DataError if it is another, unless that is accepted (a published hash never yields).
+        Raises DataError if it is another, unless that is accepted (a published hash never yields, but where a place
+        `may_differ`: it is not known to hold the published file).
         """
-        if published is not None:
+        if published is not None and (sha256 == published or not may_differ):
             if sha256 != published:
                 raise _other(
                     key, f"the published sha256 {published[:12]}...", sha256, size, "Try again or another place"
@@ -71,9 +75,11 @@ class Trust:
             raise _other(key, said, sha256, size, "If that is meant to be so, add --accept-change")
         if before is not None:
             return f"it CHANGED since {before.seen[:10]}, as you accepted"
+        if published is not None:
+            return other_than(published, sha256)
         return f"no hash is published: trusted on first use and remembered, sha256 {sha256}"
 
-    def remember(self, key: str, sha256: str, size: int, place: str) -> None:
+    def remember(self, key: str, sha256: str, size: int, place: str, note: str = "") -> None:
         """Note what a file is, once it has proved to be whole; an equal note stays as it is."""
         with disk(self.path, "Free some space or choose another --data-dir"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,9 +87,17 @@ class Trust:
                 known = self.load()
                 if key in known and known[key].sha256 == sha256:
                     return
-                known[key] = Known(sha256, size, place, datetime.now(UTC).isoformat(timespec="seconds"))
+                known[key] = Known(sha256, size, place, datetime.now(UTC).isoformat(timespec="seconds"), note)
                 document = {key: asdict(value) for key, value in sorted(known.items())}
                 write_atomic(self.path, json.dumps(document, indent=1))
+
+
+def other_than(published: str, sha256: str) -> str:
+    """Return the warning about a copy that is not known to be the published file, and is not."""
+    return (
+        f"WARNING: it is not the published file (sha256 {published[:12]}...), but {sha256[:12]}...; whether this copy "
+        "holds the same features is not known. Remembered; look at dmd data check"
+    )
 
 
 def _other(key: str, expected: str, sha256: str, size: int, do: str) -> DataError:

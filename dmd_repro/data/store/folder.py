@@ -121,6 +121,20 @@ class Store:
                 self._write(home, manifest, incoming)
         return manifest
 
+    def remove(self, name: str) -> None:
+        """Remove a feature set, damaged or not: its manifest first, so that a kill leaves nothing that reads as one.
+
+        Raises DataError if it is unknown, if an import of that name is at work, or if the disk refuses.
+        """
+        home = self.root / check_name(name)
+        with disk(home, "Check the folder's permissions"):
+            no_link(home)
+            if name not in self.names():
+                self.manifest(name)  # says which are there
+            with alone(self.root / f".{name}.lock"):
+                (home / "manifest.json").unlink(missing_ok=True)
+                shutil.rmtree(home)
+
     def _write(self, home: Path, manifest: Manifest, incoming: Incoming) -> None:
         fresh = not home.exists()
         content, draft = home / manifest.content, home / f"manifest.{manifest.content}.tmp"

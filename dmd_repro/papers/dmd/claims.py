@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from dmd_repro.audit.types import Check, Evidence, Said, Status, cell, heading
+from dmd_repro.audit.types import AuditInput, Check, Said, Status, cell, heading
 from dmd_repro.papers.tables import Row
 
 BLOCKS = ("mosi-unaligned-glove", "mosei-unaligned-glove")
@@ -14,7 +14,7 @@ C3_INNOCENT = ("the sentence has F1 in mind, where it holds", "changes of this s
 WORDS = "the claim as worded; which metric it means is not printed"
 
 
-def best(evidence: Evidence) -> Iterable[Said]:
+def best(evidence: AuditInput) -> Iterable[Said]:
     """C1: yield, per block and column of Tables 1, 2, whether the row called best is the best, and by how much."""
     for table, block in evidence.blocks("table1", "table2"):
         champion = next((row for row in block.rows if row.key == block.claimed_best), None)
@@ -34,7 +34,7 @@ def best(evidence: Evidence) -> Iterable[Said]:
             yield Said("fail" if ahead else "ok", text, **cell(table, champion, column))
 
 
-def claims(evidence: Evidence) -> Iterable[Said]:
+def claims(evidence: AuditInput) -> Iterable[Said]:
     """C2 to C10: yield what the printed numbers say of each."""
     yield from _c2(evidence)
     yield from _c3(evidence)
@@ -55,7 +55,7 @@ def claims(evidence: Evidence) -> Iterable[Said]:
 
 
 def _steps(
-    evidence: Evidence, claim: str, steps: Iterable[tuple[str, str, str]], table: str = "table3"
+    evidence: AuditInput, claim: str, steps: Iterable[tuple[str, str, str]], table: str = "table3"
 ) -> Iterable[Said]:
     """Yield whether each (what, key before, key after) rises, per block and column."""
     for name in BLOCKS:
@@ -71,7 +71,7 @@ def _steps(
                 yield Said("ok" if gap > 0 else "fail", text, certainty=WORDS, **at)
 
 
-def _c2(evidence: Evidence) -> Iterable[Said]:
+def _c2(evidence: AuditInput) -> Iterable[Said]:
     steps = (
         ("FD", "dmd-no-parts", "dmd-only-fd"),
         ("HomoGD", "dmd-only-fd", "dmd-no-ca-no-heterogd"),
@@ -80,7 +80,7 @@ def _c2(evidence: Evidence) -> Iterable[Said]:
     yield from _steps(evidence, "C2", steps)
 
 
-def _c3(evidence: Evidence) -> Iterable[Said]:
+def _c3(evidence: AuditInput) -> Iterable[Said]:
     """HeteroGD without CA should degrade: a rise contradicts the words, no change does not show them."""
     for name in BLOCKS:
         before = evidence.row("table3", f"{name}-dmd-no-ca-no-heterogd")
@@ -103,7 +103,7 @@ def _c3(evidence: Evidence) -> Iterable[Said]:
             yield Said(status, text, certainty=WORDS, innocent=C3_INNOCENT, head=shown, **at)
 
 
-def _c4(evidence: Evidence) -> Iterable[Said]:
+def _c4(evidence: AuditInput) -> Iterable[Said]:
     """FD lifts each modality and narrows their spread."""
     for key, what in (*((m, m.upper()) for m in LETTERS), ("std", "the STD over modalities")):
         before, after = evidence.row("table4", f"{key}-without-fd"), evidence.row("table4", f"{key}-with-fd")
@@ -118,7 +118,7 @@ def _c4(evidence: Evidence) -> Iterable[Said]:
             yield Said("ok" if good else "fail", text, certainty=WORDS, **at)
 
 
-def _c5(evidence: Evidence) -> Iterable[Said]:
+def _c5(evidence: AuditInput) -> Iterable[Said]:
     for m in LETTERS:
         before, after = (
             evidence.row("table4", f"{m}-homo-without-homogd"),
@@ -135,12 +135,12 @@ def _c5(evidence: Evidence) -> Iterable[Said]:
         yield Said("ok" if gap > 0 else "fail", text, certainty="direction read from the context", **at)
 
 
-def _c6(evidence: Evidence) -> Iterable[Said]:
+def _c6(evidence: AuditInput) -> Iterable[Said]:
     steps = (("one GD-Unit on MulT", "mult", "mult-gd"), ("DMD instead of MulT with GD", "mult-gd", "dmd"))
     yield from _steps(evidence, "C6", steps, "table5")
 
 
-def _c8(evidence: Evidence) -> Iterable[Said]:
+def _c8(evidence: AuditInput) -> Iterable[Said]:
     """After CA each modality should beat its homogeneous head; what A and V read by then is not theirs alone."""
     for m in LETTERS:
         homo, hetero = evidence.row("table4", f"{m}-homo-with-homogd"), evidence.row("table4", f"{m}-hetero-after-ca")
@@ -155,7 +155,7 @@ def _c8(evidence: Evidence) -> Iterable[Said]:
         yield Said("ok" if after.value > before.value else "fail", text, certainty="order L, V, A assumed", **at)
 
 
-def mixed(evidence: Evidence) -> Iterable[Said]:
+def mixed(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per block and column, whether its rows are counted alike, and the lead among those that are."""
     blocks, differ = 0, 0
     for table, block in evidence.blocks("table1", "table2", "table5"):

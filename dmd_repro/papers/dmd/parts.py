@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from itertools import combinations
 
-from dmd_repro.audit.types import ARITHMETIC, Check, Evidence, Said, SeedSpread, cell, heading
+from dmd_repro.audit.types import ARITHMETIC, AuditInput, Check, Said, SeedSpread, cell, heading
 from dmd_repro.papers.tables import PublishedTable, Row, TableBlock
 from dmd_repro.stats.power import break_even_std, seeds_for_gap
 
@@ -27,7 +27,7 @@ def two_by_two(block: TableBlock) -> tuple[Row, Row, Row, Row] | None:
     return (rows[wanted[0]], rows[wanted[1]], rows[wanted[2]], rows[wanted[3]]) if set(wanted) <= set(rows) else None
 
 
-def interaction(evidence: Evidence) -> Iterable[Said]:
+def interaction(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per block and column of Table 3, both effects of CA and of HeteroGD, and their interaction."""
     extras: list[Decimal] = []
     for table, block in evidence.blocks("table3"):
@@ -59,7 +59,7 @@ def _against(gap: float, factor: float, spread: SeedSpread | None) -> str:
     return text + (f" Measured: {spread.words}." if spread else "")
 
 
-def ablation_power(evidence: Evidence) -> Iterable[Said]:
+def ablation_power(evidence: AuditInput) -> Iterable[Said]:
     """Yield, per data set and column of Table 3, what its rows can show of the parts."""
     for table, block in evidence.blocks("table3"):
         for column in block.columns:
@@ -80,7 +80,7 @@ def steps_of(block: TableBlock) -> list[tuple[str, Row, Row]]:
     return found
 
 
-def _ablation(evidence: Evidence, table: PublishedTable, block: TableBlock, column: str) -> Said:
+def _ablation(evidence: AuditInput, table: PublishedTable, block: TableBlock, column: str) -> Said:
     spread = evidence.spread(block.rows[0], column)
     parts = []
     for what, without, with_ in steps_of(block):
@@ -103,7 +103,7 @@ def _ablation(evidence: Evidence, table: PublishedTable, block: TableBlock, colu
     return Said("flag", text, table=table, metric=column, certainty=ARITHMETIC, setting=setting)
 
 
-def language_alone(evidence: Evidence) -> Iterable[Said]:
+def language_alone(evidence: AuditInput) -> Iterable[Said]:
     """Yield how many earlier systems that see all three modalities score below language alone (Table 4)."""
     alone = [(key, evidence.row("table4", key)) for key in ("l-without-fd", "l-with-fd")]
     for key, row in alone:
@@ -132,7 +132,7 @@ def language_alone(evidence: Evidence) -> Iterable[Said]:
             yield Said("flag" if below else "ok", text, head=head, **at)
 
 
-def epochs(evidence: Evidence) -> Iterable[Said]:
+def epochs(evidence: AuditInput) -> Iterable[Said]:
     """Yield that Figure 5 shows more epochs than the text trains for; not a table, so once for the whole paper."""
     if "table1" not in evidence.tables:
         return

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmd_repro.errors import SpecError, nearest
+from dmd_repro.errors import SpecError
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, NEVER
 
@@ -54,10 +54,7 @@ PRESETS = {
 def preset(dataset: str, *, aligned: bool, protocol: str) -> FDMERConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest data set."""
     if dataset not in PRESETS:
-        raise SpecError.at(
-            f"preset of fdmer for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, PRESETS),
-        )  # fmt: skip
+        raise no_preset("fdmer", dataset, PRESETS)
     return PRESETS[dataset]
 
 

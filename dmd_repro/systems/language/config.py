@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from dmd_repro.errors import SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import TrainConfig, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION
 
@@ -47,10 +46,7 @@ PRESETS = {
 def preset(dataset: str, *, aligned: bool, protocol: str) -> LanguageConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest data set."""
     if dataset not in PRESETS:
-        raise SpecError.at(
-            f"preset of language for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, PRESETS),
-        )  # fmt: skip
+        raise no_preset("language", dataset, PRESETS)
     return PRESETS[dataset]
 
 

@@ -38,7 +38,7 @@ class Dense(nn.Module):
         return x @ self.kernel + self.bias
 
 
-class Cell(nn.Module):
+class GatedCell(nn.Module):
     """The weights of a recurrent cell with four gates: kernel Glorot uniform, recurrent kernel orthogonal."""
 
     def __init__(self, width: int, hidden: int, *, forget_bias: bool) -> None:
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, hidden: int, *, old: bool) -> None:
         super().__init__()
-        self.fwd, self.bwd = (Cell(width, hidden, forget_bias=False) for _ in range(2))
+        self.fwd, self.bwd = (GatedCell(width, hidden, forget_bias=False) for _ in range(2))
         self.old = old
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Regression(nn.Module):
 
     def __init__(self, encoded: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = Cell(encoded, hidden, forget_bias=True)
+        self.lstm = GatedCell(encoded, hidden, forget_bias=True)
         self.att, self.out = Dense(hidden, 1), Dense(hidden, 1)
 
     def forward(self, encoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

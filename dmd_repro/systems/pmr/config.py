@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_encoders, check_words
+from dmd_repro.systems.config import TrainConfig, check_encoders, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.mult.config import PRESETS as MULT_PRESETS
 
@@ -63,10 +62,7 @@ def preset(dataset: str, *, aligned: bool, protocol: str) -> PMRConfig:
     """Return the configuration of a data set and setting; raises SpecError naming the nearest data set."""
     key = (dataset, "aligned" if aligned else "unaligned")
     if key not in PRESETS:
-        raise SpecError.at(
-            f"preset of pmr for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, {name for name, _ in PRESETS}),
-        )  # fmt: skip
+        raise no_preset("pmr", dataset, {name for name, _ in PRESETS})
     return PRESETS[key]
 
 

@@ -1,0 +1,96 @@
+"""`dmd data identify FILE`: which published or stored file this is, by its hash, else by what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmd_repro.data.download.sources import FeatureSource
+from dmd_repro.data.download.trust import Trust
+from dmd_repro.data.formats.importer import import_file
+from dmd_repro.data.matrix import served_name
+from dmd_repro.data.store.folder import Store
+from dmd_repro.data.store.manifest import Manifest
+from dmd_repro.errors import DataError, DmdError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a file turned out to be."""
+
+    sha256: str
+    size: int
+    name: str | None  # of the source or the stored set it is
+    how: str  # by what it was known; why it was not
+    digest: str | None = None  # of its arrays, where they had to be looked at
+    serves: str | None = None  # the name that the rows' recipes give to such features
+
+
+def identify(
+    path: Path,
+    store: Store,
+    sources: Mapping[str, FeatureSource],
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Identity:
+    """Name a file by its sha256 (published, downloaded before, imported before), else by the digest of its arrays.
+
+    Only for the last the file is unpacked, beside the stored sets, and removed again. Raises DataError if it cannot be
+    opened.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError.at(
+            str(path), expected="a file that can be read", got=error.strerror or str(error), do="Check the path"
+        ) from error
+    for source in sources.values():
+        if source.sha256 == sha256:
+            return Identity(sha256, size, source.name, "it has the published sha256", serves=source.name)
+    held = _manifests(store)
+    for name, manifest in held.items():
+        if manifest.source.get("sha256") == sha256:
+            how = "it is the file that was imported under this name"
+            return Identity(sha256, size, name, how, manifest.digest, served_name(manifest))
+    for key, known in Trust(store.root / ".downloads" / "known.json").load().items():
+        if known.sha256 == sha256:
+            name = key.partition("/")[0]
+            how = f"it was downloaded on {known.seen[:10]} from {known.place}"
+            return Identity(sha256, size, name, how + (f" ({known.note})" if known.note else ""), serves=name)
+    return _by_content(path, sha256, size, store, held, progress)
+
+
+def _by_content(
+    path: Path,
+    sha256: str,
+    size: int,
+    store: Store,
+    held: Mapping[str, Manifest],
+    progress: Callable[[str, int, int], None],
+) -> Identity:
+    root = next(folder for folder in (store.root, *store.root.absolute().parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(dir=root, prefix=".identify-") as folder:
+        try:
+            manifest, _ = import_file(path, Store(Path(folder)), name="unknown", on_progress=progress)
+        except DmdError as error:
+            return Identity(sha256, size, None, f"no published hash, and it cannot be imported: {error}")
+    serves = served_name(manifest)
+    for name, other in held.items():
+        if other.digest == manifest.digest:
+            how = "another file, but its arrays are those stored under this name"
+            return Identity(sha256, size, name, how, manifest.digest, serves)
+    return Identity(sha256, size, None, "no published hash, and no stored set has its arrays", manifest.digest, serves)
+
+
+def _manifests(store: Store) -> dict[str, Manifest]:
+    found = {}
+    for name in store.names():
+        try:
+            found[name] = store.manifest(name)
+        except DataError:  # damaged: `dmd data list` says so
+            continue
+    return found

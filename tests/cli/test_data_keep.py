@@ -1,0 +1,94 @@
+"""What a file is, which rows it serves, and removing a feature set: as a user types it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from command import Here
+from toy_files import mmsa, save
+
+from dmd_repro.cli import data_keep
+from dmd_repro.data.download import sources as sources_module
+from dmd_repro.data.download.identify import identify
+from dmd_repro.data.store.folder import Store
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def dmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    monkeypatch.setenv("COLUMNS", "80")
+    return Here(tmp_path, monkeypatch, capsys)
+
+
+def test_a_file_is_named_by_its_hash_or_by_its_arrays(dmd: Here, tmp_path: Path) -> None:
+    """Protects: a published, an imported and a re-saved file are known; an unknown one says what it could stand for."""
+    file = save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
+    unknown = dmd("data", "identify", "a.pkl")
+    assert unknown.code == 1
+    assert "a.pkl: unknown; no published hash, and no stored set has its arrays" in unknown.out
+    assert "could serve table1: mosi-aligned-bert" in unknown.out
+    assert not list((tmp_path / "data").glob(".identify*"))
+    assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
+    known = dmd("data", "identify", "a.pkl")
+    assert (known.code, "a.pkl: mine; it is the file that was imported" in known.out) == (0, True)
+    again = save(tmp_path / "b.pkl", mmsa(aligned=True, text=768), 3)
+    assert sha256(again) != sha256(file)
+    told = json.loads(dmd("data", "identify", "b.pkl", "--json").out)
+    assert (told["name"], told["serves"]) == ("mine", "mosi-aligned-bert")
+    assert "its arrays are those stored" in told["how"]
+    listed = sources_module.load_sources()
+    published = {"x": replace(listed["mosei-aligned-bert"], name="x", sha256=sha256(again))}
+    assert identify(again, Store(tmp_path / "none"), published).how == "it has the published sha256"
+    (tmp_path / "notes.txt").write_text("hello")
+    other = dmd("data", "identify", "notes.txt")
+    assert (other.code, "it cannot be imported" in other.out) == (1, True)
+    assert dmd("data", "identify", "absent.pkl").code == 2
+
+
+def test_a_feature_set_is_removed_with_what_depends_on_it_in_view(
+    dmd: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects: nothing goes unasked; the runs trained on it are named; a damaged set can go too."""
+    save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
+    for name in ("mine", "broken"):
+        assert dmd("data", "import", "a.pkl", "--name", name, "--dataset", "mosi").code == 0
+    asked = dmd("data", "rm", "mine")
+    assert (asked.code, "Add --yes" in asked.err) == (2, True)
+    monkeypatch.setattr(data_keep, "_on_a_terminal", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda text: False)
+    assert "Nothing was removed" in dmd("data", "rm", "mine").out
+    assert (tmp_path / "data" / "mine").is_dir()
+    digest = Store(tmp_path / "data").manifest("mine").digests["hidden"]
+    rows = [{"run_id": "0123456789ab", "digest": digest}, {"run_id": "ffffffffffff", "digest": "x"}]
+    monkeypatch.setattr("dmd_repro.records.folder.Records.rows", lambda self: iter(rows))
+    gone = dmd("data", "rm", "mine", "--yes")
+    assert (gone.code, "1 run was trained on it (0123456789ab)" in gone.out) == (0, True)
+    assert not (tmp_path / "data" / "mine").exists()
+    (tmp_path / "data" / "broken" / "manifest.json").write_text("{")
+    assert "which is damaged" in dmd("data", "rm", "broken", "--yes").out
+    assert "Did you mean" in dmd("data", "rm", "mine", "--yes").err or dmd("data", "rm", "mine", "--yes").code == 2
+
+
+def test_the_lists_fit_80_columns(dmd: Here, tmp_path: Path) -> None:
+    """Protects: no head and no number is folded or cut; one's own sets stand in the matrix with what they serve."""
+    save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
+    assert "dmd data download NAME" in dmd("data", "list").out
+    assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
+    shown = dmd("data", "list").out
+    assert "train/valid/test" in shown
+    assert "mosi aligned, PARTIAL" in shown
+    assert "x768" in shown
+    matrix = dmd("data", "matrix").out
+    assert "mosei-unaligned-glove" in matrix
+    assert "yours (partial)" in matrix
+    lines = [line for line in (matrix + shown).splitlines() if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= 80
+    own = json.loads(dmd("data", "matrix", "--json").out)["own"]
+    assert [(o["name"], o["serves"]) for o in own] == [("mine", "mosi-aligned-bert")]

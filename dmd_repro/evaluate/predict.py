@@ -211,5 +211,5 @@ def _bert_inside(state: official.OfficialState, source: str) -> Bert | None:
 
 def _predict(model: nn.Module, features: Features, split: str, device: torch.device) -> Predictions:
     data = features.splits[split]
-    said = evaluate(cast(EmotionModel, model), data, device)
+    said = evaluate(cast(EmotionModel, model), features.splits, split, device)
     return Predictions(data.ids, np.asarray(data.labels), said.pop("y_pred"), dict(sorted(said.items())))

@@ -73,6 +73,8 @@ class System:
     origin: str = "dmd_repro"  # the package or file it comes from
     datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
     official: str = ""  # "module:function" that reads a configuration from tensors under the reference's names
+    no_official: str = ""  # what its authors' files are instead, where there is none
+    bert_names: Mapping[str, str] = field(default_factory=dict)  # protocol -> what stands before BERT's in those files
 
     def load(self) -> Any:
         """Import and return the model's class. Imports torch."""

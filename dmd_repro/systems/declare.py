@@ -79,6 +79,8 @@ class System:
     datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
     cost: Callable[[Setting], str] = no_words  # what a plan says of its price in a setting; "" for the usual one
     official: str = ""  # "module:function" that reads a configuration from tensors under the reference's names
+    no_official: str = ""  # what its authors' files are instead, where there is none
+    bert_names: Mapping[str, str] = field(default_factory=dict)  # protocol -> what stands before BERT's in those files
 
     def load(self) -> Any:
         """Import and return the model's class. Imports torch."""

@@ -19,6 +19,7 @@ from dmd_repro.cli.paths import (
     use_papers,
 )
 from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -47,6 +48,14 @@ def reproduce(
         int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
     ] = None,
     stack: Stacked = "auto",
+    on: On = None,
+    gpus: Gpus = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    account: Account = None,
+    sbatch: Sbatch = "",
+    setup: Setup = "",
+    no_wait: NoWait = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -78,10 +87,14 @@ def reproduce(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    if not dry_run:
+    if not (dry_run or on):
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
+    slurm = executor(
+        on, records, features.root, execution, published.name, jobs=jobs, gpus=gpus, partition=partition, time=time,
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: say(console, line),
+    )  # fmt: skip
     planned = grid.expand(
         under_protocol(with_readings(published), protocol),
         seeds=chosen,
@@ -107,6 +120,8 @@ def reproduce(
         dry_run=dry_run,
         json_=json_,
         console=console,
+        slurm=slurm,
+        wait=not no_wait,
     )
     if failed is None:
         return

@@ -89,9 +89,9 @@ def _give_up(records: Records, stack: Stack) -> None:
 
 def _requeue() -> int:
     """Ask Slurm to start this task again, and wait for the end it then makes."""
-    done = subprocess.run(
-        ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], capture_output=True, text=True, check=False
-    )
+    # SLURM_JOB_ID is the whole array's id in one of its tasks: that would requeue all of them
+    me = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    done = subprocess.run(["scontrol", "requeue", me], capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"dmd: Slurm did not requeue this task: {done.stderr.strip()}", flush=True)  # noqa: T201
         return 1

@@ -233,8 +233,8 @@ def plan_ablation(
     if data is None and DEFAULT_DATA not in store.names():
         raise SpecError.at(
             "dmd ablate", expected=f"--data, or the feature set '{DEFAULT_DATA}' in the store", got="neither",
-            do=f"Import it (dmd data import FILE --name {DEFAULT_DATA} --dataset mosi), "
-            "or try the program on stand-in data: --data synthetic",
+            do=f"Get it (dmd data download {DEFAULT_DATA}, or dmd data import FILE --name {DEFAULT_DATA} --dataset "
+            "mosi), or try the program on stand-in data: --data synthetic",
         )  # fmt: skip
     name = data or DEFAULT_DATA
     table = ablation_table(model, arms, name, store, with_bert=bert is not None)

@@ -42,7 +42,7 @@ def remove(records: Records, run_id: str) -> None:
         sentences(records.root, "a folder that can be written", RunError, "--runs-dir"),
         RunLock(records.root, run_id) as lock,
     ):
-        if not lock.take():
+        if not (lock.take() and lock.sign()):
             refuse_busy(records, run_id)
             raise RunBusy.at(f"run {run_id}", expected="one that nobody is at", got="its lock taken", do="Try again")
         folders = [records.root / f"{run_id}{ending}" for ending in _FOLDERS]

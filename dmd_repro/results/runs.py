@@ -6,7 +6,6 @@ never dropped in silence: leaving it out would flatter the mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
@@ -55,7 +54,7 @@ class Runs:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._read: dict[str, tuple[RunRecord, Predictions] | str] = {}
-        self.executions: set[str] = set()
+        self.executions: list[Mapping[str, Any] | None] = []  # how each record read was computed
         self.seen: dict[str, RunRecord] = {}  # every record read, for the provenance
 
     def get(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
@@ -73,7 +72,7 @@ class Runs:
         except DmdError:
             return "damaged"
         self.seen[run_id] = found[0]
-        self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
+        self.executions.append(record.provenance.get("execution"))
         return found
 
 
@@ -123,7 +122,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if out.not_learned:
         out.notes.insert(0, _share_learned(out))
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
-        out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
+        misfit = _data_not_comparable(row, planned.features) if planned.features else None
+        out.not_comparable = misfit or why_no_word(row)
     if planned.overrides and not out.runs:  # no record is there to tell
         out.not_comparable = out.not_comparable or _changed(planned.overrides)
     if len(configurations) > 1:

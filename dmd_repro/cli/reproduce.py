@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.data_get import SourcesFile
+from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
@@ -47,6 +49,10 @@ def reproduce(
         int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
     ] = None,
     stack: Stacked = "auto",
+    download: Annotated[
+        bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
+    ] = False,
+    sources: SourcesFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -82,18 +88,27 @@ def reproduce(
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
-    planned = grid.expand(
-        under_protocol(with_readings(published), protocol),
-        seeds=chosen,
-        store=features,
-        records=records,
-        data=tuple(data or ()),
-        rows=tuple(rows or ()),
-        overrides=parse_settings(settings, epochs),
-        bert=(lambda: fingerprint(source)) if source else None,
-    )
-    planned = one_protocol(planned, records, mixed=mix)
+
+    def plan() -> grid.PlannedTable:
+        found = grid.expand(
+            under_protocol(with_readings(published), protocol),
+            seeds=chosen,
+            store=features,
+            records=records,
+            data=tuple(data or ()),
+            rows=tuple(rows or ()),
+            overrides=parse_settings(settings, epochs),
+            bert=(lambda: fingerprint(source)) if source else None,
+        )
+        return one_protocol(found, records, mixed=mix)
+
+    planned, lost = plan(), []
+    if waiting := grid.lacking(planned, features):
+        lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
+        planned = plan()
     print_rows(planned, records, console)
+    if dry_run and download and waiting and not planned.jobs and not json_:
+        return  # what runs is known once the data are there
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
         say(console, line)
@@ -119,4 +134,8 @@ def reproduce(
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         show([compared], terminal_console())
+    if lost:
+        typer.echo(f"dmd: could not be downloaded, so its rows were not run: {', '.join(lost)}", err=True)
     refuse_failures(failed, len(missing))
+    if lost:
+        raise typer.Exit(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,6 +31,9 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "raven": "dmd_repro.systems.raven.config:SYSTEM",
     "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
     "misa": "dmd_repro.systems.misa.config:SYSTEM",
+    "language": "dmd_repro.systems.language.config:SYSTEM",
+    "pmr": "dmd_repro.systems.pmr.config:SYSTEM",
+    "fdmer": "dmd_repro.systems.fdmer.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files
@@ -107,6 +111,12 @@ def find_system(name: str) -> System:
             f"model '{name}'", expected="a known model", got="an unknown name", do=nearest(name, system_names())
         )
     return others[name]
+
+
+def setting_names(model: str) -> frozenset[str]:
+    """Return the names `--set` takes for a model, second names too; raises SpecError where the model is unknown."""
+    config = find_system(model).config
+    return frozenset(f.name for f in fields(config)) | set(config.ALIASES)
 
 
 def split_options(name: str) -> tuple[str, dict[str, Scalar]]:

@@ -1,6 +1,7 @@
 """A long session of bad pickles; prints the figures of docs/faults.md.
 
     python benchmarks/fuzz.py hostile --files 10000 [--start 0]     # seeded: planted, spliced, mutated
+    python benchmarks/fuzz.py layouts --files 3000 [--start 0]      # memory orders, strides, byte orders, zero sizes
     python benchmarks/fuzz.py guided --seconds 600 [--corpus DIR]   # coverage-guided, needs atheris
 
 A hostile file is its seed; what the guided fuzzer finds stays in DIR and is read again at the next start.
@@ -48,14 +49,36 @@ def hostile_session(files: int, start: int) -> None:
     print(f"\n{files} files, {took:.0f} s, the longest {longest:.2f} s, peak memory +{grown} MB")
 
 
+def layouts_session(files: int, start: int) -> None:
+    """Import many files whose arrays lie in memory in odd ways beside their plain twins; print counts."""
+    import warnings
+
+    from memory_layouts import judge
+
+    from dmd_repro.data.pickle_gate import filearray, opcodes, reader
+
+    counts, began = Counter[str](), time.monotonic()
+    warnings.simplefilter("ignore", DeprecationWarning)
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(start, start + files):
+            small = seed % 2 == 0  # arrays of a few bytes stay in the file too, in blocks of a few values
+            opcodes.SPAN = reader.SPAN = 40 if small else 1 << 16
+            filearray.BLOCK = 30 if small else 1 << 22
+            judge(Path(folder), seed, counts)
+    for what, count in sorted(counts.items()):
+        print(f"| {what} | {count} |")
+    print("| other content, tracebacks | 0 |")
+    print(f"\n{files} files, {time.monotonic() - began:.0f} s")
+
+
 def guided_session(seconds: int, corpus: Path) -> None:
     """Let atheris look for inputs that do anything but end in a DataError."""
     import atheris
 
     with atheris.instrument_imports(include=["dmd_repro.data", "pickle"]):
         from dmd_repro.data.formats.families import convert
+        from dmd_repro.data.pickle_gate.containers import load_path
         from dmd_repro.data.pickle_gate.scan import scan
-        from dmd_repro.data.pickle_gate.unpickle import load_pickle
     from hostile import one_line, seeds
 
     from dmd_repro.errors import DataError
@@ -66,7 +89,7 @@ def guided_session(seconds: int, corpus: Path) -> None:
     def judge(body: bytes) -> None:
         path = folder / "x.pkl"
         path.write_bytes(body)
-        for read in (lambda: convert(load_pickle(path), "x", dataset="mosi"), lambda: scan(path)):
+        for read in (lambda: convert(load_path(path), "x", dataset="mosi"), lambda: scan(path)):
             try:
                 read()
             except DataError as error:
@@ -85,7 +108,7 @@ def peak() -> int:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["hostile", "guided"])
+    parser.add_argument("what", choices=["hostile", "layouts", "guided"])
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--seconds", type=int, default=600)
@@ -93,6 +116,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "hostile":
         hostile_session(options.files, options.start)
+    elif options.what == "layouts":
+        layouts_session(options.files, options.start)
     else:
         guided_session(options.seconds, options.corpus)
 

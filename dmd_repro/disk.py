@@ -18,12 +18,11 @@ from typing import Any
 from dmd_repro.errors import DmdError, RunError
 
 _REMEDIES = {
-    errno.ENOSPC: "Free some space on that disk and type the same command again: finished work is kept",
-    errno.EDQUOT: "Make room in your quota and type the same command again: finished work is kept",
-    errno.EFBIG: "Raise the limit on file sizes (ulimit -f) and type the same command again: finished work is kept",
+    errno.ENOSPC: "Free some space on that disk and run the same command again: finished work is kept",
+    errno.EDQUOT: "Make room in your quota and run the same command again: finished work is kept",
+    errno.EFBIG: "Raise the limit on file sizes (ulimit -f) and run the same command again: finished work is kept",
     errno.EACCES: "Choose a folder you may write to",
     errno.EPERM: "Choose a folder you may write to",
-    errno.ENOLCK: "Choose a folder on a local disk",
     errno.EROFS: "Choose a folder on a disk that is not read-only",
     errno.ENOTDIR: "Choose a path no part of which is a file",
     errno.EEXIST: "Choose a path no part of which is a file",
@@ -45,7 +44,7 @@ def sentences(path: Path, what: str, kind: type[DmdError] = RunError, option: st
     try:
         yield
     except OSError as error:
-        do = _REMEDIES.get(error.errno or 0, "Look at that path, then type the same command again")
+        do = _REMEDIES.get(error.errno or 0, "Look at that path, then run the same command again")
         if option and do.startswith("Choose"):
             do += f" with {option}"
         got = error.strerror or type(error).__name__

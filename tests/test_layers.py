@@ -16,7 +16,7 @@ import dmd_repro
 PACKAGE = Path(dmd_repro.__file__).parent
 RANKS = {  # by package; `OWN` ranks the modules of packages that span two layers
     9: ("cli",),
-    8: ("render",),
+    8: ("render", "figures"),
     7: ("results", "audit"),
     6: ("execution", "evaluate", "bench"),
     5: ("training",),
@@ -34,6 +34,7 @@ OWN = {
     "systems.switches": 1,
     "systems.bert": 1,
     "systems.rules": 1,
+    "systems.pooled_config": 1,
     "systems.told": 1,
     "systems.*.official": 1,
     "systems.edges": 1,

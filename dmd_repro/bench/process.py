@@ -73,11 +73,11 @@ def _apart(prepared: Prepared, store: Store, what: str, say: Say) -> Any:
             elif kind == "refused":
                 raise content
             else:
-                raise RuntimeError(f"a measurement broke:\n{content}")
+                raise RuntimeError(f"a measurement failed:\n{content}")
     except (EOFError, OSError):
         process.join(timeout=10)
         if process.exitcode == -signal.SIGKILL:
-            raise _too_large(prepared.case, "its process was killed, most often for want of memory") from None
+            raise _too_large(prepared.case, "its process was killed, most often because memory ran out") from None
         raise RuntimeError(f"a measuring process ended with code {process.exitcode}") from None
     finally:
         process.terminate()

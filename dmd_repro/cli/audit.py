@@ -24,7 +24,7 @@ def audit(
     list_: Annotated[bool, typer.Option("--list", help="List the checks with their premises, and stop.")] = False,
     format_: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="terminal, markdown, csv or json; else FILE's ending tells."),
+        typer.Option("--format", "-f", help="terminal, markdown, csv or json; else by the extension of FILE."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     tables: Annotated[

@@ -70,12 +70,13 @@ def import_(
 
 @app.command("scan")
 def scan(
-    file: Annotated[Path, typer.Argument(help="Any pickle.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Any pickle, .npy, .npz or file of torch.save.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what a pickle would call if another program loaded it, without loading it; exit 1 if that is not harmless.
 
-    Allowed is only what files of arrays need; everything else `dmd data import` refuses.
+    Allowed is what files of arrays need; data of other libraries `dmd data import` passes over where nobody reads them,
+    everything else it refuses.
     """
     import json
 
@@ -93,19 +94,24 @@ def scan(
         )
         rows = [
             (
-                "array" if name.allowed else "REFUSED",
+                "array" if name.allowed else "data" if name.data else "REFUSED",
                 name.name,
                 str(name.times),
                 str(name.calls),
-                "" if name.allowed else " | ".join(f"({a})" for a in name.arguments).replace("[", "\\["),
+                "" if name.allowed or name.data else " | ".join(f"({a})" for a in name.arguments).replace("[", "\\["),
             )
             for name in found.names
         ]
         if rows:
             table("", ("", "name", "named", "called", "with"), rows)
-        refused = sum(not name.allowed for name in found.names)
-        if found.safe:
+        refused = sum(not (name.allowed or name.data) for name in found.names)
+        if found.safe and all(name.allowed for name in found.names):
             typer.echo("It names nothing but what arrays need. Nothing was loaded.")
+        elif found.safe:
+            typer.echo(
+                "It names nothing but arrays and data of other libraries, which the import does not read."
+                " Nothing was loaded."
+            )
         else:
             things = "a name" if refused == 1 else f"{refused} names"
             typer.echo(f"It names {things} that could do anything when loaded. Nothing was loaded; do not load it.")

@@ -31,7 +31,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Set a feature set against what is known of the official data; exit 1 if it has a defect.
+    """Check a feature set against what is known of the official data; exit 1 if it has a defect.
 
     Looks for damage, wrong or missing labels, clips and videos in two splits, shifted modalities, lengths and masks
     that do not hold, values out of scale, and features that know the labels. Each finding says what it does to results.
@@ -82,7 +82,7 @@ def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         (
             split,
             str(part.clips),
-            str(part.videos),
+            "?" if part.videos is None else str(part.videos),
             *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
             *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
         )
@@ -110,7 +110,7 @@ def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
 def _count(report: CheckReport) -> str:
     n = {severity: sum(f.severity == severity for f in report.findings) for severity in ("defect", "warning")}
     words = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in n.items() if count]
-    return f"{report.name}: {' and '.join(words) if words else 'nothing to complain about'}"
+    return f"{report.name}: {' and '.join(words) if words else 'no problem found'}"
 
 
 def _print_check(report: CheckReport) -> None:

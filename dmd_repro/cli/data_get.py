@@ -131,7 +131,7 @@ def matrix(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data: DataDir = None,
 ) -> None:
-    """Show which feature set serves which rows of the tables, what is at hand, and where the rest is to be had."""
+    """Show which feature set serves which rows of the tables, what is at hand, and where to get the rest."""
     import json
     from dataclasses import asdict
 

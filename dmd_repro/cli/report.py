@@ -27,7 +27,9 @@ def report(
     table: TableName = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),
+        typer.Option(
+            "--format", "-f", help="terminal, markdown, latex, html, csv or json; else by the extension of FILE."
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     standalone: Annotated[bool, typer.Option("--standalone", help="LaTeX that compiles alone.")] = False,

@@ -45,8 +45,8 @@ def add(
 ) -> None:
     """Add a CSV of re-runs to your own folder; `dmd report` then shows them beside the printed numbers.
 
-    Columns: system, dataset, setting, text, seed (or n), measures (acc7, acc2_non0, f1_non0, mae, ...), and, if you
-    like, code, source, protocol. Nothing is added unless all of the file is right.
+    Columns: system, dataset, setting, text, seed (or n), measures (acc7, acc2_non0, f1_non0, mae, ...), and,
+    optionally, code, source, protocol. Nothing is added unless all of the file is right.
     """
     from dmd_repro.disk import sentences, write_atomic
     from dmd_repro.errors import ClaimError

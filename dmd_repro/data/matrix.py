@@ -1,4 +1,4 @@
-"""`dmd data matrix`: which feature set serves which rows of the paper's tables, and where it is to be had."""
+"""`dmd data matrix`: which feature set serves which rows of the paper's tables, and where to get it."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ def _plain(value: Any, where: str) -> Tensor:
         plain: Tensor = value.detach().float().contiguous()
         if bool(torch.isfinite(plain).all()):
             return plain
-        got = "one with NaN or inf: its training went astray, or the file is damaged"
+        got = "one with NaN or inf: its training diverged, or the file is damaged"
     raise DataError.at(
         where, expected="a tensor of plain floating-point values", got=got,
         do="Save the model's state_dict as it was trained, on the CPU",

@@ -216,7 +216,7 @@ def _text(path: Path) -> bytes:
     except OSError as error:
         raise Unreadable.at(
             str(path), expected="a plan that can be read", got=f"'{error.strerror or type(error).__name__}'",
-            do="See to its rights or its disk, and type the same command again",
+            do="Check its permissions and its disk, then run the same command again",
         ) from error  # fmt: skip
 
 

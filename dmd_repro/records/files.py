@@ -46,7 +46,7 @@ def read_bytes(path: Path | str) -> bytes:
     except OSError as error:
         raise Unreadable.at(
             str(path), expected="a file that can be read", got=f"'{error.strerror or type(error).__name__}'",
-            do="See to its rights or its disk and type the same command again: nothing was moved",
+            do="Check its permissions and its disk, then run the same command again: nothing was moved",
         ) from error  # fmt: skip
 
 

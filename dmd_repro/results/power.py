@@ -9,6 +9,7 @@ from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
+from dmd_repro.results.evidence import why_no_word
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.runs import Measured, Runs
 from dmd_repro.results.tables import measure_table
@@ -61,7 +62,11 @@ def power_lines(table: PublishedTable, plan: TablePlan, records: Records) -> lis
     rows = [row for row in table.rows if row.key in planned and row.cells]
     if not rows:
         return []
-    lines = []
+    silent = list(dict.fromkeys(row.label for row in rows if why_no_word(row)))
+    rows = [row for row in rows if not why_no_word(row)]
+    lines = [f"words: none for {', '.join(silent)}, whose evidence is ours or second-hand"] if silent else []
+    if not rows:
+        return lines
     if "official" not in {(row.features or {}).get("standing") for row in planned.values()}:
         lines.append("words: none on these data, which are not the official split; the power below is for it")
     margin, stages = plan.margin, stages_of(plan.one_look)

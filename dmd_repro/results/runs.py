@@ -6,16 +6,16 @@ never dropped in silence: leaving it out would flatter the mean.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import video_of
+from dmd_repro.data.clip_names import clip_names
 from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
 from dmd_repro.metrics.registry import METRICS, always_shown, same_range
@@ -59,7 +59,7 @@ class Runs:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._read: dict[str, tuple[RunRecord, Predictions] | str] = {}
-        self.executions: set[str] = set()
+        self.executions: list[Mapping[str, Any] | None] = []  # how each record read was computed
         self.seen: dict[str, RunRecord] = {}  # every record read, for the provenance
 
     def get(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
@@ -77,7 +77,7 @@ class Runs:
         except DmdError:
             return "damaged"
         self.seen[run_id] = found[0]
-        self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
+        self.executions.append(record.provenance.get("execution"))
         return found
 
 
@@ -130,7 +130,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if out.not_learned:
         out.notes.insert(0, _share_learned(out))
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
-        out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
+        misfit = _data_not_comparable(row, planned.features) if planned.features else None
+        out.not_comparable = misfit or why_no_word(row)
     if planned.overrides and not out.runs:  # no record is there to tell
         out.not_comparable = out.not_comparable or _changed(planned.overrides)
     if len(configurations) > 1:
@@ -138,9 +139,11 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     return out
 
 
-def videos_of(ids: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the video of each clip, as its id names it; None where no video has two clips."""
-    videos = tuple(video_of(clip) for clip in ids)
+@lru_cache(maxsize=16)
+def videos_of(ids: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the video of each clip, as the ids name them; None where they do not, or no video has two clips."""
+    names = clip_names([ids])
+    videos = tuple(names.video(clip) for clip in ids)
     return videos if len(set(videos)) < len(videos) else None
 
 

@@ -52,12 +52,12 @@ def _imported(path: Path, where: str) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[name]
         raise SpecError.at(
-            where, expected="Python", got=f"a syntax error in line {error.lineno}: {error.msg}", do="Mend the file"
+            where, expected="Python", got=f"a syntax error in line {error.lineno}: {error.msg}", do="Correct the file"
         ) from error
     except Exception as error:  # whatever the file does when it is run
         del sys.modules[name]
         raise SpecError.at(
-            where, expected="a file that can be imported", got=f"{type(error).__name__}: {error}", do="Mend the file"
+            where, expected="a file that can be imported", got=f"{type(error).__name__}: {error}", do="Correct the file"
         ) from error
     return module
 

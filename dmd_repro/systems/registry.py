@@ -30,6 +30,9 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "raven": "dmd_repro.systems.raven.config:SYSTEM",
     "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
     "misa": "dmd_repro.systems.misa.config:SYSTEM",
+    "language": "dmd_repro.systems.language.config:SYSTEM",
+    "pmr": "dmd_repro.systems.pmr.config:SYSTEM",
+    "fdmer": "dmd_repro.systems.fdmer.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files
@@ -75,7 +78,7 @@ def _of_entry(entry: Any, origin: str) -> System:
     except Exception as error:  # whatever a stranger's package does when it is imported
         raise SpecError.at(
             f"system '{entry.name}' of {origin}", expected=f"an entry point that can be imported ({entry.value})",
-            got=f"{type(error).__name__}: {error}", do="Mend or uninstall that package",
+            got=f"{type(error).__name__}: {error}", do="Fix or uninstall that package",
         ) from error  # fmt: skip
 
 

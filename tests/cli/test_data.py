@@ -121,6 +121,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(dmd, tmp_path):
     short["test"]["vision"] = short["test"]["vision"][:-1]
     objects = mmsa()
     objects["train"]["text"] = objects["train"]["text"].astype(object)
+    objects["train"]["text"][0, 0, 0] = None
     cases = {
         "missing": (None, "nothing there"),
         "empty": (b"", "an empty file"),
@@ -131,7 +132,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(dmd, tmp_path):
         "nan": (nan, "clip vidtrain0$_$0, step 1, channel 2"),
         "label": (label, "[-3, 3], got 9"),
         "short": (short, "vision of test"),
-        "objects": (objects, "object array"),
+        "objects": (objects, "text of train: expected an array of numbers, got an array of mixed objects"),
         "other content": (mult(), "--force"),
     }
     for name, (content, word) in cases.items():

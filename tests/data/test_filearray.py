@@ -18,8 +18,8 @@ from dmd_repro.data.formats.families import convert
 from dmd_repro.data.formats.importer import import_file
 from dmd_repro.data.formats.incoming import describe
 from dmd_repro.data.pickle_gate import filearray, opcodes
+from dmd_repro.data.pickle_gate.containers import load_path
 from dmd_repro.data.pickle_gate.filearray import FileArray, Narrowed
-from dmd_repro.data.pickle_gate.unpickle import load_pickle
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import DataError
 
@@ -39,7 +39,7 @@ def test_a_big_array_is_read_exactly(tmp_path, protocol, layout, monkeypatch):
         "C": big(), "F": np.asfortranarray(big()), "turned": big().transpose(1, 2, 0),
         "int": np.arange(60000).reshape(50, 40, 30), "text": np.array([f"{i} words" for i in range(3000)]),
     }[layout]  # fmt: skip
-    back = load_pickle(save(tmp_path / "x.pkl", {"x": array, "again": array}, protocol))
+    back = load_path(save(tmp_path / "x.pkl", {"x": array, "again": array}, protocol))
     found = back["x"]
     if protocol:  # protocol 0 has no lengths: its arrays are read into memory
         assert isinstance(found, FileArray)
@@ -64,7 +64,7 @@ def test_a_file_too_big_for_memory_gives_the_content_a_small_one_does(tmp_path, 
     monkeypatch.setattr("dmd_repro.data.pickle_gate.reader.SPAN", 200)
     path = save(tmp_path / "x.pkl", source, protocol)
     if protocol:
-        assert isinstance(convert(load_pickle(path), "x.pkl").splits["test"].arrays["acoustic"], Narrowed)
+        assert isinstance(convert(load_path(path), "x.pkl").splits["test"].arrays["acoustic"], Narrowed)
     manifest, _ = import_file(path, Store(tmp_path / "store"), name="x")
     assert manifest.digest == expected.digest
     assert manifest.replaced == {"audio -inf": {"train": 1}}
@@ -80,12 +80,12 @@ def test_bad_values_in_a_big_array_are_named_by_their_place(tmp_path, monkeypatc
     source = mmsa(sizes=BIG)
     source["train"]["vision"][33, 4, 7] = np.inf
     with pytest.raises(DataError, match=r"vision of train, clip .*\$33, step 4, channel 7.*got inf"):
-        convert(load_pickle(save(tmp_path / "x.pkl", source)), "x.pkl")
+        convert(load_path(save(tmp_path / "x.pkl", source)), "x.pkl")
     half = mmsa(sizes=BIG)
     with np.errstate(over="ignore"):
         half["train"]["vision"] = (half["train"]["vision"] * 1e5).astype(np.float16)
     with pytest.raises(DataError, match="float16 array, which overflows beyond 65504"):
-        convert(load_pickle(save(tmp_path / "h.pkl", half)), "h.pkl")
+        convert(load_path(save(tmp_path / "h.pkl", half)), "h.pkl")
 
 
 def test_an_import_holds_a_few_blocks_whatever_the_file(tmp_path, monkeypatch):
@@ -180,10 +180,10 @@ def test_a_nest_of_tuples_as_a_key_does_not_end_the_process(tmp_path):
         "setitems": b"\x80\x04}(" + nest[2:] + b"Nu.",
         "dict": b"\x80\x04(" + nest[2:] + b"Nd.",
         "ordered": b"\x80\x04ccollections\nOrderedDict\n]]" + nest[2:] + b"aNaa\x85R.",
-        "set": b"\x80\x04\x8f(" + nest[2:] + b"\x90.",
+        "set": b"\x80\x04\x8f(" + nest[2:] + b"\x90.",  # a set is never made: its items are dropped
         "frozenset": b"\x80\x04(" + nest[2:] + b"\x91.",
     }
-    code = "import sys; from pathlib import Path; from dmd_repro.data.pickle_gate.unpickle import load_pickle as f\n"
+    code = "import sys; from pathlib import Path; from dmd_repro.data.pickle_gate.containers import load_path as f\n"
     code += "from dmd_repro.errors import DataError\n"
     for name, body in files.items():
         (tmp_path / name).write_bytes(body)
@@ -191,7 +191,7 @@ def test_a_nest_of_tuples_as_a_key_does_not_end_the_process(tmp_path):
     root = str(Path(filearray.__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": root})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("keys are no text") + done.stdout.count("a set in place") == 6, done.stdout
+    assert done.stdout.count("keys are no text") == 4, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -215,25 +215,25 @@ def test_the_world_of_a_pickle_is_closed(tmp_path, body, word):
     """Nothing on the stack can be called, altered or grown but what a file of arrays needs."""
     (tmp_path / "x.pkl").write_bytes(body)
     with pytest.raises(DataError, match=word):
-        load_pickle(tmp_path / "x.pkl")
+        load_path(tmp_path / "x.pkl")
 
 
 def test_what_is_no_array_is_bounded(tmp_path, monkeypatch):
     """A file of a billion little objects, or of text, is refused before it fills the memory."""
     monkeypatch.setattr(opcodes, "MAX_INSTRUCTIONS", 1000)
     with pytest.raises(DataError, match="more than 1,000 instructions"):
-        load_pickle(save(tmp_path / "x.pkl", [[] for _ in range(1000)]))
+        load_path(save(tmp_path / "x.pkl", [[] for _ in range(1000)]))
     monkeypatch.undo()
     monkeypatch.setattr(opcodes, "MAX_HELD", 100_000)
     for protocol in (0, 2, 4):
         with pytest.raises(DataError, match="MB"):
-            load_pickle(save(tmp_path / "x.pkl", [f"{i}" * 1000 for i in range(300)], protocol))
+            load_path(save(tmp_path / "x.pkl", [f"{i}" * 1000 for i in range(300)], protocol))
     monkeypatch.undo()
     with pytest.raises(DataError, match="a text of 20 MB"):
-        load_pickle(save(tmp_path / "x.pkl", ["x" * (20 << 20)]))
+        load_path(save(tmp_path / "x.pkl", ["x" * (20 << 20)]))
     text = "é" * 100_000
-    assert load_pickle(save(tmp_path / "x.pkl", [text, text]))[1] == text
-    assert load_pickle(save(tmp_path / "x.pkl", OrderedDict(a=text.encode())))["a"] == text.encode()
+    assert load_path(save(tmp_path / "x.pkl", [text, text]))[1] == text
+    assert load_path(save(tmp_path / "x.pkl", OrderedDict(a=text.encode())))["a"] == text.encode()
 
 
 def test_text_that_is_decoded_again_and_again_is_stopped(tmp_path):
@@ -241,11 +241,11 @@ def test_text_that_is_decoded_again_and_again_is_stopped(tmp_path):
     body = pickle.dumps([Made(__import__("_codecs").encode, "x" * 1_000_000, "latin1")] * 1, 2)
     call = body[body.index(b"c_codecs") : body.index(b"R") + 1]
     (tmp_path / "x.pkl").write_bytes(b"\x80\x02](" + call + b"e.")
-    load_pickle(tmp_path / "x.pkl")
+    load_path(tmp_path / "x.pkl")
     text = b"X" + (1_000_000).to_bytes(4, "little") + b"a" * 1_000_000
     again = b"(h\x00X\x06\x00\x00\x00latin1tR"
     (tmp_path / "x.pkl").write_bytes(
         b"\x80\x02" + text + b"q\x000c_codecs\nencode\nq\x010](" + (b"h\x01" + again) * 50 + b"e."
     )
     with pytest.raises(DataError, match="many times its size"):
-        load_pickle(tmp_path / "x.pkl")
+        load_path(tmp_path / "x.pkl")

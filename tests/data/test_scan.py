@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,10 @@ def test_a_planted_call_is_listed_with_its_arguments_and_not_made(tmp_path, prot
     content["z"] = collections.defaultdict(list, {(1, 2): datetime.date(2020, 1, 1)})
     found = scan(save(tmp_path / "x.pkl", content, protocol))
     assert not found.safe
-    refused = {n.name: n for n in found.names if not n.allowed}
+    refused = {n.name: n for n in found.names if not (n.allowed or n.data)}
     builtins = "__builtin__" if protocol < 3 else "builtins"
-    assert {f"{os.name}.system", f"{builtins}.eval", "collections.defaultdict", "datetime.date"} <= set(refused)
+    assert {f"{os.name}.system", f"{builtins}.eval"} == set(refused)
+    assert {"datetime.date"} <= {n.name for n in found.names if n.data}
     assert refused[f"{os.name}.system"].arguments == (f"'touch {trap}'",) or str(trap)[:20] in str(refused)
     assert refused[f"{os.name}.system"].calls == 1
     assert not trap.exists()
@@ -55,6 +57,31 @@ def test_a_feature_file_names_only_what_arrays_need(tmp_path, make):
     found = scan(save(tmp_path / "x.pkl", make()))
     assert found.safe
     assert {n.name.split(".")[0] for n in found.names} <= {"numpy", "_codecs"}
+
+
+def test_data_of_other_libraries_is_no_danger_and_torch_s_own_loader_is(tmp_path):
+    """Protects: the scan cries wolf over no date, and calls harmless no pickle inside a pickle."""
+    assert scan(save(tmp_path / "d.pkl", {"when": datetime.date(2020, 1, 1), "s": {1}})).safe
+    inner = pickle.dumps([Call(os.system, "true")])
+    (tmp_path / "t.pkl").write_bytes(
+        b"\x80\x02ctorch.storage\n_load_from_bytes\nB" + len(inner).to_bytes(4, "little") + inner + b"\x85R."
+    )
+    assert not scan(tmp_path / "t.pkl").safe
+
+
+def test_pickles_inside_other_containers_are_scanned(tmp_path):
+    """Protects: a call planted in a file of torch.save, a .npy or a .npz is found as one in a pickle is."""
+    evil = {"train": Call(os.system, "true")}
+    np.save(tmp_path / "a.npy", np.array(evil, dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "b.npz", good=np.zeros(3), bad=np.array(evil, dtype=object))
+    with zipfile.ZipFile(tmp_path / "c.pt", "w") as archive:
+        archive.writestr("c/data.pkl", pickle.dumps(evil, 2))
+    for name in ("a.npy", "b.npz", "c.pt"):
+        found = scan(tmp_path / name)
+        assert not found.safe, name
+        assert any(n.name.endswith(".system") for n in found.names)
+    np.savez(tmp_path / "good.npz", a=np.zeros(3))
+    assert scan(tmp_path / "good.npz").safe
 
 
 def test_what_cannot_be_read_to_its_end_is_no_harmless_file(tmp_path):

@@ -17,8 +17,8 @@ from toy_files import mmsa, mult, save
 
 from dmd_repro.data.formats.families import convert
 from dmd_repro.data.formats.incoming import describe
+from dmd_repro.data.pickle_gate.containers import load_path
 from dmd_repro.data.pickle_gate.scan import scan
-from dmd_repro.data.pickle_gate.unpickle import load_pickle
 from dmd_repro.errors import DataError
 
 SMALL = {"train": 2, "valid": 1, "test": 1}
@@ -138,7 +138,7 @@ def judge(path: Path, body: bytes, counts: Counter[str]) -> None:
     """Give one file to the gate, the importer's checks and the scan: nothing but content or a DataError may come."""
     path.write_bytes(body)
     try:
-        raw = load_pickle(path)
+        raw = load_path(path)
         incoming = convert(raw, path.name, dataset="mosi")
     except DataError as error:
         one_line(error)

@@ -39,14 +39,14 @@ def mmsa(*, aligned: bool = False, text: int = 12, a: int = 5, v: int = 20, size
 
 
 def mult(*, a: int = 74, v: int = 35, sizes: dict[str, int] = SIZES) -> Any:
-    """A file of the MulT family: GloVe text, labels (N, 1, 1), ids (N, 3) as bytes, float64."""
+    """A file of the MulT family: GloVe text, labels (N, 1, 1) in thirds as in MOSEI, ids (N, 3) as bytes, float64."""
     generator = np.random.Generator(np.random.PCG64(4))
     return {
         split: {
             "text": generator.standard_normal((n, 6, 300)),
             "audio": generator.standard_normal((n, 9, a)),
             "vision": generator.standard_normal((n, 8, v)),
-            "labels": np.linspace(-3, 3, n).reshape(n, 1, 1),
+            "labels": (np.round(3 * np.linspace(-3, 3, n)) / 3).reshape(n, 1, 1),
             "id": np.array([[f"vid{split}{i}".encode(), b"1.5", b"2.5"] for i in range(n)]),
         }
         for split, n in sizes.items()

@@ -26,7 +26,7 @@ from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.errors import DataError
 
 Say = Callable[[str], None]
-_NO_SPACE = "Free some space, or choose another folder with --data-dir, then type the same command again"
+_NO_SPACE = "Free some space, or choose another folder with --data-dir, then run the same command again"
 
 
 @dataclass(frozen=True, slots=True)

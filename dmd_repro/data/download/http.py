@@ -103,7 +103,7 @@ def fetch(
                     place.value[:200],
                     expected="the whole file",
                     got=f"{what}, {tries} times in a row{kept}",
-                    do="Type the same command again later: it goes on from there",
+                    do="Run the same command again later: it resumes from there",
                 ) from None
             pause = min(_LONGEST_WAIT, asked if asked is not None else policy.wait * 2 ** (tries - 1))
             policy.on_retry(f"{what}; trying again in {pause:.0f} s")
@@ -140,7 +140,7 @@ def _attempt(
     except (http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise
-        raise _Again(f"the connection broke off ({type(error).__name__})", None) from None
+        raise _Again(f"the connection was lost ({type(error).__name__})", None) from None
 
 
 def _judge(url: str, error: urllib.error.HTTPError, part: Part) -> None:

@@ -6,68 +6,49 @@ its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.data.formats.column import Column, as_numbers, numbers
 from dmd_repro.data.pickle_gate.filearray import BLOCK, FileArray, Narrowed, narrow
+from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.data.store.digest import digest_start
-from dmd_repro.errors import DataError
 
 NanRule = Literal["refuse", "zero"]
-LABEL_RANGE = 3.0
+SEVEN = 7  # columns of CMU-MOSEI's "All Labels": sentiment, then six emotions
 
 
-@dataclass(slots=True)
-class Column:
-    """Where a column is, for messages, and how many of its values were replaced."""
-
-    file: str
-    split: str
-    key: str
-    ids: Sequence[str] = ()
-    replaced: dict[str, int] = field(default_factory=dict)  # {"-inf": n, "NaN": n}
-
-    @property
-    def where(self) -> str:
-        return f"{self.file}, {self.key} of {self.split}"
-
-    def place(self, index: Sequence[int]) -> str:
-        """Name the clip, the step and the channel of a value."""
-        clip = f"clip {self.ids[index[0]]}" if self.ids else f"clip number {index[0]}"
-        names = [clip, *(f"{axis} {n}" for axis, n in zip(("step", "channel"), index[1:], strict=False))]
-        return f"{self.where}, {', '.join(names)}"
-
-
-def numbers(value: Any, column: Column) -> NDArray[Any] | FileArray:
-    """Return a column as an array of numbers; DataError if it is text, ragged or anything else."""
-    if isinstance(value, list):
-        try:
-            value = np.array(value)
-        except (ValueError, OverflowError) as error:  # rows of different lengths
-            raise _bad(column.where, "an array of numbers", "rows of different lengths or huge numbers") from error
-    array = isinstance(value, np.ndarray | FileArray)
-    if not array or value.dtype.kind not in "fiu":
-        got = f"an array of {value.dtype}" if array else f"a {type(value).__name__}"
-        raise _bad(column.where, "an array of numbers", got)
-    found: NDArray[Any] | FileArray = value
-    return found
+def vectors(value: Any, column: Column) -> NDArray[Any] | FileArray:
+    """Return features as an array (B, T, D) of numbers, not looked at yet; DataError saying what it is instead."""
+    array = numbers(value, column)
+    want = "an array (clips, steps, channels)"
+    if array.ndim == 2 and array.dtype.kind in "iu" and column.key == "text":
+        raise column.bad(
+            column.where, f"{want} of word vectors", f"whole numbers of shape {array.shape}: word indices",
+            "Look each index up in its embedding matrix (300 wide for GloVe) before the file is written",
+        )  # fmt: skip
+    if array.ndim == 2:
+        got = f"shape {array.shape}: one vector a clip"
+        do = "Get the file with a vector for each step: means over a clip do not do"
+        raise column.bad(column.where, want, got, do)
+    if array.ndim != 3:
+        raise column.bad(column.where, want, f"shape {array.shape}")
+    if 0 in array.shape[1:]:
+        raise column.bad(column.where, f"{want} with at least one step and channel", f"shape {array.shape}")
+    return array
 
 
 def sequences(
-    value: Any, column: Column, *, nan: NanRule, minus_inf_to_zero: bool = False
+    array: NDArray[Any] | FileArray, column: Column, *, nan: NanRule, minus_inf_to_zero: bool = False
 ) -> NDArray[np.float32] | Narrowed:
     """Return features (B, T, D) as finite float32; a big array stays in its file and is narrowed whenever it is read.
 
-    -inf becomes 0 and is counted where allowed (the authors' loader does so for audio), NaN where `nan` is "zero".
-    Raises DataError on any other value that float32 cannot hold, naming clip, step and channel.
+    -inf becomes 0 and is counted where allowed (the authors' loader does so for audio); NaN and other infinite values
+    where `nan` is "zero". Raises DataError on any other value that float32 cannot hold, naming clip, step and channel.
     """
-    array = numbers(value, column)
-    if array.ndim != 3 or 0 in array.shape:
-        raise _bad(column.where, "an array (clips, steps, channels)", f"shape {array.shape}")
     in_file = isinstance(array, FileArray)
     digest = digest_start(np.dtype("<f4"), array.shape)
     out: NDArray[np.float32] = np.empty((0,) if in_file else array.shape, dtype="<f4")
@@ -75,6 +56,7 @@ def sequences(
         block, bad = narrow(source)
         if bad is not None:
             _count(bad, source, start, column, nan=nan, minus_inf_to_zero=minus_inf_to_zero)
+        _pad(block, column)
         if in_file:
             digest.update(block.data)
         else:
@@ -87,6 +69,16 @@ def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     yield from ((start, array[start : start + per_block]) for start in range(0, len(array), per_block))
 
 
+def _pad(block: NDArray[np.float32], column: Column) -> None:
+    """Count the zero steps at both ends of a block's clips, and the clips of zeros alone."""
+    filled = (block != 0).any(axis=2)
+    some = filled.any(axis=1)
+    left, right = filled.argmax(axis=1), filled[:, ::-1].argmax(axis=1)
+    counts = {"left": left[some].sum(), "right": right[some].sum(), "empty": (~some).sum(), "clips": len(block)}
+    for name, n in counts.items():
+        column.padded[name] = column.padded.get(name, 0) + int(n)
+
+
 def _count(
     bad: NDArray[np.bool_],
     source: NDArray[Any],
@@ -97,65 +89,121 @@ def _count(
     minus_inf_to_zero: bool,
 ) -> None:
     """Count the values of a block that become 0; DataError naming the first that may not."""
-    is_nan, minus = np.isnan(source), np.isneginf(source)
-    refused = bad.copy()
+    is_nan, minus, infinite = np.isnan(source), np.isneginf(source), np.isinf(source)
+    kept = minus & minus_inf_to_zero
+    refused = bad & ~kept
     if nan == "zero":
-        refused &= ~is_nan
-    if minus_inf_to_zero:
-        refused &= ~minus
+        refused &= ~(is_nan | infinite)
     if refused.any():
         first = [int(n) for n in np.argwhere(refused)[0]]
         found, count = source[tuple(first)], int(refused.sum())
         more = f" ({count} such values)" if count > 1 else ""
         first[0] += start
-        if np.isnan(found):
-            raise _bad(column.place(first), "a finite number", f"NaN{more}", "Repair the file, or pass --nan zero")
         if np.isinf(found) and source.dtype.itemsize == 2:
             got = f"{found}{more} in a float16 array, which overflows beyond 65504"
-            raise _bad(column.place(first), "a finite number", got, "Get the float32 or float64 file")
-        if np.isinf(found):
-            raise _bad(column.place(first), "a finite number", f"{found}{more}")
-        raise _bad(column.place(first), "a number float32 can hold", f"{found}{more}")
-    for what, where in (("NaN", is_nan), ("-inf", minus & bad)):
+            do = "Get the float32 or float64 file, or pass --nan zero to set such values to 0"
+            raise column.bad(column.place(first), "a finite number", got, do)
+        if np.isnan(found) or np.isinf(found):
+            got = f"{'NaN' if np.isnan(found) else found}{more}"
+            do = "Repair the file, or pass --nan zero to set such values to 0"
+            raise column.bad(column.place(first), "a finite number", got, do)
+        raise column.bad(column.place(first), "a number float32 can hold", f"{found}{more}")
+    for what, where in (("NaN", is_nan), ("-inf", kept), ("inf", infinite & bad & ~kept)):
         if where.any():
             column.replaced[what] = column.replaced.get(what, 0) + int(where.sum())
 
 
-def labels(value: Any, column: Column) -> NDArray[np.float32]:
-    """Return labels (B,) float32 from (B,), (B, 1) or (B, 1, 1); DataError outside [-3, 3] or not finite."""
-    array = numbers(value, column)
-    if array.ndim == 0 or array.size != len(array) or not array.size:
-        raise _bad(column.where, "one label a clip", f"shape {array.shape}")
-    flat = np.asarray(array).reshape(-1)
-    wrong = np.flatnonzero(~(np.abs(flat) <= LABEL_RANGE))
+def labels(value: Any, column: Column) -> NDArray[np.float64]:
+    """Return labels (B,) from (B,), (B, 1), (B, 1, 1), or the first of CMU-MOSEI's seven columns, which is noted.
+
+    Values are looked at by `labels_within`. Raises DataError on any other shape.
+    """
+    array = as_numbers(value, column)
+    shape = array.shape
+    if array.ndim and not shape[0]:
+        do = "Set some training videos aside for it: the best epoch is chosen on valid, numbers are measured on test"
+        raise column.bad(column.where, "at least one clip", "an empty split", do)
+    if array.ndim in (2, 3) and shape[-1] == SEVEN and array.size == SEVEN * shape[0]:
+        text = f"{column.key}: seven columns, the first (sentiment) read, six emotions left out"
+        column.said.note(text, column.split)
+        return np.asarray(array).reshape(-1, SEVEN)[:, 0].astype(np.float64)
+    if array.ndim == 0 or array.size != shape[0]:
+        values = set(np.unique(np.asarray(array)).tolist()) if 0 < array.size < 1 << 20 else set()
+        if array.ndim > 1 and values <= {0, 1}:
+            got, do = (
+                f"shape {shape} of 0 and 1: classes of emotion (IEMOCAP has them so)",
+                ("Get the file of CMU-MOSI or CMU-MOSEI: classes cannot serve where a sentiment is predicted"),
+            )
+        else:
+            got, do = f"shape {shape}", "Keep the column of the sentiment: labels[..., k]"
+        raise column.bad(column.where, "one sentiment a clip", got, do)
+    return np.asarray(array).reshape(-1).astype(np.float64)
+
+
+def labels_within(y: NDArray[np.float64], column: Column, bounds: tuple[float, float] | None) -> NDArray[np.float32]:
+    """Return labels as float32; DataError naming the clip of one that is not finite or outside `bounds` (None: any)."""
+    low, high = bounds or (-np.finfo(np.float32).max, np.finfo(np.float32).max)
+    wrong = np.flatnonzero(~((y >= low) & (y <= high)))
     if wrong.size:
-        raise _bad(
-            column.place([int(wrong[0])]),
-            "a sentiment in [-3, 3]",
-            f"{flat[wrong[0]]}" + (f" ({wrong.size} such labels)" if wrong.size > 1 else ""),
-            "Import the regression labels of CMU-MOSI or CMU-MOSEI",
+        found = y[wrong[0]]
+        range_ = f" in [{low:g}, {high:g}]" if bounds else ", a finite number"
+        others = ", ".join(column.ids[int(i)] for i in wrong[1:4]) if column.ids else ""
+        more = f" ({wrong.size} such labels; {others}{', ...' if wrong.size > 4 else ''} too)" if wrong.size > 1 else ""
+        do = "Leave these clips out, or label them"
+        if np.isfinite(found) and bounds:
+            do = (
+                f"Leave these clips out or clip them (labels.clip({low:g}, {high:g})) and say so where you report,"
+                " or pass --dataset custom if the labels have another range"
+            )
+        raise column.bad(
+            column.place([int(wrong[0])]), f"a sentiment{range_}", f"{'NaN' if np.isnan(found) else found}{more}", do
         )
-    return flat.astype(np.float32)
+    return y.astype(np.float32)
 
 
 def lengths(value: Any, column: Column, steps: int) -> NDArray[np.int64]:
-    """Return lengths (B,) int64; DataError if one is no whole number or beyond the array's steps."""
-    array = numbers(value, column)
+    """Return lengths (B,) int64; those beyond the array's steps are cut to them, which is counted and said.
+
+    Raises DataError if one is no whole number or negative.
+    """
+    array = as_numbers(value, column)
+    if array.ndim > 1 and array.size == array.shape[0]:
+        column.said.note(f"{column.key}: axes of size 1 dropped", column.split)
+        array = np.asarray(array).reshape(-1)
     if array.ndim != 1:
-        raise _bad(column.where, "one length a clip", f"shape {array.shape}")
-    array = np.asarray(array)
+        raise column.bad(column.where, "one length a clip", f"shape {array.shape}")
+    array = np.asarray(array, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        wrong = np.flatnonzero(~((array >= 0) & (array <= steps) & (np.floor(array) == array)))
+        wrong = np.flatnonzero(~((array >= 0) & (array < 2**31) & (np.floor(array) == array)))
     if wrong.size:
-        raise _bad(column.place([int(wrong[0])]), f"a length from 0 to {steps}", f"{array[wrong[0]]}")
-    return array.astype(np.int64)
+        raise column.bad(
+            column.place([int(wrong[0])]), f"a length from 0 to {steps}, a whole number", f"{array[wrong[0]]:g}",
+            "Count the steps of each clip that are not padding",
+        )  # fmt: skip
+    found: NDArray[np.int64] = array.astype(np.int64)
+    beyond = int((found > steps).sum())
+    if beyond:
+        column.said.warn(
+            f"{column.key} of {column.split}: {beyond} of {len(found)} lengths, up to {found.max()}, go beyond the"
+            f" {steps} steps there are (the arrays were cut, the lengths not): set to {steps}"
+        )
+    return np.minimum(found, steps)
 
 
-def tokens(value: Any, column: Column) -> NDArray[np.int64]:
-    """Return token ids, mask and segments (B, 3, T) as int64; DataError unless all are whole and the mask is 0 or 1."""
+def token_rows(value: Any, column: Column) -> NDArray[Any] | FileArray:
+    """Return token ids, mask and segments as an array (B, 3, T) of numbers, turned where it is (B, T, 3), noted."""
     array = numbers(value, column)
-    if array.ndim != 3 or array.shape[1] != 3 or 0 in array.shape:
-        raise _bad(column.where, "an array (clips, 3, steps)", f"shape {array.shape}")
+    if array.ndim == 3 and array.shape[2] == 3 != array.shape[1]:
+        column.said.note(f"{column.key}: axes (clips, steps, 3) turned to (clips, 3, steps)", column.split)
+        array = array.transpose((0, 2, 1))
+    if array.ndim != 3 or array.shape[1] != 3 or not array.shape[2]:
+        do = "Write token ids, mask and segments of each clip as three rows: np.stack([ids, mask, segments], axis=1)"
+        raise column.bad(column.where, "an array (clips, 3, steps)", f"shape {array.shape}", do)
+    return array
+
+
+def tokens(array: NDArray[Any] | FileArray, column: Column) -> NDArray[np.int64]:
+    """Return token ids, mask and segments (B, 3, T) as int64; DataError unless all are whole and the mask is 0 or 1."""
     top = np.array([2**31, 2, 2**31])[:, None]  # ids, mask, segments: exclusive bounds
     out = np.empty(array.shape, dtype="<i8")
     for start, block in array.blocks() if isinstance(array, FileArray) else _blocks(array):
@@ -165,7 +213,8 @@ def tokens(value: Any, column: Column) -> NDArray[np.int64]:
         if wrong.size:
             clip, row, step = (int(n) for n in wrong[0])
             what = ("a token id", "a mask of 0 or 1", "a segment number")[row]
-            raise _bad(f"{column.place([clip + start])}, step {step}", what, f"{block[clip, row, step]}")
+            do = "The rows are token ids, mask, segments in this order: check that they are not swapped"
+            raise column.bad(f"{column.place([clip + start])}, step {step}", what, f"{block[clip, row, step]}", do)
     return out
 
 
@@ -173,9 +222,14 @@ def identifiers(value: Any, column: Column, n: int) -> tuple[str, ...]:
     """Return n ids as text, the parts of a row joined with `$_$`; DataError on another number or kind."""
     if isinstance(value, FileArray):
         value = np.asarray(value)
+    if isinstance(value, Foreign):
+        raise column.bad(column.where, "one id a clip, as text", value.what, value.do)
+    if isinstance(value, list):
+        small = [isinstance(item, np.ndarray) and item.dtype.kind in "SUfiu" for item in value]
+        value = [item.tolist() if is_small else item for item, is_small in zip(value, small, strict=True)]
     if isinstance(value, list) and any(isinstance(item, list) for item in value):
         if not all(isinstance(item, list) and len(item) == len(value[0]) for item in value):
-            raise _bad(column.where, "one id a clip", "rows of different lengths")
+            raise column.bad(column.where, "one id a clip", "rows of different lengths")
         rows = value
     elif isinstance(value, list):
         rows = [[item] for item in value]
@@ -183,12 +237,12 @@ def identifiers(value: Any, column: Column, n: int) -> tuple[str, ...]:
         try:
             rows = value.reshape(len(value), -1).tolist()
         except ValueError as error:  # bytes that are no text
-            raise _bad(column.where, "ids as text", "bytes that are no text") from error
+            raise column.bad(column.where, "ids as text", "bytes that are no text") from error
     else:
         got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-        raise _bad(column.where, "one id a clip, as text", got)
+        raise column.bad(column.where, "one id a clip, as text", got, "Write the ids as a list of text")
     if len(rows) != n:
-        raise _bad(column.where, f"{n} ids, one a clip", f"{len(rows)}")
+        raise column.bad(column.where, f"{n} ids, one a clip", f"{len(rows)}")
     return tuple("$_$".join(_text(part, column) for part in row) for row in rows)
 
 
@@ -200,9 +254,5 @@ def _text(part: Any, column: Column) -> str:
     if isinstance(part, float) and part.is_integer():
         part = int(part)
     if not isinstance(part, str | int | float) or not str(part).isprintable():
-        raise _bad(column.where, "ids as printable text", repr(part)[:60])
+        raise column.bad(column.where, "ids as printable text", repr(part)[:60])
     return str(part).strip()
-
-
-def _bad(where: str, expected: str, got: str, do: str = "Check that this is the published file") -> DataError:
-    return DataError.at(where, expected=expected, got=got, do=do)

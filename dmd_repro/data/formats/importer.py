@@ -13,8 +13,9 @@ from typing import Any
 
 from dmd_repro.data.formats.columns import NanRule
 from dmd_repro.data.formats.families import convert
+from dmd_repro.data.pickle_gate.containers import load_file
 from dmd_repro.data.pickle_gate.filearray import ByteSource, FileArray
-from dmd_repro.data.pickle_gate.unpickle import load, open_source
+from dmd_repro.data.pickle_gate.unpickle import open_source
 from dmd_repro.data.store.disk import size_text
 from dmd_repro.data.store.folder import Store, check_name
 from dmd_repro.data.store.manifest import Manifest
@@ -51,7 +52,7 @@ def import_file(
         source.on_read = meter.read
         meter.stage(f"Reading {path.name}", 0)
         with sentences(scratch, "room for what an old pickle writes as text", DataError, "--data-dir"):
-            raw = load(source, scratch)
+            raw = load_file(source, scratch)
         columns, stored = _sizes(raw)
         _check_room(scratch, stored)
         meter.stage(f"Validating {path.name}", columns)

@@ -35,6 +35,7 @@ class Incoming:
     standing: Standing
     splits: Mapping[str, IncomingSplit]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     replaced: Mapping[str, Mapping[str, int]] | None = None
     source: Mapping[str, Any] | None = None
 
@@ -77,6 +78,7 @@ def describe(name: str, incoming: Incoming) -> Manifest:
         digests=by_kind,
         standing=incoming.standing,
         warnings=incoming.warnings,
+        notes=incoming.notes,
         arrays=arrays,
         content=f"content_{secrets.token_hex(4)}",  # a new folder each time: --force never writes into a used one
         replaced=incoming.replaced or {},

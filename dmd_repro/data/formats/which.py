@@ -1,55 +1,160 @@
-"""Which data set a file holds, as told by its widths and sizes, and whether it is the official split."""
+"""Which data set a file holds, as its sizes, widths and labels tell together, and whether it is the official split.
+
+No sign is certain but the exact sizes of an official split: CMU-MOSI too exists with the widths of CMU-MOSEI's files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dmd_repro.data.features import Standing
-from dmd_repro.datasets import DATASETS
+from dmd_repro.datasets import DATASETS, DatasetFacts
 from dmd_repro.errors import DataError, nearest
 from dmd_repro.shapes import MODALITY_NAMES, SPLITS
 
+_ELSEWHERE: Mapping[
+    str, Mapping[str, tuple[int, ...]]
+] = {  # widths of files made otherwise than the public ones: by them alone no data set is told
+    "mosi": {"a": (74, 33), "v": (35, 47, 709)},  # MultiBench's mosi_raw.pkl; MMSA's own extraction
+    "mosei": {"a": (33,), "v": (709,)},  # the same extraction
+}
+_NEAR = 0.1  # of the official number of clips, in every split
+_FEWEST = 2  # labels between the whole numbers, from which on their steps are a sign
+_MOST_OFF = 0.15  # share of such labels that may miss the steps: clips that fewer raters labelled
+_BEYOND = 0.05  # share of labels: fewer are slips
+_TOLD_APART = 20  # labels from which on a range that is not used up is a sign
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Something a file has, and the data sets that have it too."""
+
+    what: str
+    points: frozenset[str]
+    certain: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what} (as in {' or '.join(DATASETS[n].title for n in DATASETS if n in self.points)})"
+
+
+def signs(
+    widths: Mapping[str, int], sizes: Mapping[str, int], labels: NDArray[np.float64], *, seven: bool = False
+) -> list[Sign]:
+    """Return what a file shows of its data set; `labels` are those of all splits, `seven`: in MOSEI's seven columns."""
+    real = {n: facts for n, facts in DATASETS.items() if facts.label_range is not None and n != "synthetic"}
+    have = "/".join(str(sizes[s]) for s in SPLITS)
+    found = []
+
+    def sign(what: str, points: set[str], *, certain: bool = False) -> None:
+        if points:
+            found.append(Sign(what, frozenset(points), certain))
+
+    exact = {n for n, facts in real.items() if facts.splits and dict(facts.splits) == dict(sizes)}
+    sign(f"{have} clips", exact, certain=True)
+    if not exact:
+        official = {n: facts.splits for n, facts in real.items() if facts.splits}
+        near = {n for n, splits in official.items() if all(abs(sizes[s] / splits[s] - 1) <= _NEAR for s in SPLITS)}
+        sign(f"{have} clips, nearly the official split", near)
+    wide = {n for n, facts in real.items() if all(_has_width(n, facts, m, widths[m]) for m in ("a", "v"))}
+    sign(f"acoustic {widths['a']}, visual {widths['v']} wide", wide)
+    if seven:
+        sign("seven columns of labels", {"mosei"} & set(real))
+    y = labels[np.isfinite(labels)]
+    if len(y) >= _TOLD_APART and np.ptp(y) > 0:
+        least = min(_reach(f) for f in real.values())
+        if np.abs(y).max() <= least:
+            sign(f"labels in [{-least:g}, {least:g}] alone", {n for n, f in real.items() if _reach(f) == least})
+        elif np.mean(np.abs(y) > least) > _BEYOND:
+            sign(f"labels beyond [{-least:g}, {least:g}]", {n for n, f in real.items() if _reach(f) > least})
+    between = y[np.abs(y - np.rint(y)) > 0.01]
+    if len(between) >= _FEWEST:
+        held = np.abs(between).max()
+        steps = {
+            n for n, f in real.items()
+            if f.label_step and held <= _reach(f) + 0.01 and _off(between, f.label_step) <= _MOST_OFF
+        }  # fmt: skip
+        shown = sorted({f"{real[n].label_step:.2g}" for n in steps})
+        sign(f"labels in steps of {' or '.join(shown)}", steps)
+    return found
+
+
+def _has_width(name: str, facts: DatasetFacts, m: str, width: int) -> bool:
+    return width in facts.dims.get(m, ()) or width in _ELSEWHERE.get(name, {}).get(m, ())
+
+
+def _reach(facts: DatasetFacts) -> float:
+    low, high = facts.label_range or (-np.inf, np.inf)
+    return max(-low, high)
+
+
+def _off(y: NDArray[np.float64], step: float) -> float:
+    return float(np.mean(np.abs(y / step - np.rint(y / step)) * step > 0.005))
+
 
 def told_dataset(
-    asked: str | None, widths: Mapping[str, int], sizes: Mapping[str, int], file: str
-) -> tuple[str, list[str]]:
-    """Return the data set's name and what is odd about it.
+    asked: str | None, widths: Mapping[str, int], sizes: Mapping[str, int], seen: list[Sign], file: str
+) -> tuple[str, list[str], list[str]]:
+    """Return the data set's name, notes on how it was told, and warnings on what speaks against it.
 
-    The official sizes are the strongest sign, then the acoustic and visual widths of the public files. Raises DataError
-    if `asked` is unknown or names one data set for a file of exactly the other's sizes, or if nothing tells and nothing
-    was asked.
+    Raises DataError if `asked` is unknown or names one data set for a file of exactly another's sizes; or, where
+    nothing was asked, if no sign tells or the signs do not point to one data set: the message says which points where.
     """
     real = {name: facts for name, facts in DATASETS.items() if name != "synthetic"}
     if asked is not None and asked not in real:
         raise DataError.at(
             f"--dataset {asked}", expected=" or ".join(real), got="an unknown name", do=nearest(asked, real)
         )
-    by_size = [n for n, facts in real.items() if dict(facts.splits or {}) == dict(sizes)]
-    by_width = [n for n, facts in real.items() if all(widths[m] in facts.dims.get(m, ()) for m in ("a", "v"))]
-    if asked and by_size and asked not in by_size:
+    certain = next((sign for sign in seen if sign.certain), None)
+    if asked and certain and asked not in certain.points and asked != "custom":
+        other = min(certain.points)
         raise DataError.at(
             file,
             expected=f"a file of {DATASETS[asked].title}",
-            got=f"one of exactly the size of {DATASETS[by_size[0]].title}'s split",
-            do=f"Pass --dataset {by_size[0]}",
+            got=f"one of exactly the size of {DATASETS[other].title}'s split",
+            do=f"Pass --dataset {other}",
         )
-    name = asked or next(iter(by_size or by_width), None)
+    points = certain.points if certain else frozenset(real)
+    for sign in () if certain else seen:
+        points &= sign.points
+    name = asked or (min(points) if len(points) == 1 and seen else None)
     if name is None:
-        found = ", ".join(f"{MODALITY_NAMES[m]} {n}" for m, n in sorted(widths.items()))
+        either = (points if seen else None) or {n for sign in seen for n in sign.points} or real
         raise DataError.at(
             file,
-            expected="the sizes or the widths of a public file, to tell the data set",
-            got=f"{'/'.join(str(sizes[s]) for s in SPLITS)} clips, widths {found}",
-            do=f"Pass --dataset {' or --dataset '.join(real)}",
+            expected="signs that point to one data set",
+            got=_unclear(seen, widths, sizes),
+            do=f"Pass --dataset {' or --dataset '.join(n for n in real if n in either)}"
+            + ("" if "custom" in either else ", whichever it is, or --dataset custom"),
         )
+    notes = []
+    if not asked and not certain:
+        alone = " alone; pass --dataset if it is another" if len(seen) == 1 else ""
+        notes.append(f"taken for {DATASETS[name].title} by {'; '.join(sign.what for sign in seen)}{alone}")
+    against = [sign for sign in seen if name not in sign.points] if name != "custom" else []
+    warnings = [f"{sign}, but taken for {DATASETS[name].title}" for sign in against if " wide" not in sign.what]
+    return name, notes, warnings + width_remarks(name, widths)
+
+
+def _unclear(seen: list[Sign], widths: Mapping[str, int], sizes: Mapping[str, int]) -> str:
+    if seen:
+        return "; ".join(str(sign) for sign in seen) + ("" if len(seen) > 1 else ", and nothing else that tells")
+    found = ", ".join(f"{MODALITY_NAMES[m]} {n}" for m, n in sorted(widths.items()))
+    return f"none: {'/'.join(str(sizes[s]) for s in SPLITS)} clips, widths {found}"
+
+
+def width_remarks(name: str, widths: Mapping[str, int]) -> list[str]:
+    """Return a sentence for each modality whose width no public file of the data set has."""
     facts = DATASETS[name]
     odd = [m for m in ("l", "a", "v") if m in widths and widths[m] not in facts.dims.get(m, (widths[m],))]
-    remarks = [
+    return [
         f"{MODALITY_NAMES[m]} features are {widths[m]} wide; the public {facts.title} files have"
         f" {' or '.join(map(str, facts.dims[m]))}"
         for m in odd
     ]
-    return name, remarks
 
 
 def standing_of(dataset: str, sizes: Mapping[str, int]) -> tuple[Standing, list[str]]:

@@ -11,6 +11,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmd_repro.data.pickle_gate.filearray import ByteSource, FileArray, Span
+from dmd_repro.data.pickle_gate.foreign import Foreign
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{0,9})")
 _PIECE = 1 << 22  # bytes decoded together
@@ -29,31 +31,33 @@ class Refused(Exception):
 
 
 class Dtype:
-    """A dtype as the pickle describes it: plain numbers, bool, bytes or text of a fixed width."""
+    """A dtype as the pickle describes it: plain numbers, bool, bytes or text of a fixed width, or Python objects.
 
-    __slots__ = ("order", "spec")
+    Any other one is known by name only (`plain` False): an array of it is not read.
+    """
+
+    __slots__ = ("order", "plain", "spec")
 
     def __init__(self, spec: object) -> None:
         text = spec.decode("latin1") if isinstance(spec, bytes) else spec
-        if isinstance(text, str) and text.lstrip("<>|=").startswith("O"):
-            raise Refused(
-                "arrays of numbers or of fixed-width text",
-                "an object array (dtype O)",
-                "Save the features as float arrays and the ids as a list of strings",
-            )
-        if not isinstance(text, str) or not _DTYPE.fullmatch(text):
-            raise Refused(
-                "arrays of numbers or of fixed-width text", f"dtype {short(spec)}", "Save the features as float32"
-            )
-        self.spec, self.order = text.lstrip("<>|="), text[0] if text[0] in "<>" else "="
+        self.plain = isinstance(text, str) and bool(_DTYPE.fullmatch(text))
+        self.spec = text.lstrip("<>|=") if isinstance(text, str) else "of another kind"
+        self.order = text[0] if isinstance(text, str) and text[:1] in ("<", ">") else "="
+
+    @property
+    def objects(self) -> bool:
+        """Whether an array of it holds Python objects."""
+        return self.spec in ("O", "O4", "O8")
 
     def __setstate__(self, state: object) -> None:
         """Take numpy's state (3, byte order, no sub-array, no names, no fields, size, alignment, flags)."""
+        if not self.plain:
+            return
         plain = isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:5] == (None, None, None)
         order = state[1] if plain else None  # type: ignore[index]
         order = order.decode("latin1") if isinstance(order, bytes) else order
         if order not in ("<", ">", "|", "="):
-            raise Refused("plain arrays", "a structured or unknown dtype", "Save the features as float32 arrays")
+            raise malformed("a dtype whose state is another than its name says")
         self.order = order if order in "<>" else "="
         size, alignment, flags = state[5:]  # type: ignore[index]
         if self.spec[0] in "SU":
@@ -68,12 +72,20 @@ class Dtype:
         return np.dtype(self.spec).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """An array of Python objects: its shape, and the objects in C order."""
+
+    shape: tuple[int, ...]
+    items: list[Any]
+
+
 class Array:
     """An array as the pickle describes it; `value` is there once the pickle has given shape, dtype and bytes."""
 
     __slots__ = ("_builders", "value")
 
-    def __init__(self, builders: Builders, value: NDArray[Any] | FileArray | None = None) -> None:
+    def __init__(self, builders: Builders, value: NDArray[Any] | FileArray | Objects | Foreign | None = None) -> None:
         self._builders, self.value = builders, value
 
     def __setstate__(self, state: object) -> None:
@@ -95,7 +107,9 @@ class Name:
         raise malformed("a call of something that is no function")
 
 
-def _name(build: Callable[..., Any]) -> Name:
+def named(build: Callable[..., Any]) -> Name:
+    """Return an allowed name that stands for a function of ours."""
+
     def call(self: Name, *arguments: Any) -> Any:
         return build(*arguments)
 
@@ -114,21 +128,28 @@ class Builders:
         self._ndarray = Name()
         self.names: dict[tuple[str, str], Name] = {
             ("numpy", "ndarray"): self._ndarray,
-            ("numpy", "dtype"): _name(lambda spec, align=False, copy=False: Dtype(spec)),
-            ("_codecs", "encode"): _name(self.encode),
-            ("collections", "OrderedDict"): _name(self.mapping),
+            ("numpy", "dtype"): named(lambda spec, align=False, copy=False: Dtype(spec)),
+            ("_codecs", "encode"): named(self.encode),
+            ("collections", "OrderedDict"): named(self.mapping),
+            ("collections", "defaultdict"): named(self.defaults),
         }
         for package in ("numpy.core", "numpy._core"):  # numpy 1, numpy 2
-            self.names[package + ".multiarray", "_reconstruct"] = _name(self.reconstruct)
-            self.names[package + ".multiarray", "scalar"] = _name(self.scalar)
-            self.names[package + ".numeric", "_frombuffer"] = _name(self.frombuffer)
+            self.names[package + ".multiarray", "_reconstruct"] = named(self.reconstruct)
+            self.names[package + ".multiarray", "scalar"] = named(self.scalar)
+            self.names[package + ".numeric", "_frombuffer"] = named(self.frombuffer)
         for package in ("builtins", "__builtin__"):
-            self.names[package, "bytes"] = _name(lambda: b"")  # how protocols 0 to 2 spell b""
+            self.names[package, "bytes"] = named(lambda: b"")  # how protocols 0 to 2 spell b""
 
-    def build(self, raw: object, dtype: object, shape: object, order: str) -> NDArray[Any] | FileArray:
+    def build(
+        self, raw: object, dtype: object, shape: object, order: str
+    ) -> NDArray[Any] | FileArray | Objects | Foreign:
         """Return an array over the bytes, which are not copied, after every size is checked against them."""
         if not isinstance(dtype, Dtype) or not isinstance(shape, tuple | list):
             raise malformed("an array without dtype or shape")
+        if dtype.objects:
+            return self._objects(raw, shape)
+        if not dtype.plain:
+            return Foreign(f"an array of dtype {short(dtype.spec, quote=False)}", "Save it as float32, or as text")
         if isinstance(raw, str) or (isinstance(raw, Span) and raw.text):
             raw = self.encode(raw)  # Python 2 wrote bytes as str; they were decoded as latin1
         if not isinstance(raw, bytes | bytearray | Span):
@@ -149,23 +170,42 @@ class Builders:
         array.flags.writeable = False
         return array
 
-    def reconstruct(self, kind: object, shape: object, code: object) -> Array:
+    def _objects(self, raw: object, shape: tuple[Any, ...] | list[Any]) -> Objects:
+        if type(raw) is not list or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
+            raise malformed("an object array that is no list of objects")
+        if math.prod(shape) != len(raw):
+            raise malformed(f"an object array of {len(raw)} objects for shape {short(tuple(shape))}")
+        return Objects(tuple(shape), raw)
+
+    def reconstruct(self, kind: object, shape: object, code: object) -> Any:
         """Stand for numpy's `_reconstruct`: an array to be filled by its state."""
-        if kind is not self._ndarray:
-            raise malformed("a subclass of array")
-        return Array(self)
+        if kind is self._ndarray:
+            return Array(self)
+        value = getattr(kind, "value", None)  # the name of another kind of array
+        if isinstance(value, Foreign):
+            return value
+        raise malformed("a subclass of array")
 
     def frombuffer(self, raw: object, dtype: object, shape: object, order: object, axes: object = None) -> Array:
         """Stand for numpy's `_frombuffer` (protocol 5)."""
         if order in ("C", "F"):
             return Array(self, self.build(raw, dtype, shape, str(order)))
         if order == "K" and isinstance(axes, tuple | list) and sorted(axes) == list(range(len(axes))):
-            return Array(self, self.build(raw, dtype, shape, "C").transpose(tuple(axes)))
+            array = self.build(raw, dtype, shape, "C")
+            if isinstance(array, np.ndarray | FileArray) and array.ndim == len(axes):
+                return Array(self, array.transpose(tuple(axes)))
         raise malformed(f"an array in order {short(order)}")
 
     def scalar(self, dtype: object, raw: object = b"") -> Any:
         """Stand for numpy's `scalar`."""
-        return self.build(raw, dtype, (), "C")[()]
+        if isinstance(dtype, Dtype) and not dtype.plain:
+            return Foreign(f"a value of dtype {short(dtype.spec, quote=False)}", "Write it as a number or as text")
+        array = self.build(raw, dtype, (), "C")
+        return np.asarray(array)[()]
+
+    def defaults(self, factory: object = None) -> dict[Any, Any]:
+        """Stand for `defaultdict`: a plain dict, for nothing that is absent is ever asked for."""
+        return {}
 
     def encode(self, text: object, encoding: object = "latin1") -> bytes | Span:
         """Stand for `codecs.encode`: bytes that protocols 0 to 2 spell as latin1 text."""

@@ -7,10 +7,12 @@ process without a word if the file shrank meanwhile.
 
 from __future__ import annotations
 
+import io
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,23 +38,37 @@ class Blocks(Protocol):
 
 
 class ByteSource:
-    """A file open for reading in any order; `on_read` hears the number of bytes of each read."""
+    """A file, or a section of one, open for reading in any order; `on_read` hears the number of bytes of each read."""
 
-    __slots__ = ("_file", "_seen", "on_read", "path", "size")
+    __slots__ = ("_file", "_seen", "_start", "on_read", "path", "size")
 
     def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
         self.path = path
         self._file: IO[bytes] = file or path.open("rb", buffering=0)
         self._seen = self._stamp()
-        self.size = self._seen[0]
+        self._start, self.size = 0, self._seen[0]
         self.on_read: Callable[[int], None] = lambda n: None
+
+    def section(self, start: int, size: int) -> ByteSource:
+        """Return a stretch of the file as a source of its own: what lies uncompressed in an archive."""
+        if not (start >= 0 and size >= 0 and start + size <= self.size):
+            raise ValueError("a section beyond the end of the file")
+        part = ByteSource(self.path)
+        part._seen, part._start, part.size = self._seen, self._start + start, size
+        part.on_read = lambda n: self.on_read(n)
+        return part
+
+    def stream(self) -> BinaryIO:
+        """Return the source as a buffered stream with a handle of its own."""
+        file = self.path.open("rb", buffering=0)
+        return io.BufferedReader(_Window(file, self._start, self.size))
 
     def read(self, offset: int, n: int) -> NDArray[np.uint8]:
         """Return n bytes from an offset; DataError if the disk refuses or the file has become shorter."""
         out = np.empty(n, dtype=np.uint8)
         view, done = out.data, 0
         try:
-            self._file.seek(offset)
+            self._file.seek(self._start + offset)
             while done < n:
                 got = self._file.readinto(view[done:])  # type: ignore[attr-defined]
                 if not got:
@@ -93,6 +109,34 @@ class ByteSource:
             got=got,
             do="Wait until it is complete, then try again",
         )
+
+
+class _Window(io.RawIOBase):
+    """A section of a file as a stream that begins at 0."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self._inner, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        n = min(len(buffer), max(0, self._size - self._at))
+        self._inner.seek(self._start + self._at)
+        got: int = self._inner.readinto(memoryview(buffer)[:n])  # type: ignore[attr-defined]
+        self._at += got
+        return got
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
 
 
 class Span:
@@ -142,18 +186,36 @@ class FileArray:
         return FileArray(span, self.dtype, self._stored, tuple(own[a] for a in axes))
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (first clip, values): whole clips, about BLOCK values together.
+        """Yield (first clip, values in C order): whole clips, about BLOCK values together, whatever order they lie in.
 
-        An array stored in another order than C is read at once: its clips are scattered over the file.
+        Where the clips are not the outermost axis of the bytes, each block is gathered from many short stretches.
         """
-        if self._axes is not None:
-            whole = np.asarray(self)
-            yield from ((start, whole[start:stop]) for start, stop in _bounds(self.shape))
-            return
-        row = self.nbytes // max(1, len(self))
+        axes = self._axes or tuple(range(self.ndim))
+        clips = axes[0]  # where the first axis lies in the bytes
+        outer = math.prod(self._stored[:clips])
+        row = math.prod(self._stored[clips + 1 :]) * self.dtype.itemsize
+        whole = len(self) * row  # bytes of all clips in one stretch
         for start, stop in _bounds(self.shape):
-            raw = self.source.read(self._offset + start * row, (stop - start) * row)
-            yield start, raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
+            n = (stop - start) * row
+            raw = np.empty((outer, n), dtype=np.uint8)
+            for k in range(outer):
+                raw[k] = self.source.read(self._offset + k * whole + start * row, n)
+            lying = raw.reshape(-1).view(self.dtype)
+            lying = lying.reshape(*self._stored[:clips], stop - start, *self._stored[clips + 1 :])
+            yield start, np.ascontiguousarray(lying.transpose(axes))
+
+    @property
+    def scattered(self) -> bool:
+        """Whether a clip does not lie in one stretch of the file."""
+        return self._axes is not None and self._axes[0] != 0
+
+    def rows(self, start: int, stop: int) -> FileArray:
+        """Return the clips from `start` to before `stop` of an array whose clips lie one after the other."""
+        if self.scattered:
+            raise ValueError("clips that do not lie one after the other")
+        row = self.nbytes // max(1, len(self))
+        span = Span(self.source, self._offset + start * row, (stop - start) * row)
+        return FileArray(span, self.dtype, (stop - start, *self._stored[1:]), self._axes)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         array = self.source.read(self._offset, self.nbytes).view(self.dtype).reshape(self._stored)
@@ -195,7 +257,7 @@ class Narrowed:
 def narrow(block: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Return a block as a new float32 array with 0 where it is not finite, and the mask of those values if any."""
     with np.errstate(over="ignore", invalid="ignore"):
-        out = block.astype("<f4")
+        out = block.astype("<f4", order="C")
     bad = ~np.isfinite(out)
     if not bad.any():
         return out, None

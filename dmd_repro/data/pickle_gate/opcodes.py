@@ -44,6 +44,12 @@ class Walked:
     spans: int  # contents that stay in the file
     spanned: int  # their bytes
 
+    def __add__(self, other: Walked) -> Walked:
+        """Return what two pickles consist of together."""
+        protocol = max(self.protocol, other.protocol)
+        counts = (self.instructions + other.instructions, self.held + other.held)
+        return Walked(protocol, *counts, self.spans + other.spans, self.spanned + other.spanned)
+
 
 def walk(file: BinaryIO, size: int) -> Walked:
     """Walk over the instructions from the file's position to the end at `size` bytes.

@@ -13,7 +13,21 @@ from typing import Any, BinaryIO, ClassVar
 
 from dmd_repro.data.pickle_gate.builders import Array, Dtype, Name, Refused, malformed, short
 from dmd_repro.data.pickle_gate.filearray import ByteSource, Span
+from dmd_repro.data.pickle_gate.foreign import ANY_SET, Foreign, foreign, runs_code
 from dmd_repro.data.pickle_gate.opcodes import SPAN
+
+
+class ForeignName(Name):
+    """The name of a thing of another library; a call of it makes nothing."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Foreign) -> None:
+        self.value = value
+
+    def __call__(self, *arguments: Any) -> Any:
+        inner = [a.value for a in arguments[:1] if isinstance(a, ForeignName)]  # copyreg's: the class it would make
+        return inner[0] if inner else self.value
 
 
 class Reader(pickle._Unpickler):
@@ -27,11 +41,16 @@ class Reader(pickle._Unpickler):
         try:
             return self._names[module, name]
         except KeyError:
-            raise Refused(
-                "only arrays, text and numbers",
-                f"a pickle that would call {short(f'{module}.{name}', quote=False)}; nothing was run",
-                "Do not load this file with other tools; get it again from its source",
-            ) from None
+            if (value := foreign(module, name)) is not None:
+                return ForeignName(value)
+            full = short(f"{module}.{name}", quote=False)
+            if runs_code(module):
+                got = f"a pickle that would call {full}; nothing was run"
+                do = "Do not load this file with other tools; get it again from its source"
+            else:
+                got = f"an object of {full}, a program's own class; nothing was run"
+                do = "Write its content as arrays and lists of text, with the program that made the file"
+            raise Refused("only arrays, text and numbers", got, do) from None
 
     def persistent_load(self, pid: Any) -> Any:
         raise Refused(
@@ -61,7 +80,7 @@ class Reader(pickle._Unpickler):
 
     def new_named(self) -> None:
         named, arguments, function = self._pop(), self._pop(), self._pop()
-        if type(named) is not dict or named:
+        if type(named) is not dict or (named and not isinstance(function, ForeignName)):
             raise malformed("a call by keyword")
         self._call(function, arguments)
 
@@ -72,6 +91,8 @@ class Reader(pickle._Unpickler):
 
     def build(self) -> None:
         state, target = self._pop(), self._top()
+        if isinstance(target, Foreign):
+            return
         if not isinstance(target, Array | Dtype):
             raise malformed("a state for something that has none")
         target.__setstate__(state)
@@ -96,8 +117,17 @@ class Reader(pickle._Unpickler):
         items = self.pop_mark()  # type: ignore[attr-defined]  # which puts another `append` in place
         self.append(self._pairs(items))  # type: ignore[attr-defined]
 
-    def no_set(self) -> None:
-        raise malformed("a set in place of a value")
+    def set_of(self) -> None:
+        self.pop_mark()  # type: ignore[attr-defined]
+        self.append(ANY_SET)  # type: ignore[attr-defined]
+
+    def empty_set(self) -> None:
+        self.append(ANY_SET)  # type: ignore[attr-defined]
+
+    def add_items(self) -> None:
+        self.pop_mark()  # type: ignore[attr-defined]
+        if not isinstance(self._top(), Foreign):
+            raise malformed("an item for something that is no set")
 
     def _pop(self) -> Any:
         return self.stack.pop()  # type: ignore[attr-defined]
@@ -106,12 +136,16 @@ class Reader(pickle._Unpickler):
         return self.stack[-1]  # type: ignore[attr-defined]
 
     def _list(self) -> list[Any]:
+        if isinstance(self._top(), Foreign):
+            return []  # what it would have held is dropped with it
         if type(self._top()) is not list:
             raise malformed("an item for something that is no list")
         top: list[Any] = self._top()
         return top
 
     def _dict(self) -> dict[Any, Any]:
+        if isinstance(self._top(), Foreign):
+            return {}
         if type(self._top()) is not dict:
             raise malformed("an item for something that is no dict")
         top: dict[Any, Any] = self._top()
@@ -169,5 +203,7 @@ Reader.dispatch |= {
     pickle.SETITEM[0]: _method("set_one"),
     pickle.SETITEMS[0]: _method("set_many"),
     pickle.DICT[0]: _method("dict_of"),
-    **dict.fromkeys((pickle.EMPTY_SET[0], pickle.ADDITEMS[0], pickle.FROZENSET[0]), _method("no_set")),
+    pickle.EMPTY_SET[0]: _method("empty_set"),
+    pickle.ADDITEMS[0]: _method("add_items"),
+    pickle.FROZENSET[0]: _method("set_of"),
 }

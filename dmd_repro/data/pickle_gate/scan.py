@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from dmd_repro.data.pickle_gate.builders import Builders, Name
-from dmd_repro.data.pickle_gate.filearray import Span
+from dmd_repro.data.pickle_gate.containers import pickles
+from dmd_repro.data.pickle_gate.filearray import ByteSource, Span
+from dmd_repro.data.pickle_gate.foreign import foreign
 from dmd_repro.data.pickle_gate.opcodes import Walked
 from dmd_repro.data.pickle_gate.reader import Reader
 from dmd_repro.data.pickle_gate.unpickle import open_source, read_with
@@ -23,7 +25,8 @@ class Named:
     """A name in a pickle: how often it stands there, how often it is called, the first calls' arguments."""
 
     name: str
-    allowed: bool
+    allowed: bool  # arrays need it
+    data: bool  # what it would make is data of another library, which the import passes over
     times: int
     calls: int
     arguments: tuple[str, ...]
@@ -40,7 +43,7 @@ class Scan:
 
     @property
     def safe(self) -> bool:
-        return all(name.allowed for name in self.names)
+        return all(name.allowed or name.data for name in self.names)
 
     def to_json(self) -> dict[str, Any]:
         """Return the scan as plain JSON values."""
@@ -51,22 +54,34 @@ def scan(path: Path) -> Scan:
     """List the names of a pickle. Raises DataError if it is missing, no pickle, damaged, or beyond all bounds."""
     source = open_source(path)
     seen = _Seen()
-
-    def make(file: BinaryIO) -> Reader:
-        return _Scanner(file, source, seen)
-
+    walked = Walked(0, 0, 0, 0, 0)
     try:
-        _, walked = read_with(source, make, keep=False)
+        for part in pickles(source):
+
+            def make(file: BinaryIO, part: ByteSource = part) -> Reader:
+                return _Scanner(file, part, seen)
+
+            walked += read_with(part, make, keep=False)[1]
     finally:
         source.close()
     allowed = Builders(0).names
     names = [
         Named(
-            ".".join(key), key in allowed, seen.times[key], seen.calls.get(key, 0), tuple(seen.arguments.get(key, ()))
+            ".".join(key),
+            key in allowed,
+            key not in allowed and _is_data(*key),
+            seen.times[key],
+            seen.calls.get(key, 0),
+            tuple(seen.arguments.get(key, ())),
         )
         for key in seen.times
     ]
-    return Scan(str(path), source.size, walked, tuple(sorted(names, key=lambda n: (n.allowed, n.name))))
+    return Scan(str(path), source.size, walked, tuple(sorted(names, key=lambda n: (n.allowed, n.data, n.name))))
+
+
+def _is_data(module: str, name: str) -> bool:
+    """Whether a name makes data and nothing else when another program reads it: torch's own loader reads a pickle."""
+    return foreign(module, name) is not None and name not in ("_load_from_bytes", "_reconstructor", "__newobj__")
 
 
 class _Seen(Mapping[tuple[str, str], Name]):
@@ -109,6 +124,8 @@ class _Scanner(Reader):
     """Goes on where the gate stops: whatever is called gives something inert, on which anything may be done."""
 
     def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and pid[:1] == ("storage",):  # of torch.save: numbers beside the pickle
+            return self._names["torch", "UntypedStorage"]
         return self._names["(outside the file)", _BRIEF.repr(pid)]
 
     def build(self) -> None:
@@ -122,6 +139,9 @@ class _Scanner(Reader):
 
     def plain_key(self, key: Any) -> str | bytes | int:
         return key if isinstance(key, str | bytes | int) else "?"
+
+    def add_items(self) -> None:
+        self.pop_mark()  # type: ignore[attr-defined]
 
     def collection(self) -> None:
         items = self.pop_mark()  # type: ignore[attr-defined]

@@ -13,36 +13,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dmd_repro.data.pickle_gate.builders import Array, Builders, Dtype, Name, Refused, malformed, short
+from dmd_repro.data.pickle_gate.builders import Array, Builders, Dtype, Name, Objects, Refused, malformed, short
 from dmd_repro.data.pickle_gate.filearray import ByteSource, Span
+from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.data.pickle_gate.opcodes import TooMuch, Walked, walk
-from dmd_repro.data.pickle_gate.reader import Reader
+from dmd_repro.data.pickle_gate.reader import ForeignName, Reader
 from dmd_repro.errors import DataError
 
 _LONGEST_TEXT = 1 << 24  # bytes of one text that is no array
 _DEPTH = 8  # feature files nest four deep: splits, columns, lists, items
 _PROTOCOL_0 = re.compile(rb"[(\]}]|c[\w.]+\n\w+\n")  # how the oldest protocol starts: it is text too
+ZIP, NPY = b"PK\x03\x04", b"\x93NUMPY"
+_LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _PACKED = {
-    b"\xfd7zXZ\x00": ("an xz archive", "Unpack it first: xz -dk {name} (or Python's lzma)"),
-    b"\x1f\x8b": ("a gzip archive", "Unpack it first: gunzip -k {name}"),
-    b"BZh": ("a bzip2 archive", "Unpack it first: bunzip2 -k {name}"),
-    b"PK\x03\x04": ("a zip archive (or a file of torch.save)", "Unpack it and import the .pkl file inside"),
-    b"\x28\xb5\x2f\xfd": ("a zstd archive", "Unpack it first: zstd -dk {name}"),
+    b"\xfd7zXZ\x00": ("an xz archive", "Unpack it first: xz -dc {name} > NEW.pkl"),
+    b"\x1f\x8b": ("a gzip archive", "Unpack it first: gunzip -c {name} > NEW.pkl"),
+    b"BZh": ("a bzip2 archive", "Unpack it first: bunzip2 -c {name} > NEW.pkl"),
+    b"\x28\xb5\x2f\xfd": ("a zstd archive", "Unpack it first: zstd -dc {name} > NEW.pkl"),
     b"7z\xbc\xaf": ("a 7z archive", "Unpack it first: 7z x {name}"),
-    b"\x93NUMPY": ("a single numpy array", "Import the published .pkl file"),
-    b"\x89HDF": ("an HDF5 file", "Import the published .pkl file"),
+    b"\x89HDF": (
+        "an HDF5 file (.csd of the CMU SDK, or MATLAB 7.3)",
+        "Write its columns under train, valid and test with pickle, or get the file of the MMSA or MulT family",
+    ),
+    b"MATLAB 5.0": (
+        "a MATLAB file",
+        "Read it with scipy.io.loadmat, write its columns under train, valid and test with pickle",
+    ),
+    _LEGACY_TORCH: (
+        "a file of torch.save in its form before torch 1.6",
+        "Save it anew, if you trust where it is from: torch.save(torch.load('{name}'), 'NEW.pt')",
+    ),
 }
-
-
-def load_pickle(path: Path, scratch: Path | None = None) -> Any:
-    """Return the content of a pickle (protocols 0 to 5, Python 2 or 3) as dicts, lists, text, numbers and arrays.
-
-    Arrays of 64 KB and more stay in the file (`FileArray`); `scratch` is where those that an old protocol wrote as text
-    are decoded, into files without a name. Raises DataError, and runs nothing, if the file is missing, empty,
-    truncated, packed, no pickle, holds much besides arrays, or names anything outside the list.
-    """
-    source = open_source(path)
-    return load(source, scratch)
 
 
 def open_source(path: Path) -> ByteSource:
@@ -61,7 +62,7 @@ def open_source(path: Path) -> ByteSource:
 
 
 def load(source: ByteSource, scratch: Path | None = None) -> Any:
-    """Read an open file as `load_pickle` does; the arrays stay usable until the source is closed."""
+    """Read an open pickle (see `containers.load_file`); the arrays stay usable until the source is closed."""
     return read_with(source, lambda file: Reader(file, source, Builders(source.size, scratch).names))[0]
 
 
@@ -69,7 +70,7 @@ def read_with(source: ByteSource, make: Callable[[BinaryIO], Reader], *, keep: b
     """Walk over the file, then read it with a reader; every failure is a DataError. `keep` False drops the content."""
     where, head = str(source.path), b""
     try:
-        with source.path.open("rb") as file:
+        with source.stream() as file:
             head = file.read(512)
             file.seek(0)
             try:
@@ -99,19 +100,21 @@ def _refused_by_disk(where: str, error: OSError) -> DataError:
     return DataError.at(where, expected="a file that can be read", got=got, do="Check its permissions and disk")
 
 
+def refused_file(path: Path, got: str, do: str) -> DataError:
+    """Return the error for a file that is another thing than a file of features."""
+    return DataError.at(str(path), expected="a pickle of features", got=got, do=do)
+
+
 def _check_head(path: Path, head: bytes) -> None:
     if not head:
         raise DataError.at(str(path), expected="a feature file (.pkl)", got="an empty file", do="Get the file again")
     for magic, (what, do) in _PACKED.items():
         if head.startswith(magic):
-            raise DataError.at(str(path), expected="a pickle", got=what, do=do.format(name=path.name))
+            raise refused_file(path, what, do.format(name=path.name))
+    if not head.strip(b"\x00"):
+        raise refused_file(path, "nothing but zero bytes: a download that was never filled", "Download it again")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"version https://git-lfs")):
-        raise DataError.at(
-            str(path),
-            expected="a pickle",
-            got="a web page or a pointer in place of the file",
-            do="Download the file itself",
-        )
+        raise refused_file(path, "a web page or a pointer in place of the file", "Download the file itself")
 
 
 def _unreadable(where: str, head: bytes, error: BaseException) -> DataError:
@@ -120,7 +123,7 @@ def _unreadable(where: str, head: bytes, error: BaseException) -> DataError:
     if isinstance(error, MemoryError):
         got, do = "one that asks for more memory than there is", "Use a machine with more memory, or get the file again"
     elif text and not old:
-        got, do = "a text file", "Import the .pkl file of features"
+        got, do = _text_file(where, head)
     elif head.startswith(b"\x80") or old:
         got, do = f"a truncated or damaged one ({short(error, quote=False)})", "Get the file again"
     else:
@@ -128,15 +131,32 @@ def _unreadable(where: str, head: bytes, error: BaseException) -> DataError:
     return DataError.at(where, expected="a complete pickle", got=got, do=do)
 
 
+def _text_file(where: str, head: bytes) -> tuple[str, str]:
+    """Say what a file of text is, and what it is good for."""
+    first = head.splitlines()[0] if head else b""
+    if b"video_id" in first and b"label" in first:
+        return (
+            "a list of clips and labels (CSV)",
+            f"It goes with features: dmd data check NAME --labels {Path(where).name}",
+        )
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "a JSON file", "Write its columns as numpy arrays, with pickle"
+    return "a text file", "Import the .pkl file of features"
+
+
 def _plain(value: Any, depth: int, seen: dict[int, Any]) -> Any:
     """Return the value with every array in place of its description; refuse what nests deeper than features do."""
     if isinstance(value, Array):
         if value.value is None:
             raise malformed("an array without content")
+        value = value.value
+    if isinstance(value, ForeignName):
         return value.value
-    if isinstance(value, Dtype | Name | set | frozenset):
-        raise malformed(f"a {type(value).__name__.lower()} in place of a value")
-    if not isinstance(value, dict | list | tuple | Span):
+    if isinstance(value, Dtype):
+        return Foreign("a dtype", "Write str(dtype)")
+    if isinstance(value, Name):
+        raise malformed("a name in place of a value")
+    if not isinstance(value, dict | list | tuple | Span | Objects):
         return value
     if id(value) not in seen:  # shared parts once: a small pickle can describe a huge tree
         if depth == 0:
@@ -151,6 +171,11 @@ def _plain(value: Any, depth: int, seen: dict[int, Any]) -> Any:
             if not all(isinstance(key, str | bytes | int) for key in value):
                 raise malformed("a dict whose keys are no text")
             seen[id(value)] = {k: _plain(v, depth - 1, seen) for k, v in value.items()}
+        elif isinstance(value, Objects):
+            items = [_plain(v, depth - 1, seen) for v in value.items]
+            for n in reversed(value.shape[1:]):
+                items = [items[i : i + n] for i in range(0, len(items), n)] if n else []
+            seen[id(value)] = items if value.shape else items[0]
         else:
             seen[id(value)] = [_plain(v, depth - 1, seen) for v in value]
     return seen[id(value)]

@@ -34,11 +34,13 @@ class Manifest:
     content: str  # the sub-folder that holds the arrays
     replaced: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # {"audio -inf": {split: values set to 0}}
     source: Mapping[str, Any] = field(default_factory=dict)  # file name, sha256, bytes, family
+    notes: tuple[str, ...] = ()  # what was read under another name or shape than the file has
     version: int = MANIFEST_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, sealed with the sha256 over them."""
         plain = asdict(self) | {"texts": list(self.texts), "warnings": list(self.warnings)}
+        plain["notes"] = list(self.notes)
         return plain | {"seal": _seal(plain)}
 
     def summary(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class Manifest:
             "lengths": dict(self.lengths),
             "digest": self.digest,
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "texts": list(self.texts),
             "digests": dict(self.digests),
             "standing": self.standing,
@@ -67,7 +70,8 @@ class Manifest:
             seal = data.pop("seal", None)  # manifests of before the seal have none
             if seal is not None and seal != _seal(data):
                 raise _malformed(where, "one that was changed after it was written")
-            manifest = cls(**{**data, "texts": tuple(data["texts"]), "warnings": tuple(data["warnings"])})
+            lines = {key: tuple(data.get(key, ())) for key in ("texts", "warnings", "notes")}
+            manifest = cls(**{**data, **lines})
             good = (
                 manifest.version == MANIFEST_VERSION
                 and manifest.texts

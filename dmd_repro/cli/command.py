@@ -20,6 +20,7 @@ from dmd_repro.cli import (
     compare,
     data,
     evaluate,
+    features,
     figure,
     protocol,
     report,
@@ -91,6 +92,7 @@ app.add_typer(systems.app, name="systems")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("features")(features.features)
 app.command("figure")(figure.figure)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)

@@ -20,7 +20,15 @@ from dmd_repro.cli.paths import (
     runs_dir,
     use_papers,
 )
-from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.planned import (
+    check_margin,
+    made_before,
+    print_rows,
+    refuse_failures,
+    seeds_of_one_model,
+    totals,
+    train_missing,
+)
 from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -53,6 +61,14 @@ def reproduce(
         bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
     ] = False,
     sources: SourcesFile = None,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
+    ] = None,
+    one_look: Annotated[
+        bool,
+        typer.Option("--one-look", help="Words once, at these seeds, instead of at 5, 10, 20, 50; sealed likewise."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -61,6 +77,7 @@ def reproduce(
 ) -> None:
     """Train what a table needs and print it. Finished runs are used; interrupted ones resume."""
     import json
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -70,6 +87,8 @@ def reproduce(
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
+    from dmd_repro.planning.looks import sealed
+    from dmd_repro.planning.plans import load_plan
     from dmd_repro.planning.protocol import one_protocol, under_protocol
     from dmd_repro.records.folder import Records
     from dmd_repro.render.terminal import show, terminal_console
@@ -79,6 +98,7 @@ def reproduce(
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
+    check_margin(margin)
     source = bert_source(bert)
     execution = Execution(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
@@ -89,7 +109,7 @@ def reproduce(
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
 
-    def plan() -> grid.PlannedTable:
+    def expanded() -> grid.PlannedTable:
         found = grid.expand(
             under_protocol(with_readings(published), protocol),
             seeds=chosen,
@@ -102,10 +122,14 @@ def reproduce(
         )
         return one_protocol(found, records, mixed=mix)
 
-    planned, lost = plan(), []
+    planned, lost = expanded(), []
     if waiting := grid.lacking(planned, features):
         lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
-        planned = plan()
+        planned = expanded()
+    before = load_plan(records.root, published.name, planned.plan.data)
+    runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
+    begun = sum(records.status(run) != "missing" for run in runs_named)
+    planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
     if dry_run and download and waiting and not planned.jobs and not json_:
         return  # what runs is known once the data are there
@@ -126,9 +150,8 @@ def reproduce(
     if failed is None:
         return
     others = load_reruns(reruns_dir(store))
-    compared = with_looks([compare(published, planned.plan, records, reruns=others)], records.root, planned.plan.data)[
-        0
-    ]
+    plan = load_plan(records.root, published.name, planned.plan.data)  # as it was sealed
+    (compared,) = with_looks([compare(published, plan, records, reruns=others)], records.root, planned.plan.data)
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

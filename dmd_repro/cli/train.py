@@ -60,6 +60,7 @@ def train(
 
     from dmd_repro.cli.progress import Epochs, duration, say
     from dmd_repro.data.resolve import load_features
+    from dmd_repro.data.sides import padding_words
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.spec import AblationMask, run_id
@@ -88,6 +89,7 @@ def train(
     said = f"run {name}: {what}, seed {seed}, on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
+    said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"

@@ -34,6 +34,7 @@ OWN = {
     "systems.switches": 1,
     "systems.bert": 1,
     "systems.rules": 1,
+    "systems.pooled_config": 1,
     "systems.told": 1,
     "systems.*.official": 1,
     "systems.edges": 1,

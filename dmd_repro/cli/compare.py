@@ -7,23 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.paths import RunsDir, output_path, runs_dir
 
 if TYPE_CHECKING:
     from dmd_repro.results.sides import Side
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="A CSV of predictions (id,y_true,y_pred[,seed]), or a row's key.")],
-    second: Annotated[str, typer.Argument(help="The same: what the first is compared with.")],
+    first: Annotated[
+        str,
+        typer.Argument(metavar="FILE.csv|ROW", help="A CSV of predictions (id,y_true,y_pred[,seed]), or a row's key."),
+    ],
+    second: Annotated[str, typer.Argument(metavar="FILE.csv|ROW", help="The same: what the first is compared with.")],
     data: Annotated[
         list[str] | None, typer.Option("--data", help="The plan of a row made on this data; else the most recent.")
     ] = None,
     runs: RunsDir = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="terminal, markdown, latex, html, csv or json; else FILE's ending tells."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to a file, in the format of its extension."),
+        Path | None, typer.Option("--output", "-o", metavar="FILE", parser=output_path, help="Write to a file.")
     ] = None,
 ) -> None:
     """Compare predictions clip by clip: difference, interval over clips, paired test over seeds, McNemar.
@@ -33,7 +39,7 @@ def compare(
     from dmd_repro.cli.report import _format, _sheets
     from dmd_repro.results.pairs import pair_sheet
 
-    chosen = _format(None, json_, output, False)
+    chosen = _format(format_, json_, output, False)
     sides = [_side(name, runs_dir(runs), data) for name in (first, second)]
     _sheets([pair_sheet(*sides)], chosen, False, output)
 

@@ -22,21 +22,19 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]],
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.render.terminal import terminal_console
+    from dmd_repro.render.terminal import show_grid, terminal_console
+    from dmd_repro.results.sheet import TextGrid
 
+    texts = [tuple(cell for cell in row if isinstance(cell, str)) for row in rows]
+    if all(len(text) == len(head) for text in texts):
+        return show_grid(TextGrid("", tuple(head), "l" * len(head), tuple(texts)), terminal_console(), title or None)
     named = Text(one_line(title), style="table.title") if title else None
     drawn = Table(title=named, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
         drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
     for row in rows:
-        drawn.add_row(*(_cell(cell) if isinstance(cell, str) else cell for cell in row))
-    terminal_console().print(drawn)
-
-
-def _cell(text: str) -> Text:
-    from rich.text import Text
-
-    return Text("\n".join(one_line(line) for line in text.split("\n")))
+        drawn.add_row(*(Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row))
+    return terminal_console().print(drawn)
 
 
 def manifest_table(manifest: Manifest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dmd_repro.evaluate.predict import Evaluated
     from dmd_repro.records.folder import Predictions
     from dmd_repro.results.single import PrintedRow, Score
+    from dmd_repro.stats.learned import Learned
 
 CheckpointName = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A run (id or folder), its checkpoint.safetensors, or a .pth file.")
@@ -79,6 +81,7 @@ def evaluate(
     from dmd_repro.evaluate.predict import evaluate_checkpoint
     from dmd_repro.evaluate.stored import compare_stored
     from dmd_repro.records.folder import Records
+    from dmd_repro.render.terminal import folded
     from dmd_repro.results.single import Subject, beside, score_predictions, to_json
     from dmd_repro.shapes import SPLITS
     from dmd_repro.training.fit import Execution
@@ -107,19 +110,34 @@ def evaluate(
         ),
         scores,
     )
+    judged, judged_on = _judge(found, done, features, split)
     stored = compare_stored(found.record, features.digest, split, done.predictions)
     if predictions is not None:
         _write_csv(predictions, done.predictions)
     if json_:
         document = _facts(found, done, features, split) | dict(to_json(scores, row, why))
         largest = stored.largest if stored and math.isfinite(stored.largest) else None
+        document["learned"] = {"outcome": judged.outcome, "reason": judged.reason or None, "on": judged_on}
         document["recorded"] = {"agrees": stored.agrees, "largest_difference": largest} if stored else None
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
         said = [stored.words] if stored else []
-        typer.echo("\n".join([*_lines(found, done, features, split, scores, row, why), *said]))
+        lost = f"NOT LEARNED, by the {judged_on} clips: {judged.reason}"
+        first, *rest = _lines(found, done, features, split, scores, row, why)
+        lines = [first, *([lost] if judged.outcome == "not learned" else []), *rest, *said]
+        typer.echo("\n".join(part for line in lines for part in folded(line)))
     if stored and not stored.agrees:
         raise typer.Exit(1)
+
+
+def _judge(found: Checkpoint, done: Evaluated, features: Features, split: str) -> tuple[Learned, str]:
+    """Say whether it learned: a run by its own validation split, a bare checkpoint by the clips that were scored."""
+    from dmd_repro.results.learned import judged, learned
+
+    if found.record is not None:
+        return learned(found.record), "validation"
+    median = statistics.median(map(float, features.splits["train"].labels))
+    return judged(done.predictions, features.dataset, median), split
 
 
 def _features(found: Checkpoint, data: str | None, text: str | None, store: Path | None) -> Features:

@@ -66,15 +66,17 @@ def shown(name: str, value: float | None) -> str:
 
 
 def result_line(record: RunRecord, row: str) -> str:
-    """Return one line about a finished run."""
+    """Return one line about a finished run; whether it learned is said the moment it is there."""
     from dmd_repro.metrics.registry import shown_in
+    from dmd_repro.results.learned import learned
 
     test, facts = scores(record, "test"), record.provenance
     numbers = "  ".join(f"{name} {shown(name, test[name])}" for name in shown_in("line", record.data["dataset"]))
     ran = facts.get("epochs")
     epochs = f"{ran} epoch{'' if ran == 1 else 's'} (best {facts.get('best_epoch')})"
-    seconds = duration(float(facts.get("seconds") or math.nan))
-    return f"{record.run_id}  seed {record.spec.seed}  {row}  {epochs}  test: {numbers}  {seconds}"
+    seconds, judged = duration(float(facts.get("seconds") or math.nan)), learned(record)
+    lost = f"  NOT LEARNED: {judged.reason}" if judged.outcome == "not learned" else ""
+    return f"{record.run_id}  seed {record.spec.seed}  {row}  {epochs}  test: {numbers}  {seconds}{lost}"
 
 
 class Work:

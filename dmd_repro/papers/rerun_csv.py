@@ -82,6 +82,9 @@ def read_csv_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     names, lines = read_csv_lines(path)
+    if {"id", "y_pred"} <= set(names):
+        do = f"Compare it: dmd compare ROW {path.name}"
+        _fail(path, "", "a line a run or a mean (system, dataset, ..., seed or n)", "predictions clip by clip", do)
     known = {*WHAT, *ABOUT, "seed", "n", *METRICS, *(m + STD for m in METRICS)}
     for name in names:
         if name not in known:

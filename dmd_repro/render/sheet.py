@@ -60,6 +60,7 @@ def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
         console.print(Rule(Text(one_line(sheet.title), style="bold red" if sheet.mark else "bold"), align="left"))
         if sheet.mark:
             console.print(Text(f"{sheet.mark}, not comparable with the printed numbers", style="bold red"))
+        show_list("", [("·", item) for item in sheet.answer], console)
         for grid in sheet.grids:
             show_grid(grid, console, title=grid.title)
         for title, items in sheet.lists:
@@ -68,6 +69,7 @@ def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
 
 def _markdown(sheet: Sheet) -> str:
     lines = [f"## {plain(sheet.heading)}", ""]
+    lines += [*(f"- {plain(item)}" for item in sheet.answer), ""] if sheet.answer else []
     for grid in sheet.grids:
         lines += [f"### {plain(grid.title)}", ""] if grid.title else []
         lines += grid_lines(grid)
@@ -79,6 +81,7 @@ def _markdown(sheet: Sheet) -> str:
 def _html(sheet: Sheet) -> list[str]:
     mark = f'<p class="mark">{html_escape(sheet.mark)}</p>' if sheet.mark else ""
     parts = [f"<section><h2>{html_escape(sheet.heading)}</h2>{mark}"]
+    parts += [f'<p class="answer">{html_escape(item)}</p>' for item in sheet.answer]
     for grid in sheet.grids:
         parts += [f"<h3>{html_escape(grid.title)}</h3>", grid_html(grid)]
     return [*parts, *(items_html(title, items) for title, items in sheet.lists), "</section>"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-WIDTH = 100  # what the widest table needs
+WIDTH = 80  # of a pipe, which has none of its own
 
 
 def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH) -> str:
@@ -30,7 +30,7 @@ def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH) -> str:
 
 
 def terminal_console() -> Console:
-    """Return a console as wide as the terminal; into a pipe or a file, as wide as the tables like it."""
+    """Return a console as wide as the terminal; into a pipe or a file of 80 columns."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -65,22 +65,63 @@ def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
 
 
 def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> None:
-    """Print one grid, closer together where the window is narrow; no digit is cut off however narrow it is."""
-    from rich.measure import Measurement
+    """Print one grid within the window and without cutting off a digit.
+
+    What is too wide closes up first, then text folds between words, then the columns are split over several tables
+    that repeat the first.
+    """
     from rich.text import Text
 
     if title:
         console.print(Text(one_line(title), style="bold"))
-    shown, wide = console.width, console.options.update(width=1000)
-    table = _table(grid, narrow=False)
-    if Measurement.get(console, wide, table).maximum > shown:
-        table = _table(grid, narrow=True)
-    # If that is still too wide a line may wrap, but no digit of a number may be cut off, as rich would.
-    console.width = max(shown, Measurement.get(console, wide, table).maximum)
-    console.print(table, crop=False)
-    if not table.show_edge:
-        console.print()
-    console.width = shown
+    for part in _fitting(grid, console):
+        table = _table(part, narrow=False)
+        if _most(table, console) > console.width:
+            table = _table(part, narrow=True)
+        shown = console.width
+        # one number too wide for the window alone: the line runs over, for no digit may be cut off, as rich would
+        console.width = max(shown, _least(part))
+        console.print(table, crop=False)
+        console.width = shown
+        if not table.show_edge:
+            console.print()
+
+
+def _most(table: Table, console: Console) -> int:
+    """Return the columns of the window that a table takes with nothing folded."""
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(width=1000), table).maximum
+
+
+def _least(grid: TextGrid) -> int:
+    """Return the columns of the window that a grid needs, closed up and with its text folded between words."""
+    from rich.cells import cell_len
+
+    needed = len(grid.headers) - 1
+    for column in _table(grid, narrow=True).columns:
+        texts = [str(column.header), *map(str, column.cells)]
+        pieces = [piece for text in texts for piece in (text.splitlines() if column.no_wrap else text.split())]
+        needed += max(map(cell_len, pieces), default=0)
+    return needed
+
+
+def _fitting(grid: TextGrid, console: Console) -> list[TextGrid]:
+    """Return a grid, or its columns in several grids that fit the window."""
+    most = len(grid.headers) - 1  # columns beside the first
+    while most > 1 and _least(_columns(grid, range(1, 1 + most))) > console.width:
+        most -= 1
+    if most + 1 >= len(grid.headers):
+        return [grid]
+    rest = _columns(grid, range(1 + most, len(grid.headers)))
+    return [_columns(grid, range(1, 1 + most)), *_fitting(rest, console)]
+
+
+def _columns(grid: TextGrid, kept: range) -> TextGrid:
+    """Return the first column of a grid and some others."""
+    at = (0, *kept)
+    rows = tuple(tuple(row[i] for i in at) for row in grid.rows)
+    return TextGrid(grid.title, tuple(grid.headers[i] for i in at), "".join(grid.align[i] for i in at), rows)
 
 
 def _table(grid: TextGrid, narrow: bool) -> Table:
@@ -98,7 +139,9 @@ def _table(grid: TextGrid, narrow: bool) -> Table:
             cells = max(len(line[at]) for line in rows)
             most = max([cells, *map(len, header.split())])
             name = "\n".join(part for line in name.splitlines() for part in textwrap.wrap(line, most))
-        table.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=True)
+        # text may fold, a number and the name of a line never
+        whole = side == "r" or at == 0
+        table.add_column(Text(name), justify="right" if side == "r" else "left", no_wrap=whole, overflow="fold")
     for line in rows:
         table.add_row(*(Text(text) for text in line))
     return table
@@ -106,16 +149,24 @@ def _table(grid: TextGrid, narrow: bool) -> Table:
 
 def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) -> None:
     """Print marked lines under a heading; nothing where there is none."""
-    from rich.table import Table
     from rich.text import Text
 
     if not items:
         return
     if title:
         console.print(Text(title, style="bold"))
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right", min_width=2)
-    table.add_column(overflow="fold")
     for mark, text in items:
-        table.add_row(Text(mark), Text(one_line(text)))
-    console.print(table)
+        lines = Text(one_line(text)).wrap(console, max(20, console.width - 3))
+        for at, line in enumerate(lines):
+            line.rstrip()
+            console.print(Text(f"{'' if at else mark:>2} ") + line, no_wrap=True, crop=False)
+
+
+def folded(line: str, width: int | None = None) -> list[str]:
+    """Return a line in pieces that fit the window (80 columns in a pipe), the later ones further in."""
+    console = terminal_console()
+    inner = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, width or console.width, subsequent_indent=inner, break_on_hyphens=False, drop_whitespace=True,
+        replace_whitespace=False,
+    ) or [""]  # fmt: skip

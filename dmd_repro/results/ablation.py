@@ -6,7 +6,7 @@ difference is taken seed by seed. What its p-value is of, and how many there are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dmd_repro.planning.plans import TablePlan
@@ -21,7 +21,8 @@ ABLATION_RULE = (
     "difference: second model − first on the same seed (same batches, same initial values of common parts), mean over "
     "the seeds both have; 95 % interval: Student t of that mean; it says nothing about new clips.",
     "p: two-sided paired t test of no difference, per measure; it needs two seeds, differences that are not all equal, "
-    "and no failed run in either arm (leaving one out would flatter the mean).",
+    "and no failed run in either arm (leaving one out would flatter the mean). Where a run did not learn there is "
+    "neither interval nor p: no normal model holds over such a mixture.",
     "An interval that holds 0 does not show that the part does nothing: it shows that so many seeds cannot tell.",
 )
 HOLM = "p (Holm): adjusted for the arms compared in this table, measure by measure (not for the measures)."
@@ -36,13 +37,19 @@ class ArmEffect:
     p: float | None
     p_holm: float | None
     why_not: str | None  # why there is no p
+    mixture: bool = False  # a run of either arm did not learn
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of the mean difference; None over runs that learned and runs that did not."""
+        return None if self.mixture else self.paired.summary.interval
 
     def to_json(self) -> dict[str, Any]:
         """Return the effect as plain JSON values."""
         summary = self.paired.summary
         return {
             "measure": self.measure, "difference": summary.mean, "std": summary.std,
-            "interval": list(summary.interval) if summary.interval else None, "level": summary.level,
+            "interval": list(self.interval) if self.interval else None, "level": summary.level,
             "n": summary.n, "seeds": list(self.paired.seeds), "p": self.p, "p_holm": self.p_holm,
             "correlation": self.paired.correlation, "why_not": self.why_not,
         }  # fmt: skip
@@ -64,6 +71,8 @@ class ComparedArm:
         return {
             "key": self.key, "against": self.against, "protocol": self.protocol, "n": len(scored.runs),
             "planned_seeds": list(scored.planned), "failed_seeds": scored.failed,
+            "not_learned_seeds": scored.not_learned,
+            "means_of_learned": {name: summarise(scored.of_learned(name)).mean for name in scored.values},
             "runs": {str(seed): run for seed, run in scored.runs.items()},
             "values": {name: {str(s): v for s, v in by_seed.items()} for name, by_seed in scored.values.items()},
             "effects": [effect.to_json() for effect in self.effects],
@@ -89,7 +98,7 @@ def compare_arms(plan: TablePlan, records: Records) -> list[ComparedArm]:
     for i, _ in enumerate(MEASURES):  # Holm over the arms, one family a measure
         tested = [(key, e) for key, found in effects.items() if (e := found[i]).p is not None]
         for (key, e), p in zip(tested, holm([e.p for _, e in tested if e.p is not None]), strict=True):
-            effects[key][i] = ArmEffect(e.measure, e.paired, e.p, p, e.why_not)
+            effects[key][i] = replace(e, p_holm=p)
     return [
         ComparedArm(key, pairs.get(key), _protocol(scored[key], runs), scored[key], tuple(effects.get(key, ())))
         for key in keys
@@ -97,7 +106,7 @@ def compare_arms(plan: TablePlan, records: Records) -> list[ComparedArm]:
 
 
 def _effects(arm: Scored, base: Scored) -> list[ArmEffect]:
-    out = []
+    out, lost = [], len(arm.not_learned) + len(base.not_learned)
     for measure in MEASURES:
         gap = paired(arm.values[measure], base.values[measure])
         why = None
@@ -105,10 +114,12 @@ def _effects(arm: Scored, base: Scored) -> list[ArmEffect]:
             why = "no test: a run failed, and leaving it out would flatter the mean"
         elif not gap.seeds:
             why = "no test: no seed has both runs"
+        elif lost:
+            why = f"no interval and no test: {lost} run{'s' * (lost > 1)} did not learn"
         elif gap.test is None:
             why = f"no test: {gap.summary.why}".replace(CONSTANT, "the difference is the same for every seed")
             why = why.replace(TOO_FEW, "one seed has no spread")
-        out.append(ArmEffect(measure, gap, gap.test.p if gap.test and not why else None, None, why))
+        out.append(ArmEffect(measure, gap, gap.test.p if gap.test and not why else None, None, why, lost > 0))
     return out
 
 
@@ -130,7 +141,8 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
     grids += [_side_by_side(arm, by_key[str(arm.against)], len(compared) > 1) for arm in compared]
     if len(protocols) > 1 and len(compared) > 1:
         grids[0] = _with_protocols(grids[0], arms)
-    notes = [note for arm in arms for note in arm.scored.notes]
+    notes = [_learned(arm) for arm in arms if arm.scored.not_learned]
+    notes += [note for arm in arms for note in arm.scored.notes]
     notes += [e.why_not for arm in compared for e in arm.effects if e.why_not]
     notes += [note for row in plan.rows.values() for note in row.notes]
     mixed = [f"two protocols in one table, as asked for: {', '.join(sorted(protocols))}"] if len(protocols) > 1 else []
@@ -144,6 +156,14 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
             "plan_data": list(plan.data),
         },
     )  # fmt: skip
+
+
+def _learned(arm: ComparedArm) -> str:
+    """Say how many runs of an arm learned, and its means without the others."""
+    scored = arm.scored
+    means = [f"{HEADINGS[m]} {number(summarise(kept).mean, m)}" for m in MEASURES if (kept := scored.of_learned(m))]
+    without = f"; means of those that did: {', '.join(means)}" if means else ""
+    return f"{arm.key}: {scored.learned}{without}; the table's means are over all"
 
 
 def _overview(arms: list[ComparedArm]) -> TextGrid:
@@ -170,7 +190,7 @@ def _side_by_side(arm: ComparedArm, base: ComparedArm, several: bool) -> TextGri
         tests = [NONE if p is None else p_value(p) for p in ((effect.p, effect.p_holm) if several else (effect.p,))]
         gap = number(summary.mean, m, signed=True)
         rows.append(
-            (HEADINGS[m], *sides, gap, ends(summary.interval, m), *tests, f"{summary.n}/{len(arm.scored.planned)}")
+            (HEADINGS[m], *sides, gap, ends(effect.interval, m), *tests, f"{summary.n}/{len(arm.scored.planned)}")
         )
     headers = ("measure", base.key, arm.key, "difference", "95 % interval", "p", *(("p (Holm)",) if several else ()))
     title = f"{arm.key} beside {base.key}, paired over the seeds both have"

@@ -27,9 +27,9 @@ RESAMPLES, CHUNK = 2000, 100
 RULE = (
     "difference: first minus second, in points (MAE and Corr: their own scale). 95 % clips: percentile interval over "
     f"{RESAMPLES} draws of clips, the same for both sides, clips of one video together; the runs stay as they are.",
-    "95 % seeds, p: Student t over the differences of runs with one seed. McNemar: exact, on the clips one pair of "
-    "runs disagrees on; in brackets the clips the first alone and the second alone gets right. p-values of several "
-    "pairs share their clips and are never pooled.",
+    "95 % seeds, p: Student t over the differences of runs with one seed. McNemar: exact, on the clips a pair of runs "
+    "disagrees on, those the first alone and those the second alone gets right. p-values of several pairs share their "
+    "clips and are never pooled.",
 )
 
 
@@ -127,7 +127,7 @@ def pair_sheet(a: Side, b: Side) -> Sheet:
         over, test = (gap.seeds.summary.interval, gap.seeds.test) if gap.seeds else (None, None)
         rows.append(
             (
-                gap.metric,
+                METRICS[gap.metric].name,
                 f"{gap.first:.{digits}f}",
                 f"{gap.second:.{digits}f}",
                 _signed(gap.first - gap.second, digits),
@@ -140,20 +140,43 @@ def pair_sheet(a: Side, b: Side) -> Sheet:
     tests = [(gap, pair, one) for gap in gaps for pair, one in gap.mcnemar.items()]
     if tests:
         lines = tuple(
-            (gap.metric, _pair(pair), str(one.only_a), str(one.only_b), p_value(one.p)) for gap, pair, one in tests
+            (METRICS[gap.metric].name, _pair(pair), str(one.only_a), str(one.only_b), p_value(one.p))
+            for gap, pair, one in tests
         )
-        grids.append(TextGrid("McNemar", ("measure", "runs", "first alone", "second alone", "p"), "llrrr", lines))
+        grids.append(
+            TextGrid("McNemar", ("measure", "seed", "right in first alone", "in second alone", "p"), "llrrr", lines)
+        )
     marks = [side.mark for side in (a, b) if side.mark]
     about = [f"{side.name}: {len(side.runs)} run{'s' if len(side.runs) > 1 else ''}" for side in (a, b)]
     return Sheet(
         name="compare",
         title=f"{a.name} minus {b.name}, on {len(a.ids)} clips",
         grids=tuple(grids),
-        notes=(*about, *notes),
+        answer=(answer(a, b, gaps),),
+        notes=(*about, *notes, *a.notes, *b.notes),
         rule=RULE,
         mark=marks[0] if marks else None,
         document={"first": a.name, "second": b.name, "clips": len(a.ids), "gaps": [_document(gap) for gap in gaps]},
     )
+
+
+def answer(a: Side, b: Side, gaps: Sequence[SideGap]) -> str:
+    """Say which side is better in ACC2, or the first measure there is, by how much, and what could turn it."""
+    gap = next((gap for gap in gaps if math.isfinite(gap.first - gap.second)), None)
+    if gap is None:
+        return "No measure exists on these clips."
+    metric, over, d = METRICS[gap.metric], gap.seeds, gap.first - gap.second
+    digits = 2 if metric.unit == "%" else 3
+    if d == 0:
+        return f"{metric.name}: both {gap.first:.{digits}f}."
+    one, other = (a.name, b.name) if (d > 0) == metric.higher_is_better else (b.name, a.name)
+    ends = {"clips": gap.interval, "seeds": over.summary.interval if over else None}
+    told = {what: sorted(at * math.copysign(1, d) for at in both) for what, both in ends.items() if both}
+    said = [f"{low:.{digits}f} to {high:.{digits}f} over {what}" for what, (low, high) in told.items()]
+    text = f"{metric.name}: {one} is better than {other} by {abs(d):.{digits}f}"
+    text += f" (95 %: {', '.join(said)})".replace("-", "−") if said else " (no interval)"
+    doubt = [what for what, (low, _) in told.items() if low <= 0]
+    return f"{text}; other {' or '.join(doubt)} could turn it." if doubt else f"{text}."
 
 
 def _pair(pair: tuple[int, int]) -> str:

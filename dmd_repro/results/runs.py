@@ -6,7 +6,6 @@ never dropped in silence: leaving it out would flatter the mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
@@ -55,7 +54,7 @@ class Runs:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._read: dict[str, tuple[RunRecord, Predictions] | str] = {}
-        self.executions: set[str] = set()
+        self.executions: list[Mapping[str, Any] | None] = []  # how each record read was computed
         self.seen: dict[str, RunRecord] = {}  # every record read, for the provenance
 
     def get(self, run_id: str) -> tuple[RunRecord, Predictions] | str:
@@ -73,7 +72,7 @@ class Runs:
         except DmdError:
             return "damaged"
         self.seen[run_id] = found[0]
-        self.executions.add(json.dumps(record.provenance.get("execution"), sort_keys=True, default=str))
+        self.executions.append(record.provenance.get("execution"))
         return found
 
 

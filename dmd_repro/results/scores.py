@@ -13,6 +13,7 @@ import numpy as np
 
 from dmd_repro.metrics.registry import METRICS, shown_in
 from dmd_repro.records.folder import RunRecord
+from dmd_repro.results.learned import learned
 from dmd_repro.results.runs import Runs
 from dmd_repro.results.sheet import NONE
 from dmd_repro.stats.summary import Summary
@@ -29,6 +30,7 @@ class Scored:
     planned: tuple[int, ...]
     runs: dict[int, str] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
+    not_learned: list[int] = field(default_factory=list)  # counted, and said: they predict no better than a constant
     values: dict[str, dict[int, float]] = field(default_factory=dict)  # measure -> seed -> value, as tables print it
     notes: list[str] = field(default_factory=list)
 
@@ -36,6 +38,15 @@ class Scored:
     def n(self) -> str:
         """Runs counted of runs planned."""
         return f"{len(self.runs)}/{len(self.planned)}"
+
+    @property
+    def learned(self) -> str:
+        """How many of the runs counted learned: "4 of 5 learned"."""
+        return f"{len(self.runs) - len(self.not_learned)} of {len(self.runs)} learned"
+
+    def of_learned(self, measure: str) -> list[float]:
+        """Return the values of a measure over the runs that learned."""
+        return [value for seed, value in self.values[measure].items() if seed not in self.not_learned]
 
 
 def score_runs(
@@ -67,6 +78,9 @@ def score_runs(
             out.notes.append(f"run {run_id} (seed {seed}) diverged: its predictions are not numbers")
         else:
             out.runs[seed] = run_id
+            if head is None and (judged := learned(record)).outcome == "not learned":
+                out.not_learned.append(seed)
+                out.notes.append(f"run {run_id} (seed {seed}) did not learn: {judged.reason}")
             for name in measures:
                 value = METRICS[name].shown(said.y_true, scores)
                 if np.isfinite(value):  # else the measure does not exist on these clips

@@ -29,6 +29,7 @@ class Sheet:
     name: str
     title: str
     grids: tuple[TextGrid, ...]
+    answer: tuple[str, ...] = ()  # what it says, in a sentence or a few: stands first
     notes: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     rule: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ class Sheet:
     def to_json(self) -> dict[str, Any]:
         """Return the sheet as plain JSON values."""
         return {
-            "sheet": self.name, "title": self.title, "mark": self.mark, **self.document,
+            "sheet": self.name, "title": self.title, "mark": self.mark, "answer": list(self.answer), **self.document,
             "notes": list(self.notes), "data": list(self.data), "rule": list(self.rule),
         }  # fmt: skip
 

@@ -34,10 +34,11 @@ class Side:
     y_true: Floats  # (B,)
     runs: Mapping[int, Floats]  # seed -> (B,)
     mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
+    notes: tuple[str, ...] = ()  # what is to be known of it
 
 
 def read_predictions(path: Path) -> Side:
-    """Read `id,y_true,y_pred` (optional `seed`: several runs in one file).
+    """Read `id,y_true,y_pred` (optional `seed`: several runs in one file); other columns are named and not read.
 
     Raises ClaimError naming the line: a missing column, a number that is none, an id twice in one run, a run with
     other clips or labels than the first.
@@ -49,14 +50,9 @@ def read_predictions(path: Path) -> Side:
             raise ClaimError.at(
                 path.name, expected=f"a column '{name}'", got=got, do="Write id,y_true,y_pred (and seed)"
             )
-    for name in names:
-        if name not in ("id", "y_true", "y_pred", "seed"):
-            raise ClaimError.at(
-                f"{path.name}, column '{name}'",
-                expected="id, y_true, y_pred or seed",
-                got="another",
-                do="Leave it out",
-            )
+    others = [
+        name for name in names if name not in ("id", "y_true", "y_pred", "seed")
+    ]  # heads, as `dmd evaluate` writes
     found: dict[int, dict[str, tuple[float, float]]] = {}
     places: dict[tuple[int, str], int] = {}
     for number, line in lines:
@@ -88,7 +84,8 @@ def read_predictions(path: Path) -> Side:
     ids = tuple(first)
     truth = np.array([first[clip][0] for clip in ids])
     runs = {seed: np.array([clips[clip][1] for clip in ids]) for seed, clips in found.items()}
-    return Side(path.name, ids, truth, runs)
+    notes = (f"{path.name}: not read: {', '.join(others)}",) if others else ()
+    return Side(path.name, ids, truth, runs, notes=notes)
 
 
 def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Side:
@@ -126,6 +123,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
             measured.scores[first][0].astype(np.float64),
             {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
             DATA_MARKS.get(standing),
+            tuple(f"{key}: {note}" for note in measured.notes),
         )
     do = "Train it: dmd reproduce TABLE --rows ROW"
     raise RunError.at(f"row '{key}'", expected=f"finished runs of it in {runs_dir}", got="none", do=do)

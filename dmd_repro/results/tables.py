@@ -23,6 +23,7 @@ from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.chances import chances_of
 from dmd_repro.results.evidence import evidence_words
+from dmd_repro.results.executions import mixed_executions
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
@@ -61,10 +62,8 @@ def compare(
     standings = {entry["standing"] for entry in data.values()}
     mark = next((words for standing, words in DATA_MARKS.items() if standing in standings), None)
     notes = list(table.notes)
-    if len(runs.executions) > 1:
-        notes.append(
-            f"the runs mix {len(runs.executions)} executions (device, threads, stack, versions): equal seeds may differ"
-        )
+    if mixed := mixed_executions(runs.executions):
+        notes.append(mixed)
     found = ComparisonTable(
         name=table.name,
         title=f"{table.title} ({mark}, not comparable with the printed numbers)" if mark else table.title,

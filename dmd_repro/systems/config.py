@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -183,3 +183,33 @@ def check_words(config: TrainConfig, **choices: tuple[str, ...]) -> None:
     for name, known in choices.items():
         if (value := getattr(config, name)) not in known:
             raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))
+
+
+def no_preset(system: str, dataset: str, known: Iterable[str]) -> SpecError:
+    """Return the refusal of a data set that a system has no preset for, with the nearest of those it has one for."""
+    return SpecError.at(
+        f"preset of {system} for '{dataset}'", expected="a data set with a preset", got="none",
+        do=nearest(dataset, set(known)),
+    )  # fmt: skip
+
+
+def check_lengths(
+    system: str, align: str, steps: Mapping[str, int], *, do: str, expected: str = "one length, or an aligner"
+) -> None:
+    """Raise SpecError for unequal lengths without an aligner, DataError where one would have more words than steps.
+
+    `align` is the configuration's aligner, "none" without; `do` says how to name one.
+    """
+    if len(set(steps.values())) <= 1:
+        return
+    if align == "none":
+        raise SpecError.at(
+            f"{system} on {steps['l']} / {steps['a']} / {steps['v']} steps", expected=expected, got="unequal lengths",
+            do=do,
+        )  # fmt: skip
+    for m in ("a", "v"):
+        if steps[m] < steps["l"]:
+            raise DataError.at(
+                f"align={align}", expected=f"at least as many {m} steps as words ({steps['l']})", got=str(steps[m]),
+                do="Use longer features",
+            )  # fmt: skip

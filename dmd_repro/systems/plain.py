@@ -24,6 +24,7 @@ from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput, Phase
 from dmd_repro.systems.config import InputNeeds, TrainConfig
+from dmd_repro.systems.inputs import InputStage
 from dmd_repro.systems.switches import Switch
 
 
@@ -63,7 +64,12 @@ class PlainSystem(nn.Module):
         return cls.CONFIG()
 
     def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take statistics of the training split, l, a, v -> (N, T, D), into buffers. Called once, before training."""
+        """Take statistics of the training split, l, a, v -> (N, T, D), into buffers. Called once, before training.
+
+        By default an input stage under the name `inputs` takes its own.
+        """
+        if isinstance(stage := getattr(self, "inputs", None), InputStage):
+            stage.fit(train)
 
     def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:
         """Return the unweighted terms, each a scalar: the mean absolute error of the prediction."""

@@ -85,8 +85,8 @@ def test_weights_that_were_replaced_are_found(dmd: Here) -> None:
     assert dmd("evaluate", two).code == 0
 
 
-def test_export_and_evaluate_agree(dmd: Here) -> None:
-    """Protects: the round trip through the authors' names, from the command line."""
+def test_export_and_evaluate_agree(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: the round trip through the authors' names, from the command line; zeros for weights are named."""
     put(dmd.folder / "data", "mosi-toy", aligned=False)
     run = trained(dmd, "--set", "kernel_l=2")
     assert dmd("export", run, "-o", "out.pth").code == 0
@@ -99,7 +99,14 @@ def test_export_and_evaluate_agree(dmd: Here) -> None:
     assert theirs["kind"] == "official"
     assert theirs["sizes"]["kernels"] == {"l": 2, "a": 5, "v": 5}
     text = dmd("evaluate", "out.pth", "--data", "mosi-toy").out
-    assert "not told by any tensor, taken from the preset of mosi: heads 10" in text
+    assert "not told by any tensor, taken from the preset of mosi: heads 10" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert (ours["learned"]["on"], theirs["learned"]["on"]) == ("validation", "test")
+    state = torch.load(dmd.folder / "out.pth", weights_only=True)
+    torch.save({name: torch.zeros_like(value) for name, value in state.items()}, dmd.folder / "zero.pth")
+    monkeypatch.setattr("dmd_repro.stats.learned.CLIPS_NEEDED", 5)
+    lost = dmd("evaluate", "zero.pth", "--data", "mosi-toy", "--heads", "5").out
+    assert "NOT LEARNED, by the test clips: the predictions are a constant" in lost
 
 
 def test_bad_input_is_a_sentence_and_exit_code_2(dmd: Here) -> None:

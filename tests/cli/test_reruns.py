@@ -98,6 +98,14 @@ def test_compare_a_row_with_a_file(dmd: Here, monkeypatch: pytest.MonkeyPatch) -
     assert "got 1 missing" in said.err
 
 
+def test_predictions_are_no_rerun_file(dmd: Here) -> None:
+    """Predictions clip by clip go to `dmd compare`, and the refusal says so."""
+    (dmd.folder / "a.csv").write_text("id,y_true,y_pred\nv$_$0,1.0,0.5\n", encoding="utf-8")
+    said = dmd("reruns", "add", "a.csv")
+    assert said.code == 2
+    assert "got predictions clip by clip. Compare it: dmd compare ROW a.csv" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -16,7 +16,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.ablate import Arm, arms_of, masks_asked, plan_ablation, plan_name, switches_asked
 from dmd_repro.planning.plans import PlannedRow, TablePlan, load_plan
-from dmd_repro.records.folder import Records
+from dmd_repro.records.folder import Predictions, Records
 from dmd_repro.render.sheet import render_sheets
 from dmd_repro.results.ablation import ablation_sheet, baseline_of, compare_arms
 from dmd_repro.spec import AblationMask, run_id
@@ -253,6 +253,41 @@ def test_one_seed_has_no_test_and_says_so(tmp_path: Path) -> None:
     effect = arm.effects[0]
     assert effect.paired.summary.mean == pytest.approx(-12.5)
     assert (effect.p, effect.why_not) == (None, "no test: one seed has no spread")
+
+
+def test_a_run_that_did_not_learn_withholds_interval_and_test(tmp_path: Path) -> None:
+    """Runs that learned and runs that did not are no normal sample: said by name, with means over those that did."""
+    labels = np.tile(np.array([-2, -1, 1, 2], dtype=np.float32), 10)
+    rows = {}
+    for key, off in (("full", ()), ("-ca", ("ca",))):
+        found = {}
+        for seed in (1, 2, 3):
+            spec = spec_for(ROW, seed, mask=AblationMask(off))
+            scores = labels + np.linspace(0, 0.1 * seed, 40, dtype=np.float32)
+            scores[: 4 * seed] *= -1
+            constant = np.full(40, 0.5, np.float32)
+            said = Predictions(
+                tuple(f"v{i}" for i in range(40)), labels, constant if (key, seed) == ("-ca", 2) else scores, {}
+            )
+            with Records(tmp_path).begin(spec, stamp_for(ROW), {"execution": {"device": "cpu"}}) as writer:
+                (writer.path / "history.jsonl").write_text('{"epoch": 1}\n')
+                writer.finish(
+                    predictions={"valid": said, "test": said}, provenance={"best_epoch": 1},
+                    epochs={"valid": said.y_pred[None], "test": said.y_pred[None]},
+                    checkpoint={"w": np.zeros(1, np.float32)},
+                )  # fmt: skip
+            found[seed] = run_id(spec, stamp_for(ROW).digest)
+        rows[key] = PlannedRow("planned", features={**stamp_for(ROW).to_json()}, runs=found)
+    plan = TablePlan("ablate-test", ("mosi-unaligned-glove",), (1, 2, 3), rows)
+    arms = compare_arms(plan, Records(tmp_path))
+    assert [arm.scored.not_learned for arm in arms] == [[], [2]]
+    assert all(effect.p is None and effect.interval is None for effect in arms[1].effects)
+    kept = [v for seed, v in arms[1].scored.values["acc2_non0"].items() if seed != 2]
+    document = arms[1].to_json()
+    assert document["means_of_learned"]["acc2_non0"] == pytest.approx(sum(kept) / 2)
+    for format_ in ("terminal", "markdown", "latex", "html", "json"):
+        text = " ".join(render_sheets([ablation_sheet("Ablation", plan, arms)], format_).split())
+        assert "2 of 3 learned" in text, format_
 
 
 def test_mosi_files_are_planned_in_their_own_setting(tmp_path: Path) -> None:

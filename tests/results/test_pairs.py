@@ -117,3 +117,17 @@ def test_seeds_that_do_not_meet_are_not_paired() -> None:
     gaps, notes = compare_sides(_side("a", [1, 2], 1.0), _side("b", [ONE], 1.0))
     assert "one side is one run" in notes[0]
     assert len(next(gap for gap in gaps if gap.metric == "acc7").mcnemar) == 2
+
+
+def test_heads_of_evaluate_are_named_and_not_read(tmp_path: Path) -> None:
+    """What `dmd evaluate --predictions` writes is taken as it is; the answer says which side is better."""
+    path = _file(tmp_path, "a.csv", _side("a", [1, 2], 0.5))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0] + ",l_homo", *(f"{line},0.5" for line in lines[1:])]), encoding="utf-8")
+    found = read_predictions(path)
+    assert found.notes == ("a.csv: not read: l_homo",)
+    sheet = pair_sheet(_side("b", [1, 2], 3.0), found)
+    assert sheet.answer[0].startswith("ACC2 non0: a.csv is better than b by ")
+    assert "over clips" in sheet.answer[0]
+    same = pair_sheet(found, found)
+    assert "both" in same.answer[0]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_encoders
+from dmd_repro.systems.config import TrainConfig, check_encoders, no_preset
 from dmd_repro.systems.declare import ASPECTS, Evidence, Setting, System
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Protocol, switch_values
 
@@ -146,10 +146,7 @@ def dmd_preset(dataset: str, protocol: str) -> DMDConfig:
     length) stays.
     """
     if dataset not in PRESETS:
-        raise SpecError.at(
-            f"preset of dmd for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, PRESETS),
-        )  # fmt: skip
+        raise no_preset("dmd", dataset, PRESETS)
     preset, plain = PRESETS[dataset], {f.name: f.default for f in fields(DMDConfig)}
     values = switch_values(cast(Protocol, protocol))
     unmoved: dict[str, Any] = {n: v for n, v in values.items() if getattr(preset, n) == plain[n]}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import TrainConfig, check_lengths, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MMSA, MULT, MULT_SIZES
 from dmd_repro.systems.switches import Switch, aliases_of
@@ -39,18 +38,7 @@ class EFLSTMConfig(TrainConfig):
         """Raise SpecError or DataError where steps do not fit together."""
         check_words(self, net=("mfn", "mmsa"), align=("none", "ctc", "pool"), visual_scale=("none", "train_max"),
                     aligner_weights=("selected", "last_epoch"))  # fmt: skip
-        unequal = len(set(steps.values())) > 1
-        if unequal and self.align == "none":
-            raise SpecError.at(
-                f"ef-lstm on {steps['l']} / {steps['a']} / {steps['v']} steps", expected="one length, or an aligner",
-                got="unequal lengths", do="--set align=ctc (the printed rows' way) or --set align=pool",
-            )  # fmt: skip
-        for m in ("a", "v"):
-            if unequal and steps[m] < steps["l"]:
-                raise DataError.at(
-                    f"align={self.align}", expected=f"at least as many {m} steps as words ({steps['l']})",
-                    got=str(steps[m]), do="Use longer features",
-                )  # fmt: skip
+        check_lengths("ef-lstm", self.align, steps, do="--set align=ctc (the printed rows' way) or --set align=pool")
 
 
 _SMALL = EFLSTMConfig(hidden=32, dropout=0.2, **DEMONSTRATION)
@@ -66,10 +54,7 @@ _MMSA = {  # config_regression.json since January 2022
 def preset(dataset: str, *, aligned: bool, protocol: str) -> EFLSTMConfig:
     """Return the configuration of a data set and setting; raises SpecError naming the nearest data set."""
     if dataset not in _MMSA:
-        raise SpecError.at(
-            f"preset of ef-lstm for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, _MMSA),
-        )  # fmt: skip
+        raise no_preset("ef-lstm", dataset, _MMSA)
     if protocol == "mmsa":
         return replace(_MMSA[dataset], align="none" if aligned else "pool")
     base = _SMALL if dataset == "synthetic" else EFLSTMConfig(**MULT, **MULT_SIZES[dataset, aligned])

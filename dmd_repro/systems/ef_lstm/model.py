@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmd_repro.nn.align import CTCAligner, ctc_cost, pool_to
@@ -47,10 +46,6 @@ class EFLSTM(PlainSystem):
         self.ctc = c.align == "ctc" and len(set(steps.values())) > 1
         if self.ctc:
             self.a2l, self.v2l = CTCAligner(dims["a"], length), CTCAligner(dims["v"], length)
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the visual maxima of the training split."""
-        self.inputs.fit(train)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """l, a, v -> (B, T_m, D_m) to the prediction (B, 1); in training the aligners' scores too."""

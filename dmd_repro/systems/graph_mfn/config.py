@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_lengths, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MMSA
 from dmd_repro.systems.switches import Switch
@@ -45,17 +44,7 @@ class GraphMFNConfig(TrainConfig):
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError for unequal lengths without a named pooling: the decoders and the graph need one length."""
         check_words(self, align=("none", "pool"), visual_scale=("none", "train_max"), nodes=("frozen", "trained"))
-        if len(set(steps.values())) > 1 and self.align == "none":
-            raise SpecError.at(
-                f"graph-mfn on {steps['l']} / {steps['a']} / {steps['v']} steps", expected="one length, or an aligner",
-                got="unequal lengths", do="--set align=pool (average pooling; no printed row did that)",
-            )  # fmt: skip
-        for m in ("a", "v"):
-            if steps[m] < steps["l"]:
-                raise DataError.at(
-                    "align=pool", expected=f"at least as many {m} steps as words ({steps['l']})", got=str(steps[m]),
-                    do="Use longer features",
-                )  # fmt: skip
+        check_lengths("graph-mfn", self.align, steps, do="--set align=pool (average pooling; no printed row did that)")
 
 
 PRESETS = {  # config_regression.json
@@ -75,10 +64,7 @@ PRESETS = {  # config_regression.json
 def preset(dataset: str, *, aligned: bool, protocol: str) -> GraphMFNConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest one."""
     if dataset not in PRESETS:
-        raise SpecError.at(
-            f"preset of graph-mfn for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, PRESETS),
-        )  # fmt: skip
+        raise no_preset("graph-mfn", dataset, PRESETS)
     return PRESETS[dataset]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import ClassVar
 
 from dmd_repro.nn.align import pool_to
 from dmd_repro.shapes import MODALITIES
@@ -53,10 +51,6 @@ class GraphMFN(PlainSystem):
             {n: (getattr(c, n), getattr(c, f"dropout_{n}")) for n in MAPS},
             train_nodes=c.nodes == "trained",
         )
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the visual maxima of the training split."""
-        self.inputs.fit(train)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """l, a, v -> (B, T_m, D_m) to the prediction (B, 1)."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dmd_repro.errors import SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import TrainConfig, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MULT, MULT_SIZES
 
@@ -42,10 +41,7 @@ def preset(dataset: str, *, aligned: bool, protocol: str) -> LFLSTMConfig:
     if dataset == "synthetic":
         return _SMALL
     if (dataset, aligned) not in MULT_SIZES:
-        raise SpecError.at(
-            f"preset of lf-lstm for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, ("mosi", "mosei", "synthetic")),
-        )  # fmt: skip
+        raise no_preset("lf-lstm", dataset, ("mosi", "mosei", "synthetic"))
     return LFLSTMConfig(**MULT, **MULT_SIZES[dataset, aligned])
 
 

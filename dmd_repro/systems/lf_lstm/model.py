@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import ClassVar
 
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput
@@ -32,10 +30,6 @@ class LFLSTM(PlainSystem):
         config.check(steps, mask)
         self.inputs = InputStage(dims, last=config.last_steps, visual_scale=config.visual_scale)
         self.net = LateFusion(dims, config.hidden, config.head, config.dropout)
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the visual maxima of the training split."""
-        self.inputs.fit(train)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """l, a, v -> (B, T_m, D_m) to the prediction (B, 1)."""

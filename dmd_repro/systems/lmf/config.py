@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import SpecError, nearest
-from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
+from dmd_repro.systems.pooled_config import NORM_START, PooledConfig
 from dmd_repro.systems.rules import DEMONSTRATION, JUSTIN, MMSA
 from dmd_repro.systems.switches import Switch
 
 SWITCHES = (
-    Switch("norm_start", "ones", "uniform", ("ones", "uniform"), "architecture",
-           "not said; the code ran on a torch whose BatchNorm weight started uniform in [0, 1]",
-           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too",
-           "pytorch issue 12259"),
+    NORM_START,
     Switch("train_fusion", True, False, (), "training",
            "all parameters are trained", "until April 2020 the authors' code left fusion_weights and fusion_bias out "
            "of the optimizer (an error of theirs, since mended: the default here trains them); MMSA still does",
@@ -28,43 +23,18 @@ SWITCHES = (
 
 
 @dataclass(frozen=True)
-class LMFConfig(TrainConfig):
+class LMFConfig(PooledConfig):
     """Settings of the net, the loss and the input stage."""
 
     hidden_l: int = 64
     hidden_a: int = 16
-    hidden_v: int = 16
     text_out: int = 32  # half of hidden_l, in both code bases
     rank: int = 4
-    dropout_l: float = 0.2
+    dropout_l: float = 0.2  # none behind the fusion: both code bases build one and never call it
     dropout_a: float = 0.5
     dropout_v: float = 0.5
     factor_lr: float = 3e-3
     train_fusion: bool = True
-    text_dropout_acts: bool = True
-    norm_start: str = "ones"
-    reduction: str = "mean"  # of the L1 loss over the batch, or sum
-    last_steps: int = 0
-    visual_scale: str = "none"  # the authors' code scales nothing
-    pool_sum: str = "float32"
-    least_batch: int = 2  # BatchNorm has no variance of one clip
-
-    @property
-    def hidden(self) -> dict[str, int]:
-        """Hidden size by modality."""
-        return {"l": self.hidden_l, "a": self.hidden_a, "v": self.hidden_v}
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Dropout by place; none behind the fusion: both code bases build one and never call it."""
-        return {"l": self.dropout_l if self.text_dropout_acts else 0.0, "a": self.dropout_a, "v": self.dropout_v}
-
-    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
-        """Raise SpecError on a word that is none of its choices."""
-        check_words(
-            self, reduction=("mean", "sum"), visual_scale=("none", "train_max"), pool_sum=("float32", "float64"),
-            norm_start=("ones", "uniform"),
-        )  # fmt: skip
 
 
 # the authors' line for sentiment on POM (hyperparams.txt), their only published one of a sentiment regression
@@ -87,10 +57,7 @@ PRESETS = {  # MMSA: config_regression.json since January 2022
 def preset(dataset: str, *, aligned: bool, protocol: str) -> LMFConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest one."""
     if (protocol, dataset) not in PRESETS:
-        raise SpecError.at(
-            f"preset of lmf for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, ("mosi", "mosei", "synthetic")),
-        )  # fmt: skip
+        raise no_preset("lmf", dataset, ("mosi", "mosei", "synthetic"))
     return PRESETS[protocol, dataset]
 
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_lengths, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, NEVER
 from dmd_repro.systems.switches import Same, Switch, values_under
@@ -67,18 +66,7 @@ class MCTNConfig(TrainConfig):
         check_words(self, cell=("new", "old"), attention=("static", "state"), forget_gate=("input", "own"),
                     visual_scale=("none", "train_max"), acoustic_scale=("none", "train_max"), align=("none", "ctc"),
                     ctc_targets=("detached", "attached"))  # fmt: skip
-        unequal = len(set(steps.values())) > 1
-        if unequal and self.align == "none":
-            raise SpecError.at(
-                f"mctn on {steps['l']} / {steps['a']} / {steps['v']} steps", expected="one length, or an aligner",
-                got="unequal lengths", do="--set align=ctc (the printed rows' way)",
-            )  # fmt: skip
-        for m in ("a", "v"):
-            if unequal and steps[m] < steps["l"]:
-                raise DataError.at(
-                    "align=ctc", expected=f"at least as many {m} steps as words ({steps['l']})", got=str(steps[m]),
-                    do="Use longer features",
-                )  # fmt: skip
+        check_lengths("mctn", self.align, steps, do="--set align=ctc (the printed rows' way)")
 
 
 _SMALL = MCTNConfig(hidden_1=16, hidden_2=16, regression=16, **DEMONSTRATION)
@@ -88,10 +76,7 @@ PRESETS = {"mosi": MCTNConfig(), "mosei": MCTNConfig(), "synthetic": _SMALL}  # 
 def preset(dataset: str, *, aligned: bool, protocol: str) -> MCTNConfig:
     """Return the configuration of a data set and setting; raises SpecError naming the nearest data set."""
     if dataset not in PRESETS:
-        raise SpecError.at(
-            f"preset of mctn for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, PRESETS),
-        )  # fmt: skip
+        raise no_preset("mctn", dataset, PRESETS)
     config = PRESETS[dataset] if aligned else replace(PRESETS[dataset], align="ctc", last_steps=0)
     return replace(config, **values_under(SWITCHES, protocol))  # type: ignore[arg-type]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dmd_repro.nn.align import CTCAligner, ctc_cost
@@ -44,10 +43,6 @@ class MCTN(PlainSystem):
         self.ctc = c.align == "ctc" and len(set(steps.values())) > 1
         if self.ctc:
             self.a2l, self.v2l = CTCAligner(dims["a"], steps["l"]), CTCAligner(dims["v"], steps["l"])
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the maxima of the training split."""
-        self.inputs.fit(train)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """l, a, v -> (B, T_m, D_m) to the prediction (B, 1); where a loss is asked for, what it needs."""

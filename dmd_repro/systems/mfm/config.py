@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_lengths, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, FACTORIZED, MMSA
 
@@ -54,17 +53,7 @@ class MFMConfig(TrainConfig):
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError for unequal lengths without a named pooling: the decoders and the graph need one length."""
         check_words(self, align=("none", "pool"), visual_scale=("none", "train_max"))
-        if len(set(steps.values())) > 1 and self.align == "none":
-            raise SpecError.at(
-                f"mfm on {steps['l']} / {steps['a']} / {steps['v']} steps", expected="one length, or an aligner",
-                got="unequal lengths", do="--set align=pool (average pooling; no printed row did that)",
-            )  # fmt: skip
-        for m in ("a", "v"):
-            if steps[m] < steps["l"]:
-                raise DataError.at(
-                    "align=pool", expected=f"at least as many {m} steps as words ({steps['l']})", got=str(steps[m]),
-                    do="Use longer features",
-                )  # fmt: skip
+        check_lengths("mfm", self.align, steps, do="--set align=pool (average pooling; no printed row did that)")
 
 
 _AUTHORS = MFMConfig(
@@ -99,10 +88,7 @@ PRESETS = {  # MMSA: config_regression.json; its configured rate is never read, 
 def preset(dataset: str, *, aligned: bool, protocol: str) -> MFMConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest one."""
     if (protocol, dataset) not in PRESETS:
-        raise SpecError.at(
-            f"preset of mfm for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, ("mosi", "mosei", "synthetic")),
-        )  # fmt: skip
+        raise no_preset("mfm", dataset, ("mosi", "mosei", "synthetic"))
     return PRESETS[protocol, dataset]
 
 

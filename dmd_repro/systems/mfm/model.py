@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dmd_repro.nn.align import pool_to
@@ -57,10 +56,6 @@ class MFM(PlainSystem):
             output_dropout=c.dropout_output,
         )
         self.net = FactorizedModel(dims, sizes)
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the visual maxima of the training split."""
-        self.inputs.fit(train)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """l, a, v -> (B, T_m, D_m) to the prediction (B, 1); in training what the losses need."""

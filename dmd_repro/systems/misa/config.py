@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from dmd_repro.errors import SpecError, nearest
+from dmd_repro.errors import SpecError
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MMSA, NEVER
 from dmd_repro.systems.switches import Switch, aliases_of
@@ -99,10 +99,7 @@ def preset(dataset: str, *, aligned: bool, protocol: str) -> MISAConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest data set."""
     found = PRESETS[protocol]
     if dataset not in found:
-        raise SpecError.at(
-            f"preset of misa for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, found),
-        )  # fmt: skip
+        raise no_preset("misa", dataset, found)
     return found[dataset]
 
 

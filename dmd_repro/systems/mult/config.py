@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_encoders
+from dmd_repro.systems.config import TrainConfig, check_encoders, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 
 
@@ -107,10 +106,7 @@ def mult_preset(dataset: str, *, aligned: bool) -> MulTConfig:
     """Return the preset of a data set and setting; raises SpecError naming the nearest data set."""
     key = (dataset, "aligned" if aligned else "unaligned")
     if key not in PRESETS:
-        raise SpecError.at(
-            f"preset of mult for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, sorted({name for name, _ in PRESETS})),
-        )  # fmt: skip
+        raise no_preset("mult", dataset, (name for name, _ in PRESETS))
     return PRESETS[key]
 
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import InputNeeds, TrainConfig, check_words
+from dmd_repro.systems.config import InputNeeds, TrainConfig, check_lengths, check_words, no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MULT, MULT_SIZES, NEVER
 from dmd_repro.systems.switches import Switch, aliases_of, values_under
@@ -65,19 +64,13 @@ class RAVENConfig(TrainConfig):
         check_words(self, nonverbal=("detached", "attached"), gates=("linear", "sigmoid"), align=("none", "ctc"),
                     padding=("behind", "as_given"),
                     scaling=("relative", "capped"), task_loss=("mse", "l1"))  # fmt: skip
-        unequal = len(set(steps.values())) > 1
-        if unequal and self.align == "none":
-            raise SpecError.at(
-                f"raven on {steps['l']} / {steps['a']} / {steps['v']} steps",
-                expected="one acoustic and visual step a word, or an aligner", got="unequal lengths",
-                do="--set align=ctc, which is how the printed rows were made",
-            )  # fmt: skip
-        for m in ("a", "v"):
-            if unequal and steps[m] < steps["l"]:
-                raise DataError.at(
-                    f"align={self.align}", expected=f"at least as many {m} steps as words ({steps['l']})",
-                    got=str(steps[m]), do="Use longer features",
-                )  # fmt: skip
+        check_lengths(
+            "raven",
+            self.align,
+            steps,
+            do="--set align=ctc, which is how the printed rows were made",
+            expected="one acoustic and visual step a word, or an aligner",
+        )
 
 
 _MULT: dict[str, Any] = {**MULT, "task_loss": "l1"}
@@ -92,10 +85,7 @@ PRESETS: dict[tuple[str, bool], RAVENConfig] = {
 def preset(dataset: str, *, aligned: bool, protocol: str) -> RAVENConfig:
     """Return the configuration of a data set and setting; raises SpecError naming the nearest data set."""
     if (dataset, aligned) not in PRESETS:
-        raise SpecError.at(
-            f"preset of raven for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, sorted({name for name, _ in PRESETS})),
-        )  # fmt: skip
+        raise no_preset("raven", dataset, (name for name, _ in PRESETS))
     values: dict[str, Any] = values_under(SWITCHES, protocol)
     return replace(PRESETS[dataset, aligned], align="none" if aligned else "ctc", **values)
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dmd_repro.errors import SpecError, nearest
-from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_words
+from dmd_repro.systems.config import no_preset
 from dmd_repro.systems.declare import Evidence, Setting, System
+from dmd_repro.systems.pooled_config import NORM_START, PooledConfig
 from dmd_repro.systems.rules import DEMONSTRATION, JUSTIN, MMSA
 from dmd_repro.systems.switches import Switch
 
 SWITCHES = (
-    Switch("norm_start", "ones", "uniform", ("ones", "uniform"), "architecture",
-           "not said; the code ran on a torch whose BatchNorm weight started uniform in [0, 1]",
-           "1, as torch starts it since 1.2 (the default here); in Keras, the original, it is 1 too",
-           "pytorch issue 12259"),
+    NORM_START,
     Switch("text_dropout_acts", True, False, (), "architecture",
            "dropout behind the text's LSTM", "the port drops; MMSA sets the rate to 0 for a single layer",
            "MMSA, subNets/FeatureNets.py", others={"mmsa": False}),
@@ -24,43 +19,16 @@ SWITCHES = (
 
 
 @dataclass(frozen=True)
-class TFNConfig(TrainConfig):
+class TFNConfig(PooledConfig):
     """Settings of the net, the loss and the input stage; the defaults are the port's, which were picked, not tuned."""
 
-    hidden_l: int = 128
-    hidden_a: int = 4
-    hidden_v: int = 16
-    text_out: int = 64
     post: int = 32
-    dropout_l: float = 0.3
-    dropout_a: float = 0.3
-    dropout_v: float = 0.3
     dropout_post: float = 0.3
-    text_dropout_acts: bool = True
-    norm_start: str = "ones"
-    reduction: str = "mean"  # of the L1 loss over the batch, or sum
-    last_steps: int = 0  # 0: all steps; the port keeps the last 20 words
-    visual_scale: str = "none"  # or train_max: Facet divided by its training maximum
-    pool_sum: str = "float32"  # precision of the mean over all steps, padding included; the port's is float64
-    least_batch: int = 2  # BatchNorm has no variance of one clip
-
-    @property
-    def hidden(self) -> dict[str, int]:
-        """Hidden size by modality."""
-        return {"l": self.hidden_l, "a": self.hidden_a, "v": self.hidden_v}
 
     @property
     def rates(self) -> dict[str, float]:
         """Dropout by place."""
-        text = self.dropout_l if self.text_dropout_acts else 0.0
-        return {"l": text, "a": self.dropout_a, "v": self.dropout_v, "post": self.dropout_post}
-
-    def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
-        """Raise SpecError on a word that is none of its choices."""
-        check_words(
-            self, reduction=("mean", "sum"), visual_scale=("none", "train_max"), pool_sum=("float32", "float64"),
-            norm_start=("ones", "uniform"),
-        )  # fmt: skip
+        return {**super().rates, "post": self.dropout_post}
 
 
 _PORT = TFNConfig(
@@ -84,10 +52,7 @@ PRESETS = {  # the port's defaults for every data set; MMSA: config_regression.j
 def preset(dataset: str, *, aligned: bool, protocol: str) -> TFNConfig:
     """Return the configuration of a data set; raises SpecError naming the nearest one."""
     if (protocol, dataset) not in PRESETS:
-        raise SpecError.at(
-            f"preset of tfn for '{dataset}'", expected="a data set with a preset", got="none",
-            do=nearest(dataset, ("mosi", "mosei", "synthetic")),
-        )  # fmt: skip
+        raise no_preset("tfn", dataset, ("mosi", "mosei", "synthetic"))
     return PRESETS[protocol, dataset]
 
 

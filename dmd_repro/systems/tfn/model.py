@@ -1,58 +1,22 @@
-"""TFN as a system: the net of `net.py` behind its input stage, which makes one acoustic and visual vector a clip."""
+"""TFN as a system: the net of `net.py` behind the stage of pooled systems."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from dmd_repro.nn.pooling import mean_of_steps
-from dmd_repro.nn.recurrent import start_norms
-from dmd_repro.spec import AblationMask
-from dmd_repro.systems.base import Batch, ModelOutput
-from dmd_repro.systems.inputs import InputStage
-from dmd_repro.systems.plain import PlainSystem
+from dmd_repro.systems.pooled import PooledSystem
 from dmd_repro.systems.tfn.config import TFNConfig
 from dmd_repro.systems.tfn.net import TensorFusion
 
 
-class TFN(PlainSystem):
-    """Pooled acoustic and visual features: with the padding in the mean, a value grows with the clip's length."""
+class TFN(PooledSystem):
+    """The outer product of three vectors, each with a 1."""
 
-    INNER: ClassVar[str] = "net."
     config: TFNConfig
 
-    def __init__(
-        self,
-        config: TFNConfig,
-        *,
-        dims: Mapping[str, int],
-        steps: Mapping[str, int],
-        mask: AblationMask = AblationMask(),
-    ) -> None:
-        super().__init__(config, dims=dims, steps=steps, mask=mask)
-        config.check(steps, mask)
-        self.inputs = InputStage(dims, last=config.last_steps, visual_scale=config.visual_scale)
-        self.net: nn.Module = TensorFusion(dims, config.hidden, config.text_out, config.post, config.rates)
-
-    def reset_parameters(self) -> None:
-        """Start the weights of batch normalisation as the configuration says; every other module has its own rule."""
-        start_norms(self, self.config.norm_start)
-
-    def fit_inputs(self, train: Mapping[str, NDArray[Any]]) -> None:
-        """Take the visual maxima of the training split."""
-        self.inputs.fit(train)
-
-    def forward(self, batch: Batch) -> ModelOutput:
-        """l, a, v -> (B, T_m, D_m) to the prediction (B, 1)."""
-        x, precision = self.inputs(batch.inputs), getattr(torch, self.config.pool_sum)
-        said, _ = self.net(x["l"], mean_of_steps(x["a"], precision), mean_of_steps(x["v"], precision))
-        return ModelOutput(said, {})
-
-    def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:
-        """Return the absolute error, its mean or its sum over the batch."""
-        errors = (out.prediction[:, 0] - batch.labels).abs()
-        return {"task.output": errors.sum() if self.config.reduction == "sum" else errors.mean()}
+    def fusion(self, dims: Mapping[str, int]) -> nn.Module:
+        """Return TFN's net."""
+        c = self.config
+        return TensorFusion(dims, c.hidden, c.text_out, c.post, c.rates)

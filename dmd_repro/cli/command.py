@@ -116,6 +116,13 @@ def _say_more() -> None:
     ours.setLevel(logging.INFO)
 
 
+def _say_less() -> None:
+    """Undo `_say_more`: its stream ends with the command."""
+    ours = logging.getLogger("dmd_repro")
+    ours.handlers[:], ours.propagate = [], True
+    ours.setLevel(logging.NOTSET)
+
+
 def main() -> None:
     """Run the command line; a `DmdError` becomes one sentence on stderr and exit code 2.
 
@@ -123,7 +130,7 @@ def main() -> None:
     """
     with screens() as out:
         code = _run(out)
-        logging.getLogger("dmd_repro").handlers.clear()  # of -v: its stream ends here
+        _say_less()
         if code in (0, 1):  # a failure of the command itself stays what it is
             with suppress(OSError):
                 out.flush()

@@ -159,17 +159,17 @@ def _parsed(key: Key, value: Any, where: str) -> Value:
     from dmd_repro.planning.stacks import parse_stack
     from dmd_repro.seeds import parse_seeds
 
-    plain = isinstance(value, int | str) and not isinstance(value, bool)
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if key.kind == "seeds" and isinstance(value, list) and value and all(type(seed) is int for seed in value):
         # a single one in a list is a seed, not a count
-        value, plain = ",".join(str(seed) for seed in value) + ("," if len(value) == 1 else ""), True
+        text = ",".join(str(seed) for seed in value) + ("," if len(value) == 1 else "")
     expected = (
         "auto or a number of seeds" if key.kind == "stack" else "a count of seeds (1 to 50), or seeds that differ"
     )
-    if plain:
+    if text:
         try:
-            parse_stack(str(value)) if key.kind == "stack" else parse_seeds(str(value))
-            return str(value)
+            parse_stack(text) if key.kind == "stack" else parse_seeds(text)
+            return text
         except SpecError:
             pass
     example = 'stack = "auto"' if key.kind == "stack" else "seeds = 10, or seeds = [7, 8, 9]"

@@ -8,7 +8,7 @@ prior puts on them, and where they are after training.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dmd_repro.errors import DmdError, RunError, nearest
@@ -65,21 +65,21 @@ def edge_prior(unit: str, kind: str) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
-    """Return a sheet for each configuration with a graph unit among the finished runs.
+def edge_sheets(records: Records, data: Sequence[str] = (), runs: Collection[str] | None = None) -> list[Sheet]:
+    """Return a sheet for each configuration with a graph unit among the finished runs, or those of them in `runs`.
 
     Raises RunError if there is none, or none on the named feature sets.
     """
     groups: dict[tuple[str, str], list[RunRecord]] = {}
     known: set[str] = set()
-    for record in _finished(records):
+    for record in _finished(records, runs):
         for unit in _edges_of(record):
             known.add(str(record.data["name"]))
             if not data or any(_named(record, name) for name in data):
                 rest = canonical({**record.spec.hashed(), "seed": None, "digest": record.data["digest"]})
                 groups.setdefault((rest, unit), []).append(record)
     if not groups:
-        wanted = f"--data {' '.join(data)}" if data else "dmd report --edges"
+        wanted = f"--data {' '.join(data)}" if data else "--edges"
         do = nearest(data[0], known) if data and known else "Train one: dmd train dmd --data synthetic"
         raise RunError.at(wanted, expected="finished runs with a graph unit", got="none", do=do)
     units = [_collect(found, unit) for (_, unit), found in groups.items()]
@@ -87,8 +87,8 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
     return [_sheet(unit) for unit in units]
 
 
-def _finished(records: Records) -> Iterator[RunRecord]:
-    for name in records.run_ids():
+def _finished(records: Records, runs: Collection[str] | None) -> Iterator[RunRecord]:
+    for name in records.run_ids() if runs is None else sorted(set(runs)):
         record = records.whole(name)
         if record is not None:
             yield record

@@ -19,6 +19,7 @@ from dmd_repro.cli import (
     config,
     data,
     evaluate,
+    figure,
     log,
     protocol,
     report,
@@ -53,6 +54,7 @@ app.add_typer(log.app, name="log")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("figure")(figure.figure)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
@@ -84,11 +86,8 @@ def _root(
         for file in system:
             add_file(Path(file))
     papers, source = settings.settled("papers")
-    if papers and context.invoked_subcommand not in (
-        "reproduce",
-        "report",
-        "audit",
-    ):  # these have the option, which wins
+    asked = context.command.commands.get(context.invoked_subcommand or "")  # type: ignore[attr-defined]
+    if papers and not any(parameter.name == "papers" for parameter in asked.params):  # where it is an option, that wins
         use_papers(Path(str(papers)) if source == "file" else None)
     log_.info("Python %s, dmd %s, defaults from %s", sys.version.split()[0], __version__, settings.file or "no file")
 

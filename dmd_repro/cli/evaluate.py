@@ -220,6 +220,9 @@ def _lines(
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
         lines.append(f"read from the tensors: {read}")
     for name, value in done.assumed.items():
+        if name == "seed":
+            lines.append(f"not told by any tensor: the seed its draws in evaluation come from; {value} was taken")
+            continue
         where = fallback_words(done.model, features.dataset) or f"the preset of {features.dataset}"
         if name == "bert_heads":
             where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"

@@ -7,6 +7,7 @@ from statistics import median
 from dmd_repro.papers.tables import PublishedTable
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
+from dmd_repro.results.evidence import why_no_word
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.runs import Runs
 from dmd_repro.results.tables import measure_table
@@ -28,8 +29,12 @@ def power_lines(table: PublishedTable, plan: TablePlan, records: Records, margin
     if not rows:
         return []
     n = max(len(row.runs) for row in rows.values())
-    cells = sum(len(row.cells) for row in table.rows if row.key in rows)
-    lines = []
+    asked = [row for row in table.rows if row.key in rows]
+    silent = list(dict.fromkeys(row.label for row in asked if why_no_word(row)))
+    cells = sum(len(row.cells) for row in asked if not why_no_word(row))
+    lines = [f"verdicts: none for {', '.join(silent)}, whose evidence is ours or second-hand"] if silent else []
+    if not cells:
+        return lines
     standings = {(row.features or {}).get("standing") for row in rows.values()}
     if "official" not in standings:
         lines.append("verdicts: none on these data, which are not the official split; the power below is for it")

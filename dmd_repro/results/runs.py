@@ -122,7 +122,8 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if out.not_learned:
         out.notes.insert(0, _share_learned(out))
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
-        out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
+        misfit = _data_not_comparable(row, planned.features) if planned.features else None
+        out.not_comparable = misfit or why_no_word(row)
     if planned.overrides and not out.runs:  # no record is there to tell
         out.not_comparable = out.not_comparable or _changed(planned.overrides)
     if len(configurations) > 1:

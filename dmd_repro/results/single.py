@@ -17,6 +17,7 @@ from dmd_repro.metrics.registry import COLUMNS, metrics_of
 from dmd_repro.papers.folders import all_table_names
 from dmd_repro.papers.tables import Row, load_table
 from dmd_repro.records.folder import Predictions
+from dmd_repro.results.evidence import why_no_word
 from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
@@ -164,7 +165,7 @@ def _why_not_comparable(row: Row, subject: Subject) -> str | None:
         return f"trained under protocol '{subject.protocol}', printed for '{row.recipe.protocol}'"
     if changed := [f"{k}={v}" for k, v in subject.changed.items() if k not in row.recipe.overrides]:
         return f"settings were changed ({', '.join(changed)})"
-    return None
+    return why_no_word(row)
 
 
 def to_json(scores: Sequence[Score], row: PrintedRow | None, why: str) -> Mapping[str, Any]:

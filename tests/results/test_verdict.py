@@ -141,7 +141,7 @@ def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
     recipe = "        recipe: {model: ef-lstm, protocol: official, features: mosi-aligned-glove}\n"
-    lost = "        recipe: null\n        reason: not-implemented\n        unavailable: features lost\n"
+    lost = "        recipe: null\n        reason: abstract-only\n        unavailable: features lost\n"
     text = text.replace(recipe, lost, 1)
     (tmp_path / "table1.yaml").write_text(text, encoding="utf-8")
     table = compare(load_table("table1", tmp_path), None, Records(tmp_path))

@@ -129,7 +129,7 @@ def show_run(
     """Show one run: spec, data, where and how long it ran, its metrics in both conventions; or why it is not done."""
     import json
 
-    from dmd_repro.cli.train import metric_lines, result
+    from dmd_repro.cli.outcome import metric_lines, result
     from dmd_repro.records.run import RunRecord
 
     records = _records(runs)

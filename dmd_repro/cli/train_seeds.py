@@ -33,9 +33,9 @@ def train_seeds(
     """
     from rich.console import Console
 
+    from dmd_repro.cli.outcome import result
     from dmd_repro.cli.planned import refuse_failures, sides, stack_lines
     from dmd_repro.cli.progress import Work, duration, say
-    from dmd_repro.cli.train import result
     from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.grid import Job
@@ -102,8 +102,8 @@ def over_seeds(records: Sequence[RunRecord]) -> dict[str, dict[str, dict[str, An
 
 def report_seeds(records: Sequence[RunRecord], asked: int) -> list[str]:
     """Return lines on runs that differ in their seed alone: who did not learn, mean and spread of each metric."""
+    from dmd_repro.cli.outcome import data_mark, heading, shorten
     from dmd_repro.cli.progress import shown
-    from dmd_repro.cli.train import data_mark, heading, shorten
     from dmd_repro.metrics.registry import METRICS, shown_in
     from dmd_repro.results.learned import learned
 

@@ -118,7 +118,7 @@ def test_edges_of_a_table_are_those_of_its_plan(tmp_path: Path, monkeypatch, cap
     said = dmd("report", "table3", "--edges")
     assert (said.code, "dmd reproduce table3" in said.err) == (2, True)
     plan_rows(dmd.folder / "runs", "table3", {ROW.key: (stamp_for(ROW), [spec_for(ROW, 2)])})
-    assert "over 1 seeds" in dmd("report", "table3", "--edges").out
+    assert "over 1 seed " in dmd("report", "table3", "--edges").out
     assert "over 2 seeds" in dmd("report", "--edges").out
     said = dmd("report", "--edges", "-f", "csv")
     assert (said.code, "-o NAME.csv" in said.err) == (2, True)

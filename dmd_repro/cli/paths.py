@@ -43,7 +43,9 @@ PapersDir = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option("--device", envvar="DMD_DEVICE", help="cpu, cuda, cuda:1, ... Not part of a run's identity."),
+    typer.Option(
+        "--device", envvar="DMD_DEVICE", help="cpu, cuda (a table: all cards), cuda:1. Not part of a run's identity."
+    ),
 ]
 Threads = Annotated[
     int,

@@ -21,6 +21,7 @@ from dmd_repro.cli import (
     config,
     data,
     evaluate,
+    features,
     figure,
     log,
     protocol,
@@ -98,6 +99,7 @@ app.add_typer(log.app, name="log")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("features")(features.features)
 app.command("figure")(figure.figure)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)

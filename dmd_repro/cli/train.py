@@ -72,6 +72,7 @@ def train(
     from dmd_repro.cli.progress import Epochs, duration, say
     from dmd_repro.cli.train_seeds import train_seeds
     from dmd_repro.data.resolve import load_features
+    from dmd_repro.data.sides import padding_words
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
     from dmd_repro.seeds import FIRST_SEED, parse_seeds
@@ -105,6 +106,7 @@ def train(
     said = f", on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
+    said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
     if seeds is not None:
         what += f", seeds {', '.join(map(str, chosen))}{said}"
         with telling(records, [run_id(one, features.digest) for one in specs]):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from dmd_repro.data.features import Features, TextKind
 from dmd_repro.data.resolve import load_features
+from dmd_repro.data.sides import padding_words
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.synthetic import is_synthetic, parse_synthetic
 from dmd_repro.errors import DmdError, SpecError, nearest
@@ -187,6 +188,8 @@ def _plan_row(
         notes.append(words)
     if reader:
         notes.append(f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base"))
+    if "pad_side" not in overrides and (words := padding_words(features, str(spec.config["pad_side"]))):
+        notes.append(words)
     if overrides:
         notes.append("settings changed: " + ", ".join(f"{k}={v}" for k, v in sorted(overrides.items())))
     facts = stamp.to_json()

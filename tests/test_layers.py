@@ -31,6 +31,7 @@ OWN = {
     "systems.config": 1,
     "systems.resolve": 1,
     "systems.declare": 1,
+    "systems.suggest": 1,
     "systems.switches": 1,
     "systems.bert": 1,
     "systems.rules": 1,
@@ -44,6 +45,8 @@ OWN = {
     "papers.dmd.parts": 7,
     "papers.dmd.edges": 7,
     "papers.dmd.table4": 7,
+    "papers.dmd.separation": 7,
+    "papers.dmd.claimed": 7,
 }
 SIDEWAYS = {  # between packages of one rank: (from, to)
     ("systems", "nn"),

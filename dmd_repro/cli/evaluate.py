@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, output_path, runs_dir
-from dmd_repro.cli.train import Device, Threads, parse_settings
+from dmd_repro.cli.paths import (
+    BertSource,
+    DataDir,
+    Device,
+    RunsDir,
+    Threads,
+    bert_source,
+    data_dir,
+    encoded_dir,
+    output_path,
+    runs_dir,
+)
+from dmd_repro.cli.train import parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -216,7 +227,8 @@ def _lines(
         if name == "bert_heads":
             where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"
         lines.append(f"not told by any tensor, taken from {where}: {name} {value}")
-    lines.append(f"  {'':5} {'value':>9}   {'95 % over clips':19}  counted as")
+    drawn = f"95 % over {scores[0].drawn if scores else 'clips'}"
+    lines.append(f"  {'':5} {'value':>9}   {drawn:19}  counted as")
     for one in scores:
         between = f"[{_number(one, one.low)}, {_number(one, one.high)}]" if one.low is not None else "–"
         counted = one.counted.partition(": ")[0]

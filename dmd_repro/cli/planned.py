@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from dmd_repro.training.execution import Execution
 
 
+def check_margin(margin: float | None) -> None:
+    """Raise SpecError for a margin that is no number of points above 0."""
+    import math
+
+    from dmd_repro.errors import SpecError
+
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+
+
 def train_missing(
     planned: PlannedTable,
     *,
@@ -43,7 +53,7 @@ def train_missing(
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.plans import save_plan
     from dmd_repro.planning.stacks import group
-    from dmd_repro.training.execution import cards, check_precision
+    from dmd_repro.training.execution import check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)
     for job in missing:
@@ -59,11 +69,8 @@ def train_missing(
     # on a login node nothing is timed: it may have no card, and is no place to compute
     each = seconds_per_epoch(missing, records, store, execution, timing, timed=not (dry_run or slurm))
     stacks = group(missing, records, execution.stack)
-    if slurm:
-        workers = min(slurm.options.at_once or len(stacks), max(1, len(stacks)))
-    else:
-        side = _cores(execution.threads) if execution.device == "cpu" else cards(execution.device)
-        workers = min(jobs or side, max(1, len(stacks)))
+    side = (slurm.options.at_once or len(stacks)) if slurm else jobs or sides(execution)
+    workers = min(side, max(1, len(stacks)))
     known = all(job.configuration_id in each for job in missing)
     most = (
         most_seconds([each[j.configuration_id] * epochs_left(j, records) for j in missing], workers) if known else None
@@ -211,6 +218,11 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
         say(console, f"  not run: {who}: {reason}")
 
 
-def _cores(threads: int) -> int:
+def sides(execution: Execution) -> int:
+    """Return how many runs go side by side when nobody says: one a core (threads taken into account), one a GPU."""
+    if execution.device != "cpu":
+        from dmd_repro.training.execution import cards
+
+        return cards(execution.device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    return max(1, cores // execution.threads)

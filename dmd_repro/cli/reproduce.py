@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.data_get import SourcesFile
+from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
+    Device,
+    Jobs,
     PapersDir,
     RunsDir,
+    Seeds,
+    Stacked,
+    Threads,
     bert_source,
     data_dir,
     encoded_dir,
@@ -18,15 +25,23 @@ from dmd_repro.cli.paths import (
     runs_dir,
     use_papers,
 )
-from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.planned import (
+    check_margin,
+    made_before,
+    print_rows,
+    refuse_failures,
+    seeds_of_one_model,
+    totals,
+    train_missing,
+)
 from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
+from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
     table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
-    seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
+    seeds: Seeds = "5",
     rows: Annotated[
         list[str] | None,
         typer.Option("--rows", help="Only these rows: key, method, or words of a key (aligned-glove); repeatable."),
@@ -44,9 +59,7 @@ def reproduce(
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = 1,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
-    ] = None,
+    jobs: Jobs = None,
     stack: Stacked = "auto",
     on: On = None,
     gpus: Gpus = None,
@@ -56,6 +69,18 @@ def reproduce(
     sbatch: Sbatch = "",
     setup: Setup = "",
     no_wait: NoWait = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
+    ] = False,
+    sources: SourcesFile = None,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
+    ] = None,
+    one_look: Annotated[
+        bool,
+        typer.Option("--one-look", help="Words once, at these seeds, instead of at 5, 10, 20, 50; sealed likewise."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -64,6 +89,7 @@ def reproduce(
 ) -> None:
     """Train what a table needs and print it. Finished runs are used; interrupted ones resume."""
     import json
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -73,6 +99,8 @@ def reproduce(
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
+    from dmd_repro.planning.looks import sealed
+    from dmd_repro.planning.plans import load_plan
     from dmd_repro.planning.protocol import one_protocol, under_protocol
     from dmd_repro.records.folder import Records
     from dmd_repro.render.terminal import show, terminal_console
@@ -82,6 +110,7 @@ def reproduce(
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
+    check_margin(margin)
     source = bert_source(bert)
     execution = Execution(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
@@ -91,22 +120,35 @@ def reproduce(
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
+
+    def expanded() -> grid.PlannedTable:
+        found = grid.expand(
+            under_protocol(with_readings(published), protocol),
+            seeds=chosen,
+            store=features,
+            records=records,
+            data=tuple(data or ()),
+            rows=tuple(rows or ()),
+            overrides=parse_settings(settings, epochs),
+            bert=(lambda: fingerprint(source)) if source else None,
+        )
+        return one_protocol(found, records, mixed=mix)
+
     slurm = executor(
         on, records, features.root, execution, published.name, jobs=jobs, gpus=gpus, partition=partition, time=time,
         account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: say(console, line),
     )  # fmt: skip
-    planned = grid.expand(
-        under_protocol(with_readings(published), protocol),
-        seeds=chosen,
-        store=features,
-        records=records,
-        data=tuple(data or ()),
-        rows=tuple(rows or ()),
-        overrides=parse_settings(settings, epochs),
-        bert=(lambda: fingerprint(source)) if source else None,
-    )
-    planned = one_protocol(planned, records, mixed=mix)
+    planned, lost = expanded(), []
+    if waiting := grid.lacking(planned, features):
+        lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
+        planned = expanded()
+    before = load_plan(records.root, published.name, planned.plan.data)
+    runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
+    begun = sum(records.status(run) != "missing" for run in runs_named)
+    planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
+    if dry_run and download and waiting and not planned.jobs and not json_:
+        return  # what runs is known once the data are there
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
         say(console, line)
@@ -126,12 +168,15 @@ def reproduce(
     if failed is None:
         return
     others = load_reruns(reruns_dir(store))
-    compared = with_looks([compare(published, planned.plan, records, reruns=others)], records.root, planned.plan.data)[
-        0
-    ]
+    plan = load_plan(records.root, published.name, planned.plan.data)  # as it was sealed
+    (compared,) = with_looks([compare(published, plan, records, reruns=others)], records.root, planned.plan.data)
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         show([compared], terminal_console())
+    if lost:
+        typer.echo(f"dmd: could not be downloaded, so its rows were not run: {', '.join(lost)}", err=True)
     refuse_failures(failed, len(missing))
+    if lost:
+        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`dmd runs`: what is recorded, from what, and whether it still agrees with itself."""
+"""`dmd runs`: what is recorded, from what, whether it still agrees with itself, and removing it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.paths import RunsDir, runs_dir
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from dmd_repro.records.folder import Records
+    from dmd_repro.records.run import RunRecord
 
-app = typer.Typer(help="List, show and verify recorded runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, verify and remove recorded runs.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -145,7 +147,7 @@ def show_run(
     """Show one run: spec, data, where and how long it ran, its metrics in both conventions; or why it is not done."""
     import json
 
-    from dmd_repro.cli.train import metric_lines, result
+    from dmd_repro.cli.outcome import metric_lines, result
     from dmd_repro.records.run import RunRecord
 
     records = _records(runs)
@@ -158,6 +160,7 @@ def show_run(
             document["problems"] = [problem]
         else:
             found = RunRecord.load(records.root / f"{name}{suffix}")
+            document |= _how_far(records, name, found) if status == "partial" else {}
             document |= {"spec": found.spec.to_json(), "data": found.data, "provenance": found.provenance}
         document["traceback"] = records.failure(name)
         typer.echo(json.dumps(document, indent=1) if json_ else "\n".join(_lines(document)))
@@ -174,6 +177,18 @@ def show_run(
         "provenance": record.provenance,
     }
     typer.echo("\n".join([*_lines(document), *metric_lines(record)]))
+
+
+def _how_far(records: Records, name: str, run: RunRecord) -> dict[str, Any]:
+    """Return what is kept of an unfinished run, who is at it, and the command that resumes it."""
+    from dmd_repro.records.lock import writer_of
+
+    most, kept = run.spec.config.get("max_epochs"), records.kept_epochs(name)
+    found: dict[str, Any] = {"epochs": f"{kept} of at most {most} are kept" if kept else "none is kept yet"}
+    if who := writer_of(records.root, name):
+        return found | {"in progress": f"{who} is training it"}
+    where = f"at epoch {kept + 1}" if kept else "from the start"
+    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} (starts {where})"}
 
 
 def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
@@ -256,3 +271,30 @@ def verify_runs(
     left = [t for t in found if t.kind == "unreadable" or not repair]
     if left or any(problems[name] for name in unfinished):
         raise typer.Exit(1)
+
+
+@app.command("rm")
+def remove_runs(
+    run: Annotated[list[str], typer.Argument(help="Runs: ids, their first digits, or folders.", show_default=False)],
+    yes: Yes = False,
+    runs: RunsDir = None,
+) -> None:
+    """Remove runs of any state. A table that counts one shows it as missing, and `dmd reproduce` trains it again."""
+    from dmd_repro.errors import RunError
+    from dmd_repro.records.remove import counted_by, refuse_busy, remove
+
+    records = _records(runs)
+    names = list(dict.fromkeys(records.find(name) for name in run))
+    for name in names:
+        refuse_busy(records, name)
+    for name in names:
+        status, record, _ = records.look(name)
+        what = f"{record.spec.model}, seed {record.spec.seed}, on {record.data['name']}" if record else "does not read"
+        counted = counted_by(records, name)
+        typer.echo(one_line(f"{name} {status}: {what}; counted by {', '.join(counted) or 'no table'}"))
+    if ask_to_remove(
+        f"{f'{len(names)} runs' if len(names) > 1 else f'run {names[0]}'} in {records.root}", yes, RunError
+    ):
+        for name in names:
+            remove(records, name)
+            typer.echo(f"Removed {name}.")

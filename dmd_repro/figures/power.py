@@ -10,7 +10,8 @@ from dmd_repro.metrics.registry import METRICS
 from dmd_repro.results.power import ASSUMED, FAR_OFF
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import ComparisonTable
-from dmd_repro.stats.verdict import ALPHA, FEWEST, half_cell, power_different, power_reproduced
+from dmd_repro.stats.stages import ALPHA
+from dmd_repro.stats.verdict import FEWEST, half_cell, power_different, power_reproduced
 
 ENOUGH = 0.8
 ASSUMED_WORDS = "assumed: one independent study of DMD on MOSI found it over 10 seeds"

@@ -6,10 +6,11 @@ No torch: a spec is resolved by what its system declares.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from dmd_repro.data.features import Features, TextKind
 from dmd_repro.data.resolve import load_features
+from dmd_repro.data.sides import padding_words
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.synthetic import is_synthetic, parse_synthetic
 from dmd_repro.errors import DmdError, SpecError, nearest
@@ -19,8 +20,9 @@ from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
 from dmd_repro.systems.declare import Setting
-from dmd_repro.systems.registry import fallback_words, find_system, system_names
+from dmd_repro.systems.registry import fallback_words, find_system, setting_names, system_names
 from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.systems.suggest import suggest
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
@@ -113,6 +115,7 @@ def expand(
     """
     for name in data:  # a typing error is the user's to mend, not a reason under every row
         _ = parse_synthetic(name) if is_synthetic(name) else store.manifest(name)
+    _check_names(overrides or {}, {row.recipe.model for row in table.rows if row.recipe})
     selected = select_rows(table, rows)
     earlier = load_plan(records.root, table.name, data) if rows else None
     planned: dict[str, PlannedRow] = {}
@@ -134,6 +137,19 @@ def expand(
         jobs=tuple(jobs.values()),
         status={name: records.status(name) for name in jobs},
     )
+
+
+def _check_names(overrides: Mapping[str, str | Scalar], models: Iterable[str]) -> None:
+    """Raise SpecError for a setting that no system has: the user's slip, and no reason under every row."""
+    if not overrides:
+        return
+    known = {name for model in system_names() for name in setting_names(model)}
+    for name in overrides:
+        if name not in known:
+            here = {name for model in models if model in system_names() for name in setting_names(model)}
+            raise SpecError.at(
+                f"--set {name}", expected="a known setting", got="an unknown name", do=suggest(name, here or known)
+            )
 
 
 def _plan_row(
@@ -172,6 +188,8 @@ def _plan_row(
         notes.append(words)
     if reader:
         notes.append(f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base"))
+    if "pad_side" not in overrides and (words := padding_words(features, str(spec.config["pad_side"]))):
+        notes.append(words)
     if overrides:
         notes.append("settings changed: " + ", ".join(f"{k}={v}" for k, v in sorted(overrides.items())))
     facts = stamp.to_json()
@@ -198,22 +216,11 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
             bert=bert,
         )
     except SpecError as error:
-        typed = [name for name in overrides if str(error).startswith(f"--set {name}:")]
-        if typed and typed[0] not in settings_of(recipe.model):
-            known = {name for model in system_names() for name in settings_of(model)}
-            if typed[0] not in known:  # no system has it: the user's slip, just now
-                raise SpecError.at(
-                    f"--set {typed[0]}", expected="a known setting", got="an unknown name", do=nearest(typed[0], known)
-                ) from error
-        elif typed:
-            raise  # a value it cannot have
+        if typed := [name for name in overrides if str(error).startswith(f"--set {name}:")]:
+            if typed[0] in setting_names(recipe.model):
+                raise  # a value it cannot have
+            raise Misfit(f"cannot be run: {recipe.model} has no setting '{typed[0]}'") from error
         raise Misfit(f"cannot be run: {error}") from error
-
-
-def settings_of(model: str) -> set[str]:
-    """Return the names `--set` takes for a model; a row whose model lacks one cannot be run, but the command can."""
-    config = find_system(model).config
-    return {f.name for f in fields(config)} | set(config.ALIASES)
 
 
 def _as_reason(load: Callable[[], Features]) -> Features:
@@ -227,10 +234,8 @@ def _choose(row: Row, data: Sequence[str], store: Store, bert: bool) -> tuple[st
     """Return the feature set and the kind of text a row trains on; raises Misfit with the reason if none fits."""
     assert row.recipe is not None
     if not data:
-        name, held = row.recipe.features, store.names()
-        # one imported MMSA file holds token ids and hidden states, under either of the two names
-        data = tuple(n for n in (name, name.replace("-bert", "-hidden")) if n in held)[:1]
-        if not data:
+        name = row.recipe.features
+        if not (data := _held(name, store)):
             raise Misfit(
                 f"needs the feature set '{name}', which has not been imported: "
                 f"dmd data download {name}, or dmd data import FILE --name {name} --dataset {row.dataset}"
@@ -276,6 +281,24 @@ def _fit(row: Row, name: str, store: Store, bert: bool) -> tuple[str, TextKind]:
     raise Misfit(f"'{name}' holds {' and '.join(held)} text, the row needs {' or '.join(wanted) or row.text}")
 
 
+def lacking(grid: PlannedTable, store: Store) -> dict[str, tuple[str, ...]]:
+    """Return the feature sets that rows of a plan name and the store lacks, each with the keys of the rows it keeps."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in grid.table.rows:
+        planned = grid.plan.rows[row.key]
+        if row.key in grid.selected and row.recipe and not grid.plan.data and planned.status == "skipped":
+            name = row.recipe.features
+            if row.recipe.model in system_names() and not _held(name, store):
+                found[name] = (*found.get(name, ()), row.key)
+    return found
+
+
+def _held(name: str, store: Store) -> tuple[str, ...]:
+    """Return under which name the store has it: an MMSA file holds token ids and hidden states, under either name."""
+    held = store.names()
+    return tuple(n for n in (name, name.replace("-bert", "-hidden")) if n in held)[:1]
+
+
 def refuse_empty(grid: PlannedTable) -> None:
     """Raise SpecError if no row of a plan can be run, offering the synthetic data."""
     if grid.jobs:
@@ -291,5 +314,6 @@ def refuse_empty(grid: PlannedTable) -> None:
     first = reasons[min((row for row in grid.table.rows if row.key in reasons), key=helps).key]
     raise SpecError.at(
         f"{grid.table.name}", expected="at least one row that can be run", got=f"none ({first})",
-        do=f"Import the data, or try the program on stand-in data: dmd reproduce {grid.table.name} --data synthetic",
+        do=f"Get the data (--download), or try the program on stand-in data: dmd reproduce {grid.table.name} "
+        "--data synthetic",
     )  # fmt: skip

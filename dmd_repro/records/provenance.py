@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -52,7 +53,7 @@ def collect() -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": os.environ.get(COMMAND) or " ".join(["dmd", *sys.argv[1:]]),
+        "command": os.environ.get(COMMAND) or shlex.join(["dmd", *sys.argv[1:]]),
         "host": platform.node(),
         **_scheduled(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

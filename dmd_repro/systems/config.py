@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.shapes import MODALITY_NAMES
 from dmd_repro.spec import AblationMask, Scalar
+from dmd_repro.systems.suggest import suggest
 
 
 def added(default: Any, *, neutral: Any) -> Any:
@@ -72,6 +73,7 @@ class TrainConfig:
     selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
     selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
     selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss
+    pad_side: str = added("none", neutral="none")  # the clips' padding is moved to the left or right; none: as stored
 
     def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
         """Return a copy with `--set name=value` applied, each value read as the field's own type.
@@ -85,7 +87,7 @@ class TrainConfig:
             if name not in known:
                 raise SpecError.at(
                     f"--set {asked}", expected="a known setting", got="an unknown name",
-                    do=nearest(asked, {*known, *self.ALIASES}),
+                    do=suggest(asked, {*known, *self.ALIASES}),
                 )  # fmt: skip
             if name in values:
                 raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")

@@ -19,7 +19,7 @@ from dmd_repro.results.power import power_lines
 from dmd_repro.results.sides import row_side
 from dmd_repro.results.single import Subject, beside, score_predictions
 from dmd_repro.results.tables import compare
-from dmd_repro.results.verdict import HEADLINES
+from dmd_repro.results.words import HEADLINES
 
 TABLE = load_table("table1")
 ROWS = ("mosi-aligned-glove-pmr", "mosi-aligned-bert-fdmer")
@@ -46,13 +46,15 @@ def test_a_table_has_no_word_for_it(key: str, rights: list[int | None], tmp_path
     row = next(row for row in found.rows if row.row.key == key)
     for cell in row.cells:
         said = cell.to_json()
-        assert said["verdict"] == "not comparable"
-        assert said["verdict_why"].startswith("reconstructed; net: ")
-        assert said["verdict_why"].endswith("numbers, and no word on the printed ones")
+        assert said["place"] == "not comparable"
+        assert said["place_why"].startswith("reconstructed; net: ")
+        assert said["place_why"].endswith("numbers, and no word on the printed ones")
         bare = ("difference", "p", "p_equivalence", "p_difference", "d_interval", "one_run")
         assert [said[name] for name in bare] == [None] * len(bare)
         assert said["chances"] == []
-    assert found.family == 0
+    assert found.decided == ()
+    assert row.words.mean == "not comparable"
+    assert (row.words.one_run, row.words.best, row.words.smallest_margin) == (None, None, None)
     assert not any(word in found.prose for word in HEADLINES)
     assert row.to_json()["grade"] == "reconstructed"
     if None not in rights:
@@ -80,7 +82,7 @@ def test_no_other_door_has_one(tmp_path: Path) -> None:
 
 
 def test_power_counts_no_row_without_a_word(tmp_path: Path) -> None:
-    """Protects: a plan says which rows cannot earn a verdict, and counts no cell of theirs."""
+    """Protects: a plan says which rows cannot earn a word, and counts none of theirs."""
     facts = {"standing": "official"}
     five = {1111 + i: f"{i:012x}" for i in range(5)}
 
@@ -89,7 +91,8 @@ def test_power_counts_no_row_without_a_word(tmp_path: Path) -> None:
         return json.dumps(power_lines(TABLE, TablePlan("table1", (), tuple(five), rows), Records(tmp_path)))
 
     both = lines(*ROWS, "mosi-aligned-glove-dmd")
-    assert "verdicts: none for PMR, FDMER*, whose evidence is ours or second-hand" in both
-    assert "if all 3 cells count" in both
+    assert "words: none for PMR, FDMER*, whose evidence is ours or second-hand" in both
+    assert "3 numbers" in both
+    assert "mosi-aligned-bert-fdmer" not in both
     assert "power" not in lines(*ROWS)
-    assert "verdicts: none" not in lines("mosi-aligned-glove-dmd")
+    assert "words: none" not in lines("mosi-aligned-glove-dmd")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dmd_repro.cli.paths import DataDir, data_dir
-from dmd_repro.cli.train import SYSTEMS, Device, Settings, Threads, parse_settings
+from dmd_repro.cli.paths import DataDir, Device, Threads, data_dir
+from dmd_repro.cli.train import SYSTEMS, Settings, parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:

@@ -9,8 +9,13 @@ import typer
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
+    Device,
+    Jobs,
     PapersDir,
     RunsDir,
+    Seeds,
+    Stacked,
+    Threads,
     bert_source,
     data_dir,
     encoded_dir,
@@ -27,13 +32,13 @@ from dmd_repro.cli.planned import (
     totals,
     train_missing,
 )
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
+from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
     table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
-    seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
+    seeds: Seeds = "5",
     rows: Annotated[
         list[str] | None,
         typer.Option("--rows", help="Only these rows: key, method, or words of a key (aligned-glove); repeatable."),
@@ -51,9 +56,7 @@ def reproduce(
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = 1,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
-    ] = None,
+    jobs: Jobs = None,
     stack: Stacked = "auto",
     margin: Annotated[
         float | None,

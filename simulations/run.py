@@ -93,8 +93,8 @@ def _levels(scale: float) -> Iterator[str]:
     yield f"## Words at their stage ({rows} simulated rows of {NUMBERS} independent numbers a line; margin 1 point)"
     yield ""
     yield (
-        "`truth` is how far every true mean of the row lies below the printed number; truths above mirror these. False: "
-        "*reproduced* for a truth of 1 point or more, *worse* for 1 point or less, *better*. Levels: 0.02 at n = 5, "
+        "`truth` is how far every true mean of the row lies below the printed number; truths above mirror these. "
+        "False: *reproduced* for a truth of 1 point or more, *worse* for 1 point or less, *better*. Levels: 0.02 at n = 5, "
         "0.015 at 10, 0.01 at 20, 0.005 at 50."
     )
     yield ""
@@ -110,7 +110,9 @@ def _levels(scale: float) -> Iterator[str]:
     yield (
         "At the margin itself, where a false word is likeliest, above or below it, whichever is worse: *reproduced* "
         "with one number at the margin and the others where they were printed, *worse* or *better* with all at the "
-        "margin. The levels hold for normal seeds; for others this is what comes out:"
+        "margin. The levels hold for normal seeds, of *worse* and of *better* each: where the spread is many times the "
+        "margin a row can be wrong in either, and a false one of the two falls up to twice as often. For other laws "
+        "this is what comes out:"
     )
     yield ""
     lines = []

@@ -94,8 +94,8 @@ def _levels(scale: float) -> Iterator[str]:
     yield ""
     yield (
         "`truth` is how far every true mean of the row lies below the printed number; truths above mirror these. "
-        "False: *reproduced* for a truth of 1 point or more, *worse* for 1 point or less, *better*. Levels: 0.02 at n = 5, "
-        "0.015 at 10, 0.01 at 20, 0.005 at 50."
+        "False: *reproduced* for a truth of 1 point or more, *worse* for 1 point or less, *better*. Levels: 0.02 at "
+        "n = 5, 0.015 at 10, 0.01 at 20, 0.005 at 50."
     )
     yield ""
     lines = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,9 @@ def figure(
     format_: Annotated[
         str | None, typer.Option("--format", "-f", help="svg, pdf or png; else FILE's ending tells.")
     ] = None,
-    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Points within which a mean counts as reproduced; else the plan's.")
+    ] = None,
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[
@@ -36,14 +37,14 @@ def figure(
     fig5: the edges of the graph units. curves: losses and measures by epoch. seeds, forest: a table's numbers beside
     the printed ones. power: what so many seeds can settle. Several pages: one PDF, or a file each.
     """
+    from dmd_repro.cli.planned import check_margin
     from dmd_repro.disk import sentences, write_output
     from dmd_repro.figures.make import check_figure, draw_figure, ending_of, files_of
     from dmd_repro.figures.page import require_matplotlib
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.records.folder import Records
 
-    if not (math.isfinite(margin) and margin > 0):
-        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+    check_margin(margin)
     check_figure(name, table)
     ending = ending_of(output, format_)
     require_matplotlib()

@@ -39,10 +39,12 @@ def check_figure(name: str, table: str | None) -> None:
 
 
 def draw_figure(
-    name: str, records: Records, table: str | None = None, *, data: Sequence[str] = (), margin: float = MARGIN,
+    name: str, records: Records, table: str | None = None, *, data: Sequence[str] = (), margin: float | None = None,
     reruns: Sequence[Rerun] | None = None,
 ) -> list[Page]:  # fmt: skip
-    """Return the pages of a figure; `reruns`: others' runs (None: those that come with the package).
+    """Return the pages of a figure.
+
+    `margin`: the plan's where None; `reruns`: others' runs (None: those that come with the package).
 
     Raises SpecError as `check_figure` does and where matplotlib is missing, ClaimError for an unknown table, RunError
     where the runs at hand do not hold what it shows.
@@ -64,7 +66,7 @@ def draw_figure(
     if name == "power":
         from dmd_repro.figures.power import draw_power
 
-        return draw_power(found, margin)
+        return draw_power(found, margin or (found.margin if found else MARGIN))
     assert found is not None
     if name == "seeds":
         from dmd_repro.figures.seeds import draw_seeds

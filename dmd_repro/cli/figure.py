@@ -22,11 +22,6 @@ def figure(
     format_: Annotated[
         str | None, typer.Option("--format", "-f", help="svg, pdf or png; else FILE's ending tells.")
     ] = None,
-<<<<<<< HEAD
-    margin: Annotated[
-        float | None, typer.Option("--margin", help="Points within which a mean counts as reproduced; else the plan's.")
-    ] = None,
-=======
     perplexity: Annotated[
         list[float] | None, typer.Option("--perplexity", min=1, help="Of t-SNE, fig3 and fig4; repeatable. Else 5, 30.")
     ] = None,
@@ -34,9 +29,10 @@ def figure(
         int | None, typer.Option("--draws", min=1, max=100, help="Samples of the paper's size, fig3 and fig4. Else 3.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws those samples.")] = 0,
-    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Points within which a mean counts as reproduced; else the plan's.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers of fig3 or fig4 as JSON.")] = False,
->>>>>>> main
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[

@@ -82,7 +82,7 @@ def _parts(report: CheckReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         (
             split,
             str(part.clips),
-            str(part.videos),
+            "?" if part.videos is None else str(part.videos),
             *("x".join(str(n) for n in part.shapes[m][1:]) for m in "lav"),
             *(f"{p.side} {p.share:.0%}" for p in part.padding.values()),
         )

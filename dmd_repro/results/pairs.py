@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dmd_repro.data.checks.report import video_of
+from dmd_repro.data.clip_names import clip_names
 from dmd_repro.metrics.registry import METRICS, shown_in
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.sides import ONE, Floats, Side, same_clips, same_labels
@@ -69,7 +69,8 @@ def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
     else:
         pairs = []
         notes.append("no seed in common: runs are not paired, and the interval is over clips alone")
-    videos = [video_of(clip) for clip in a.ids]
+    names = clip_names([a.ids])
+    videos = [names.video(clip) for clip in a.ids]
     if len(set(videos)) == len(videos):
         notes.append("ids name no videos of several clips: clips are drawn alone")
     drawn = _draws(a.ids, videos)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from toy_files import mmsa
 
-from dmd_repro.data.checks.check import CheckReport, check, examine, video_of
+from dmd_repro.data.checks.check import CheckReport, check, examine
 from dmd_repro.data.features import Features
 from dmd_repro.data.formats.families import convert
 from dmd_repro.data.formats.importer import import_file
@@ -82,7 +82,7 @@ def test_a_video_in_two_splits_is_a_defect(synthetic):
     ids[0] = synthetic.splits["train"].ids[0].split("$_$")[0] + "$_$99"
     report = examine(changed(synthetic, "test", ids=ids))
     assert report.failed
-    assert "train and test share 1 videos (SYNtrain000) and 0 clips" in found(report, "overlap")[0][1]
+    assert "train and test share 1 video (SYNtrain000) and 0 clips" in found(report, "overlap")[0][1]
 
 
 def test_labels_of_the_wrong_official_split_are_a_defect(synthetic):
@@ -151,19 +151,6 @@ def test_names_are_checked_like_anywhere(tmp_path):
     assert not check("synthetic-unaligned-hidden", Store(tmp_path)).failed
     with pytest.raises(DataError, match="unknown name"):
         check("nothing", Store(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("clip", "video"),
-    [
-        ("03bSnISJMiM$_$11", "03bSnISJMiM"), ("-I_e4mIh0yE$_$1.5$_$2.5", "-I_e4mIh0yE"),
-        ("03bSnISJMiM[11]", "03bSnISJMiM"), ("03bSnISJMiM_11", "03bSnISJMiM"),
-        ("_dI--eQ6qVU$_$24", "_dI--eQ6qVU"), ("v#2", "v"), ("alone", "alone"),
-    ],
-)  # fmt: skip
-def test_the_video_of_a_clip_is_read_from_its_id(clip, video):
-    """Shared videos are found in the ids of both families, also where a video's name holds underscores."""
-    assert video_of(clip) == video
 
 
 @pytest.mark.parametrize("setting", ["aligned", "unaligned"])

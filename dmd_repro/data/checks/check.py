@@ -14,10 +14,11 @@ import numpy as np
 from dmd_repro.data.checks.clips import duplicates, in_step, shared
 from dmd_repro.data.checks.labels import Official, against_official, labels, read_labels, transcript_words
 from dmd_repro.data.checks.leak import leakage
-from dmd_repro.data.checks.report import CheckReport, DataFinding, Padding, SplitReport, video_of
+from dmd_repro.data.checks.report import CheckReport, DataFinding, Padding, SplitReport
 from dmd_repro.data.checks.stats import Gathered, gather, token_stats
 from dmd_repro.data.checks.tokens import tokens
 from dmd_repro.data.checks.values import finite, padding, padding_of, values
+from dmd_repro.data.clip_names import ClipNames, clip_names
 from dmd_repro.data.features import Features, FeatureSet
 from dmd_repro.data.formats.which import standing_of, width_remarks
 from dmd_repro.data.store.folder import Store
@@ -27,7 +28,7 @@ from dmd_repro.datasets import DatasetFacts, dataset_facts
 from dmd_repro.errors import DataError
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
 
-__all__ = ["CheckReport", "DataFinding", "Padding", "SplitReport", "check", "examine", "video_of"]
+__all__ = ["CheckReport", "DataFinding", "Padding", "SplitReport", "check", "examine"]
 
 
 def check(name: str, store: Store, official: Path | None = None) -> CheckReport:
@@ -36,11 +37,12 @@ def check(name: str, store: Store, official: Path | None = None) -> CheckReport:
     Content that no longer matches its digests is a defect, not an error. Raises DataError if the name is unknown, or if
     the manifest or the list cannot be read.
     """
-    listed = read_labels(official) if official else None
     if is_synthetic(name):
         text, aligned, size = parse_synthetic(name)
+        listed = read_labels(official) if official else None
         return examine(generate(text=text, aligned=aligned, size=size), official=listed)
     manifest = store.manifest(name)
+    listed = read_labels(official, dataset_facts(manifest.dataset).label_range) if official else None
     opened: dict[str, Features] = {}
     try:
         for kind in manifest.texts:  # each, so that all of the content is verified
@@ -67,9 +69,10 @@ def examine(
     """
     texts = manifest.texts if manifest else (features.text,)
     report = CheckReport(features.name, features.dataset, features.aligned, texts, features.standing)
+    names = clip_names([features.splits[s].ids for s in SPLITS], official or ())
     gathered = gather(features)
     read = {s: token_stats(part) for s, part in (token_ids or {}).items()}
-    report.splits = {s: _split_report(features.splits[s], gathered, s) for s in SPLITS}
+    report.splits = {s: _split_report(features.splits[s], gathered, s, names) for s in SPLITS}
     facts = dataset_facts(features.dataset)
     finding = report.findings
     if manifest:
@@ -78,16 +81,16 @@ def examine(
     finding.append(_widths(features, facts))
     finding += labels(report, facts)
     if official is not None:
-        finding += against_official(features, official)
-    finding += shared(features, facts)
-    finding += duplicates(features, gathered)
-    words = transcript_words(features, official) if official is not None else None
+        finding += against_official(features, official, names)
+    finding += shared(features, facts, names)
+    finding += duplicates(features, gathered, names)
+    words = transcript_words(features, official, names) if official is not None else None
     finding += in_step(features, gathered, read, words)
     finding += tokens(read)
     finding.append(finite(gathered))
     finding += padding(features, gathered)
     finding += values(features, gathered)
-    finding += leakage(features, gathered)
+    finding += leakage(features, gathered, names)
     if manifest:
         said = width_remarks(manifest.dataset, manifest.dims)  # above, as sizes and widths
         said += standing_of(manifest.dataset, manifest.sizes)[1]
@@ -96,12 +99,12 @@ def examine(
     return report
 
 
-def _split_report(part: FeatureSet, gathered: Gathered, split: str) -> SplitReport:
+def _split_report(part: FeatureSet, gathered: Gathered, split: str, names: ClipNames) -> SplitReport:
     y = np.asarray(part.labels)
     bins = np.clip(np.rint(y), -3, 3).astype(int)
     return SplitReport(
         clips=len(part),
-        videos=len({video_of(i) for i in part.ids}),
+        videos=len({names.video(i) for i in part.ids}) if names.told else None,
         shapes={m: tuple(part.array(m).shape) for m in MODALITIES},
         label_range=(float(y.min()), float(y.max())),
         histogram={str(b): int((bins == b).sum()) for b in range(-3, 4)},

@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import DataFinding, plural, some, video_of
+from dmd_repro.data.checks.report import DataFinding, plural, some
 from dmd_repro.data.checks.stats import Counts, Gathered, TokenStats
+from dmd_repro.data.clip_names import ClipNames, plain
 from dmd_repro.data.features import Features
 from dmd_repro.datasets import DatasetFacts
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
@@ -21,32 +22,46 @@ _FEWEST = 20  # clips below which durations tell nothing
 _FARTHEST = 5  # clips a modality is tried to be moved by
 
 
-def shared(features: Features, facts: DatasetFacts) -> Iterator[DataFinding]:
+def shared(features: Features, facts: DatasetFacts, names: ClipNames) -> Iterator[DataFinding]:
     """No video and no clip stands in two splits, as their ids tell."""
-    videos = {s: {video_of(i) for i in features.splits[s].ids} for s in SPLITS}
-    clean = True
+    ids = {s: {plain(i) for i in features.splits[s].ids} for s in SPLITS}
+    videos = {s: {names.video(i) for i in features.splits[s].ids} for s in SPLITS}
+    counted = not names.told and all(_row_numbers(part) for part in ids.values())
+    clean = names.told
     for one, other in combinations(SPLITS, 2):
-        clips = set(features.splits[one].ids) & set(features.splits[other].ids)
-        both = videos[one] & videos[other]
-        if clips or both:
+        clips = ids[one] & ids[other]
+        both = videos[one] & videos[other] if names.told else set()
+        if (clips or both) and not counted:
             clean = False
-            names = ", ".join(sorted(both)[:3])
-            text = (
-                f"{one} and {other} share {len(both)} videos ({names}{', ...' if len(both) > 3 else ''})"
-                f" and {len(clips)} clips"
-            )
+            if names.told:
+                text = f"{one} and {other} share {plural(len(both), 'video')} ({some(sorted(both))})"
+                text += f" and {plural(len(clips), 'clip')}" if names.clips else ""
+                text += f"; ids read as {names.form}"
+            else:
+                text = f"{one} and {other} share {plural(len(clips), 'clip')} ({some(sorted(clips))})"
             yield DataFinding("overlap", "defect", text, "the speaker is known before the test, numbers are too good")
+    if not names.told:
+        why = "ids are row numbers, counted anew in each split" if counted else names.why
+        effect = "a speaker in two splits would not be seen, and makes numbers too good"
+        yield DataFinding("overlap", "warning", f"cannot be told: {why}", effect)
+        return
     counts = {s: len(videos[s]) for s in SPLITS}
     have = ", ".join(f"{s} {n}" for s, n in counts.items())
     if clean:
-        yield DataFinding("overlap", "ok", f"no video in two splits (videos: {have})")
+        yield DataFinding("overlap", "ok", f"no video in two splits (videos: {have}; ids read as {names.form})")
     if facts.videos and features.standing == "official" and counts != dict(facts.videos):
         want = ", ".join(f"{s} {facts.videos[s]}" for s in SPLITS)
-        text = f"{have} videos, the official split has {want}: ids of another form?"
-        yield DataFinding("videos", "warning", text, "shared videos cannot be ruled out")
+        text = f"{have} videos (ids read as {names.form}), the official split has {want}"
+        yield DataFinding("videos", "warning", text, "ids of another form, or other clips: see overlap with care")
 
 
-def duplicates(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
+def _row_numbers(ids: set[str]) -> bool:
+    """Whether the ids of a split are 0, 1, 2, ... or 1, 2, 3, ..."""
+    numbers = {int(i) for i in ids if i.isascii() and i.isdigit()}
+    return len(numbers) == len(ids) and min(numbers) < 2 and max(numbers) - min(numbers) == len(ids) - 1
+
+
+def duplicates(features: Features, gathered: Gathered, names: ClipNames) -> Iterator[DataFinding]:
     """No clip stands twice, as its content tells whatever its id says."""
     holders: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
     alone: dict[str, dict[str, list[tuple[str, int]]]] = {"a": defaultdict(list), "v": defaultdict(list)}
@@ -60,14 +75,14 @@ def duplicates(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
                 if not part[m].empty[i] and part[m].used[i] > 1:
                     found[part[m].digests[i]].append((split, i))
     groups = [group for group in holders.values() if len(group) > 1]
-    yield from _twice(features, groups)
+    yield from _twice(features, groups, names)
     whole = {place for group in groups for place in group}
     for m, found in alone.items():
         pairs = [g for g in found.values() if len(g) > 1 and not whole.issuperset(g)]
         if pairs:
-            names = some((" = ".join(_named(features, *place) for place in g[:2]) for g in pairs), 2)
+            shown = some((" = ".join(_named(features, *place) for place in g[:2]) for g in pairs), 2)
             what = plural(len(pairs), "content")
-            text = f"{MODALITY_NAMES[m]}: {what} under several clips whose other modalities differ ({names})"
+            text = f"{MODALITY_NAMES[m]}: {what} under several clips whose other modalities differ ({shown})"
             yield DataFinding(
                 "duplicates", "warning", text, "rows of this modality were repeated, or belong to other clips"
             )
@@ -75,28 +90,28 @@ def duplicates(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
         yield DataFinding("duplicates", "ok", "no two clips hold the same content")
 
 
-def _twice(features: Features, groups: list[list[tuple[str, int]]]) -> Iterator[DataFinding]:
+def _twice(features: Features, groups: list[list[tuple[str, int]]], names: ClipNames) -> Iterator[DataFinding]:
     for group in groups[:10]:
         splits = {split for split, _ in group}
         ids = [features.splits[split].ids[i] for split, i in group]
         labels = " and ".join(f"{features.splits[split].labels[i]:g}" for split, i in group)
-        names = " = ".join(_named(features, *place) for place in group)
-        same_video = len({video_of(i) for i in ids}) == 1
+        shown = " = ".join(_named(features, *place) for place in group)
+        same_video = names.told and len({names.video(i) for i in ids}) == 1
         if len(splits) > 1:
             effect = "a clip of the test is trained on, numbers are too good"
             yield DataFinding(
-                "duplicates", "defect", f"the same content in two splits: {names} (labels {labels})", effect
+                "duplicates", "defect", f"the same content in two splits: {shown} (labels {labels})", effect
             )
-        elif KNOWN_TWICE.issuperset(ids):
+        elif KNOWN_TWICE.issuperset(map(names.usual, ids)):
             yield DataFinding(
-                "duplicates", "ok", f"{names} hold the same content (labels {labels}), as in CMU-MOSI itself"
+                "duplicates", "ok", f"{shown} hold the same content (labels {labels}), as in CMU-MOSI itself"
             )
         else:
             severity = "warning" if same_video and not any("#" in i for i in ids) else "defect"
             effect = "it counts twice" + (
                 ", with labels that contradict each other" if len(set(labels.split(" and "))) > 1 else ""
             )
-            yield DataFinding("duplicates", severity, f"the same content twice: {names} (labels {labels})", effect)  # type: ignore[arg-type]
+            yield DataFinding("duplicates", severity, f"the same content twice: {shown} (labels {labels})", effect)  # type: ignore[arg-type]
     if len(groups) > 10:
         yield DataFinding("duplicates", "warning", f"{len(groups) - 10} more contents stand twice", "they count twice")
 

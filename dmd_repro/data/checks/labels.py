@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import CheckReport, DataFinding, plural, some
+from dmd_repro.data.checks.report import CheckReport, DataFinding, Severity, plural, some
 from dmd_repro.data.checks.stats import Counts
+from dmd_repro.data.clip_names import ClipNames
 from dmd_repro.data.features import Features
 from dmd_repro.datasets import DatasetFacts
 from dmd_repro.errors import DataError
@@ -32,12 +33,15 @@ class Official:
     words: int  # of the transcript; 0: none given
 
 
-def read_labels(path: Path) -> dict[str, Official]:
+def read_labels(path: Path, bounds: tuple[float, float] | None = (-3.0, 3.0)) -> dict[str, Official]:
     """Read a `MOSI-label.csv` (video_id, clip_id, label, mode; text if there is one); clips by `VIDEO$_$CLIP`.
 
-    Raises DataError, naming the line, if a column is missing or a value cannot be.
+    `bounds` of the labels are the data set's; None: any finite number. Raises DataError, naming the line, if a column
+    is missing or a value cannot be.
     """
     where, found = str(path), {}
+    low, high = bounds or (-np.finfo(np.float32).max, np.finfo(np.float32).max)
+    wanted = f"a label in [{low:g}, {high:g}]" if bounds else "a finite label"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -52,8 +56,8 @@ def read_labels(path: Path) -> dict[str, Official]:
                     label = float(row["label"])
                 except (TypeError, ValueError):
                     label = np.nan
-                if not -3 <= label <= 3:
-                    raise DataError.at(line, expected="a label in [-3, 3]", got=repr(row["label"]), do="Check the file")
+                if not low <= label <= high:
+                    raise DataError.at(line, expected=wanted, got=repr(row["label"]), do="Check the file")
                 if row["mode"] not in SPLITS:
                     want = "train, valid or test as mode"
                     raise DataError.at(line, expected=want, got=repr(row["mode"]), do="Check the file")
@@ -93,14 +97,14 @@ def _signs(signs: tuple[int, int, int]) -> str:
     return f"{signs[0]} negative, {signs[1]} zero, {signs[2]} positive"
 
 
-def against_official(features: Features, official: Mapping[str, Official]) -> Iterator[DataFinding]:
-    """Each clip's id, label and split against the official list."""
+def against_official(features: Features, official: Mapping[str, Official], names: ClipNames) -> Iterator[DataFinding]:
+    """Each clip's id, label and split against the official list, with which `names` were read."""
     strict = features.standing == "official"
-    here = {s: [_known(i, official) for i in features.splits[s].ids] for s in SPLITS}
+    here = {s: [names.listed(i) for i in features.splits[s].ids] for s in SPLITS}
     total = sum(len(ids) for ids in here.values())
     matched = sum(i is not None for ids in here.values() for i in ids)
     if matched < 0.05 * total:
-        yield from _as_a_whole(features, official, matched, total)
+        yield from _as_a_whole(features, official, names, matched, total)
         return
     strangers = [i for s in SPLITS for i, k in zip(features.splits[s].ids, here[s], strict=True) if k is None]
     if strangers:
@@ -160,39 +164,47 @@ def _how(got: NDArray[np.float64], want: NDArray[np.float64], off: NDArray[np.in
 
 
 def _as_a_whole(
-    features: Features, official: Mapping[str, Official], matched: int, total: int
+    features: Features, official: Mapping[str, Official], names: ClipNames, matched: int, total: int
 ) -> Iterator[DataFinding]:
-    """Where ids are of another form: the labels of each split as a whole."""
-    strict = features.standing == "official"
-    different = []
-    for split in SPLITS:
-        got = np.sort(features.splits[split].labels.astype(np.float64))
-        want = np.sort([clip.label for clip in official.values() if clip.split == split])
-        if len(got) != len(want) or np.abs(got - want).max(initial=0) > _SAME:
-            different.append(split)
-    form = f"the ids are of another form ({matched} of {total} are in the list)"
+    """Where ids are of another form: the labels of each split as a whole, in their order, and video by video."""
+    severe: Severity = "defect" if features.standing == "official" else "warning"
+    form = f"ids are not the list's ({matched} of {total} are in it)"
+    got = {s: features.splits[s].labels.astype(np.float64) for s in SPLITS}
+    clips = {s: [(key.split("$_$")[0], clip) for key, clip in official.items() if clip.split == s] for s in SPLITS}
+    want = {s: np.array([clip.label for _, clip in listed]) for s, listed in clips.items()}
+    different = [s for s in SPLITS if not _same(np.sort(got[s]), np.sort(want[s]))]
     if different:
         text = f"{form}, and the labels of {' and '.join(different)} are not those of the list"
-        yield DataFinding("official labels", "defect" if strict else "warning", text, "other clips, or wrong answers")
+        yield DataFinding("official labels", severe, text, "other clips, or wrong answers")
+    elif all(_same(got[s], want[s]) for s in SPLITS):
+        yield DataFinding("official labels", "ok", f"{form}; each split holds the list's labels in the list's order")
+    elif names.told and any(
+        _by_video(map(names.video, features.splits[s].ids), got[s]) != _by_video((v for v, _ in clips[s]), want[s])
+        for s in SPLITS
+    ):
+        text = f"{form}; each split holds the list's labels, but its videos hold others: they are in another order"
+        yield DataFinding("official labels", "defect", text, "the model learns, or is measured on, wrong answers")
     else:
-        yield DataFinding("official labels", "ok", f"{form}; each split holds the list's labels, in whatever order")
+        text = f"{form}; each split holds the list's labels, but whether each clip has its own cannot be told"
+        yield DataFinding("official labels", "warning", text, "labels in another order would not be seen")
 
 
-def transcript_words(features: Features, official: Mapping[str, Official]) -> dict[str, Counts]:
+def _same(got: NDArray[np.float64], want: NDArray[np.float64]) -> bool:
+    return len(got) == len(want) and bool(np.abs(got - want).max(initial=0) <= _SAME)
+
+
+def _by_video(videos: Iterable[str], y: NDArray[np.float64]) -> list[list[float]]:
+    """Return the labels of each video, whatever its name and its clips' order."""
+    held: dict[str, list[float]] = defaultdict(list)
+    for video, label in zip(videos, y.tolist(), strict=True):
+        held[video].append(round(label, 2))
+    return sorted(map(sorted, held.values()))
+
+
+def transcript_words(features: Features, official: Mapping[str, Official], names: ClipNames) -> dict[str, Counts]:
     """Return the number of words of each clip's official transcript (0: not known), by split."""
     found = {}
     for split in SPLITS:
-        known = [_known(i, official) for i in features.splits[split].ids]
+        known = [names.listed(i) for i in features.splits[split].ids]
         found[split] = np.array([official[k].words if k else 0 for k in known], dtype=np.int64)
     return found
-
-
-def _known(clip: str, official: Mapping[str, Official]) -> str | None:
-    """Return the list's name of a clip, if it has one."""
-    for name in (clip, clip.split("#")[0]):
-        if name in official:
-            return name
-        video, _, part = name.partition("$_$")
-        if part.isdigit() and (plain := f"{video}$_${int(part)}") in official:
-            return plain
-    return None

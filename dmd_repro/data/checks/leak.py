@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dmd_repro.data.checks.report import DataFinding, Severity, video_of
+from dmd_repro.data.checks.report import DataFinding, Severity
 from dmd_repro.data.checks.stats import ClipStats, Gathered
+from dmd_repro.data.clip_names import ClipNames
 from dmd_repro.data.features import Features
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
 
@@ -27,13 +28,13 @@ _CUT = 10.0  # standard deviations: one wild value must not decide
 _COPY = 0.95  # correlation with the label that no feature of a face, a voice or words has
 
 
-def leakage(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
+def leakage(features: Features, gathered: Gathered, names: ClipNames) -> Iterator[DataFinding]:
     """Compare, for each modality, what train predicts of itself out of fold with what it predicts of test."""
     told = []
     train, test = features.splits["train"], features.splits["test"]
     pick_train, pick_test = _pick(len(train)), _pick(len(test))
     y, z = train.labels[pick_train].astype(np.float64), test.labels[pick_test].astype(np.float64)
-    folds = fold_of([train.ids[i] for i in pick_train])
+    folds = fold_of([train.ids[i] for i in pick_train], names)
     enough = len(y) >= _FEWEST and len(z) >= _FEWEST // 2 and np.ptp(y) > 0 and np.ptp(z) > 0
     if not enough or folds.max() < 1 or any(g.not_finite for part in gathered.values() for g in part.values()):
         yield DataFinding("leakage", "ok", "too few clips or videos to tell whether the features know the labels")
@@ -72,7 +73,7 @@ def leakage(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
             )
         elif gap > _ODD and sure > _SURE:
             clean = False
-            said = f"{inside:.2f} on train (out of fold, by video) but {outside:.2f} on test"
+            said = f"{inside:.2f} on train (out of fold, {_kept(names)}) but {outside:.2f} on test"
             text = f"{name} predicts labels with correlation {said}"
             severity: Severity = "defect" if gap > _GAP else "warning"
             effect = "features learned on the training labels? A model trusts them and fails on test"
@@ -106,9 +107,18 @@ def predictability(x: Numbers, y: Numbers, w: Numbers, z: Numbers, folds: NDArra
     return inside, _corr(_ridge(kernel, y, cross, penalty * unit), z)
 
 
-def fold_of(ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return the fold (B,) of each clip: clips of one video together, videos dealt out by size."""
-    videos = [video_of(i) for i in ids]
+def _kept(names: ClipNames) -> str:
+    return "by video" if names.told else "in blocks, as videos cannot be told"
+
+
+def fold_of(ids: Sequence[str], names: ClipNames) -> NDArray[np.int64]:
+    """Return the fold (B,) of each clip: clips of one video together, videos dealt out by size.
+
+    Where videos cannot be told, blocks of clips as they stand: files hold the clips of a video one after the other.
+    """
+    if not names.told:
+        return np.arange(len(ids)) * _FOLDS // max(len(ids), 1)
+    videos = [names.video(i) for i in ids]
     sizes = {v: videos.count(v) for v in dict.fromkeys(videos)} if len(set(videos)) < 500 else dict.fromkeys(videos, 1)
     load, home = [0] * _FOLDS, {}
     for video in sorted(sizes, key=lambda v: (-sizes[v], v)):

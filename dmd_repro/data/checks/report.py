@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["ok", "warning", "defect"]
-_VIDEO = re.compile(r"(?P<video>.+?)(\$_\$.*|\[\d+\]|#\d+)|(?P<youtube>.{11})_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class SplitReport:
     """One split: sizes, labels, padding."""
 
     clips: int
-    videos: int
+    videos: int | None  # None: ids do not tell them
     shapes: Mapping[str, tuple[int, ...]]
     label_range: tuple[float, float]
     histogram: Mapping[str, int]  # labels rounded to -3 ... 3
@@ -68,12 +66,6 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
         return asdict(self) | {"failed": self.failed}
-
-
-def video_of(clip: str) -> str:
-    """Return the video a clip's id names: what stands before `$_$`, or the id itself."""
-    match = _VIDEO.fullmatch(clip)
-    return (match["video"] or match["youtube"]) if match else clip
 
 
 def some(items: Iterable[str], most: int = 3) -> str:

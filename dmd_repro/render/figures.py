@@ -116,12 +116,12 @@ def figure(table: ComparisonTable) -> str | None:
         y += GAP
     width, height = LABEL + SCALE + 230, y + 24
     legend = (
-        "dots: seeds; tick: mean; line: 95 % interval of the mean; red: printed, where comparable; "
-        "one axis a column"
+        "dots: seeds; tick: mean; line: 95 % interval of the mean; red: printed, where comparable; one axis a column"
     )
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}">',
             f'<rect width="{width}" height="{height}" fill="white"/>',
             f'<text x="6" y="20" {text} font-weight="bold">{escape(table.title)}: seeds and printed numbers</text>',
             *parts,

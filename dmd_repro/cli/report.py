@@ -178,9 +178,18 @@ def _make_sheets(
         from dmd_repro.results.lottery import lottery_sheet
 
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
+    from dmd_repro.errors import ClaimError
     from dmd_repro.results.between import between_sheet
 
-    return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
+    sheets, refused = [], []
+    for name, plan in plans.items():
+        try:
+            sheets.append(between_sheet(load_table(name), plan, records, compare))
+        except ClaimError as error:  # of all tables, those that have no such row are passed over
+            refused.append(error)
+    if not sheets:
+        raise refused[0]
+    return sheets
 
 
 def _text(sheets: Sequence[Any], chosen: Format, standalone: bool = False) -> str:

@@ -163,10 +163,8 @@ def report(record: RunRecord) -> str:
     from dmd_repro.records.folder import bert_words
 
     bert = bert_words(record.spec.config)
-    from dmd_repro.results.learned import learned
     from dmd_repro.systems.registry import fallback_words, full_name
 
-    judged = learned(record)
     facts, spec, standing = record.provenance, record.spec, record.data["standing"]
     mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
         standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
@@ -176,7 +174,6 @@ def report(record: RunRecord) -> str:
     lines = [
         f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
         f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
-        *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
         *([f"settings: {words}"] if (words := fallback_words(spec.model, spec.dataset)) else []),
         *left_out(record),
@@ -197,12 +194,17 @@ def left_out(record: RunRecord) -> list[str]:
 
 
 def metric_lines(record: RunRecord) -> list[str]:
-    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others."""
+    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others.
+
+    Above it stands that the run did not learn, where it did not.
+    """
     from dmd_repro.cli.progress import scores, shown
     from dmd_repro.metrics.registry import METRICS, shown_in
+    from dmd_repro.results.learned import learned
 
-    split = {name: scores(record, name) for name in ("test", "valid")}
-    lines = [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
+    split, judged = {name: scores(record, name) for name in ("test", "valid")}, learned(record)
+    lines = [f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []
+    lines += [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
     for name in shown_in("run", record.data["dataset"]):
         metric = METRICS[name]
         cells = [shown(name, split[s][name]) for s in ("test", "valid")]

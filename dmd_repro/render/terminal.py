@@ -107,19 +107,19 @@ def _least(grid: TextGrid) -> int:
 
 
 def _fitting(grid: TextGrid, console: Console) -> list[TextGrid]:
-    """Return a grid, or its columns in several grids that fit the window."""
-    most = len(grid.headers) - 1  # columns beside the first
-    while most > 1 and _least(_columns(grid, range(1, 1 + most))) > console.width:
+    """Return a grid, or its columns in several grids that fit the window, each with the columns that name its lines."""
+    named = max(1, min(2, len(grid.align) - len(grid.align.lstrip("l"))))
+    most = len(grid.headers)  # columns of the first part
+    while most > named + 1 and _least(_columns(grid, range(most))) > console.width:
         most -= 1
-    if most + 1 >= len(grid.headers):
+    if most == len(grid.headers):
         return [grid]
-    rest = _columns(grid, range(1 + most, len(grid.headers)))
-    return [_columns(grid, range(1, 1 + most)), *_fitting(rest, console)]
+    rest = _columns(grid, (*range(named), *range(most, len(grid.headers))))
+    return [_columns(grid, range(most)), *_fitting(rest, console)]
 
 
-def _columns(grid: TextGrid, kept: range) -> TextGrid:
-    """Return the first column of a grid and some others."""
-    at = (0, *kept)
+def _columns(grid: TextGrid, at: Sequence[int]) -> TextGrid:
+    """Return some columns of a grid."""
     rows = tuple(tuple(row[i] for i in at) for row in grid.rows)
     return TextGrid(grid.title, tuple(grid.headers[i] for i in at), "".join(grid.align[i] for i in at), rows)
 

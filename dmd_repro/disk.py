@@ -23,7 +23,6 @@ _REMEDIES = {
     errno.EFBIG: "Raise the limit on file sizes (ulimit -f) and run the same command again: finished work is kept",
     errno.EACCES: "Choose a folder you may write to",
     errno.EPERM: "Choose a folder you may write to",
-    errno.ENOLCK: "Choose a folder on a local disk",
     errno.EROFS: "Choose a folder on a disk that is not read-only",
     errno.ENOTDIR: "Choose a path no part of which is a file",
     errno.EEXIST: "Choose a path no part of which is a file",

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import PCG64, Generator
+from old_rule import old_words
 
 from dmd_repro.stats.paired import crossed
 from dmd_repro.stats.summary import prediction_interval, summarise
-from dmd_repro.stats.verdict import verdicts
 
 PRINTED, CELL, CELLS = 84.5, 0.05, 9  # a printed number, its rounding cell, cells of a table (DMD's rows of Table 1)
 TRUTHS = (0.0, 0.5, 0.9, 1.0, 1.5, 2.0, 3.0)  # points between the true mean and the printed number
@@ -86,8 +86,7 @@ def verdict_rates(truth: float, spread: float, n: int, draws: int) -> tuple[Coun
         # the printed number is the truth's neighbour as printed: anywhere in its rounding cell
         shift = generator.uniform(-CELL, CELL)
         table = generator.normal(PRINTED + shift - truth, spread, size=(CELLS, n))
-        found = verdicts([list(row) for row in table], [PRINTED] * CELLS, cells=[CELL] * CELLS, failed=[0] * CELLS)
-        here = [verdict.word for verdict in found]
+        here = old_words([list(row) for row in table], [PRINTED] * CELLS, cell=CELL)
         words.update(here)
         equal += "reproduced" in here and truth >= 1
         different += ("below" in here and truth <= 1) or "above" in here

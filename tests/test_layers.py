@@ -16,7 +16,7 @@ import dmd_repro
 PACKAGE = Path(dmd_repro.__file__).parent
 RANKS = {  # by package; `OWN` ranks the modules of packages that span two layers
     9: ("cli",),
-    8: ("render",),
+    8: ("render", "figures"),
     7: ("results", "audit"),
     6: ("execution", "evaluate", "bench"),
     5: ("training",),

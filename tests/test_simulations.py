@@ -17,11 +17,14 @@ def simulations() -> ModuleType:
     """simulations/run.py as a module."""
     if not (FOLDER / "run.py").exists():
         pytest.skip("the simulations are part of a checkout, not of the package")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(str(FOLDER))
     spec = importlib.util.spec_from_file_location("simulations_run", FOLDER / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    monkeypatch.undo()
     return module
 
 

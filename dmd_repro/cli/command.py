@@ -17,6 +17,7 @@ from dmd_repro.cli import (
     compare,
     data,
     evaluate,
+    figure,
     protocol,
     report,
     reproduce,
@@ -45,6 +46,7 @@ app.add_typer(systems.app, name="systems")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("figure")(figure.figure)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
@@ -70,8 +72,8 @@ def _root(
 
         for file in system:
             add_file(Path(file))
-    if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit"):
-        use_papers()  # these three have the option, which wins
+    if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit", "figure"):
+        use_papers()  # these four have the option, which wins
 
 
 def main() -> None:

@@ -209,11 +209,15 @@ def _lines(
         read = ", ".join(f"{name} {_brief(value)}" for name, value in done.sizes.items())
         lines.append(f"read from the tensors: {read}")
     for name, value in done.assumed.items():
+        if name == "seed":
+            lines.append(f"not told by any tensor: the seed its draws in evaluation come from; {value} was taken")
+            continue
         where = fallback_words(done.model, features.dataset) or f"the preset of {features.dataset}"
         if name == "bert_heads":
             where = "BERT-base, whose shape it has" if done.bert.startswith(BERT_BASE) else "the BERT of --bert"
         lines.append(f"not told by any tensor, taken from {where}: {name} {value}")
-    lines.append(f"  {'':5} {'value':>9}   {'95 % over clips':19}  counted as")
+    drawn = f"95 % over {scores[0].drawn if scores else 'clips'}"
+    lines.append(f"  {'':5} {'value':>9}   {drawn:19}  counted as")
     for one in scores:
         between = f"[{_number(one, one.low)}, {_number(one, one.high)}]" if one.low is not None else "–"
         counted = one.counted.partition(": ")[0]

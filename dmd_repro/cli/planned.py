@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from dmd_repro.training.execution import Execution
 
 
+def check_margin(margin: float | None) -> None:
+    """Raise SpecError for a margin that is no number of points above 0."""
+    import math
+
+    from dmd_repro.errors import SpecError
+
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+
+
 def train_missing(
     planned: PlannedTable,
     *,

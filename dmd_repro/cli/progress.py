@@ -16,7 +16,7 @@ from dmd_repro.visible import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dmd_repro.execution.workers import Event
+    from dmd_repro.execution.attempt import Event
     from dmd_repro.planning.grid import Job
     from dmd_repro.records.folder import Records, RunRecord
     from dmd_repro.training.fit import EpochReport

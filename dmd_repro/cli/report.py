@@ -33,7 +33,10 @@ def report(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     standalone: Annotated[bool, typer.Option("--standalone", help="LaTeX that compiles alone.")] = False,
-    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Another margin than the plan's, in points: gives intervals, and no word."),
+    ] = None,
     lottery: Annotated[
         bool,
         typer.Option("--lottery", help="Where the printed numbers lie among our seeds, best of k, picking by test."),
@@ -71,8 +74,7 @@ def report(
     Per number: printed value, mean ± sample STD over seeds, verdict, intervals, one-run reading, both conventions. The
     rule stands under each table.
     """
-    import math
-
+    from dmd_repro.cli.planned import check_margin
     from dmd_repro.errors import SpecError
     from dmd_repro.papers.folders import asked_tables, paper_asked
     from dmd_repro.papers.reruns import load_reruns
@@ -80,8 +82,7 @@ def report(
     from dmd_repro.results.tables import compare_tables, with_looks
 
     chosen = _format(format_, json_, None if all_ else output, standalone)
-    if not (math.isfinite(margin) and margin > 0):
-        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+    check_margin(margin)
     views = {
         "lottery": lottery,
         "compare": compare is not None,

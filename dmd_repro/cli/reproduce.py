@@ -18,7 +18,15 @@ from dmd_repro.cli.paths import (
     runs_dir,
     use_papers,
 )
-from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.planned import (
+    check_margin,
+    made_before,
+    print_rows,
+    refuse_failures,
+    seeds_of_one_model,
+    totals,
+    train_missing,
+)
 from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -47,6 +55,14 @@ def reproduce(
         int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
     ] = None,
     stack: Stacked = "auto",
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
+    ] = None,
+    one_look: Annotated[
+        bool,
+        typer.Option("--one-look", help="Words once, at these seeds, instead of at 5, 10, 20, 50; sealed likewise."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -55,6 +71,7 @@ def reproduce(
 ) -> None:
     """Train what a table needs and print it. Finished runs are used; interrupted ones resume."""
     import json
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -64,6 +81,8 @@ def reproduce(
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
+    from dmd_repro.planning.looks import sealed
+    from dmd_repro.planning.plans import load_plan
     from dmd_repro.planning.protocol import one_protocol, under_protocol
     from dmd_repro.records.folder import Records
     from dmd_repro.render.terminal import show, terminal_console
@@ -73,6 +92,7 @@ def reproduce(
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
+    check_margin(margin)
     source = bert_source(bert)
     execution = Execution(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
@@ -93,6 +113,10 @@ def reproduce(
         bert=(lambda: fingerprint(source)) if source else None,
     )
     planned = one_protocol(planned, records, mixed=mix)
+    before = load_plan(records.root, published.name, planned.plan.data)
+    runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
+    begun = sum(records.status(run) != "missing" for run in runs_named)
+    planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
@@ -111,9 +135,8 @@ def reproduce(
     if failed is None:
         return
     others = load_reruns(reruns_dir(store))
-    compared = with_looks([compare(published, planned.plan, records, reruns=others)], records.root, planned.plan.data)[
-        0
-    ]
+    plan = load_plan(records.root, published.name, planned.plan.data)  # as it was sealed
+    (compared,) = with_looks([compare(published, plan, records, reruns=others)], records.root, planned.plan.data)
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

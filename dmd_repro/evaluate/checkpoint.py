@@ -39,7 +39,7 @@ class Checkpoint:
         """The kind of text it was trained on; None where a state_dict leaves GloVe and hidden states open."""
         if self.data is not None:
             return str(self.data["text"])
-        return "bert" if isinstance(self.state, official.OfficialState) and self.state.bert else None
+        return "bert" if self.state is not None and self.state.bert else None
 
 
 def open_checkpoint(name: str, records: Records, model: str | None = None) -> Checkpoint:

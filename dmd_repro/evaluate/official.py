@@ -20,7 +20,6 @@ from torch import Tensor
 
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.evaluate.state_file import StateFile, read_state, refuse_names
-from dmd_repro.nn.bert import Bert, bert_from_weights
 from dmd_repro.nn.layers import named_slices
 from dmd_repro.shapes import MODALITIES, MODALITY_NAMES
 from dmd_repro.spec import AblationMask
@@ -147,11 +146,6 @@ def build_official(state: OfficialState, sizes: Sizes) -> DMD:
             )  # fmt: skip
     write_weights(model, weights, SYSTEM, state.where)
     return model
-
-
-def bert_inside(state: OfficialState, like: Bert | None) -> Bert | None:
-    """Return the BERT a checkpoint holds, None if it holds none; `like` tells its heads where they are not known."""
-    return bert_from_weights(state.bert, like) if state.bert else None
 
 
 def misfit(

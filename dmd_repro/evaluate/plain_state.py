@@ -7,8 +7,9 @@ preset's of the data set, unless it is given.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dmd_repro.errors import DataError, DmdError, SpecError
 from dmd_repro.evaluate import official
@@ -24,10 +26,14 @@ from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.build import construct
 from dmd_repro.systems.config import TrainConfig
-from dmd_repro.systems.declare import System
+from dmd_repro.systems.declare import Setting, System
 from dmd_repro.systems.plain import OneSeed, own_tensors
 from dmd_repro.systems.registry import SHIPPED, find_system
+from dmd_repro.systems.state import BERT_PREFIX
 from dmd_repro.systems.told import INPUTS, Shapes, Told
+
+SEED = "seed"  # given beside the settings, where a system draws in evaluation
+_BERT = re.compile(r"(^|\.)(embeddings|encoder\.layer|pooler)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class PlainState:
 
     where: str
     system: System
-    file: StateFile
+    file: StateFile  # without its BERT
+    bert: Mapping[str, Tensor] = field(default_factory=dict)  # by BERT's own names; empty without one
 
     @property
     def shapes(self) -> Shapes:
@@ -58,6 +65,9 @@ class Settled:
     dims: Mapping[str, int]
     steps: Mapping[str, int]
     assumed: Mapping[str, Scalar]
+    preset: TrainConfig
+    protocol: str
+    seed: int = 0  # of what it draws in evaluation
 
 
 def read_plain(source: Path | io.BytesIO, system: System, where: str) -> PlainState:
@@ -68,9 +78,14 @@ def read_plain(source: Path | io.BytesIO, system: System, where: str) -> PlainSt
     if not system.official:
         raise SpecError.at(
             f"--model {system.name}", expected=f"a system whose reference's names are known ({', '.join(readable())})",
-            got="another", do="Name the run, its folder or its checkpoint.safetensors",
+            got=system.no_official or "another", do="Name the run, its folder or its checkpoint.safetensors",
         )  # fmt: skip
-    return PlainState(where, system, read_state(source, names_of(system.name), where))
+    file = read_state(source, names_of(system.name), where)
+    for begin in sorted(system.bert_names.values(), key=len, reverse=True):
+        if bert := {n.removeprefix(begin): x for n, x in file.tensors.items() if n.startswith(begin)}:
+            net = {n: x for n, x in file.tensors.items() if not n.startswith(begin)}
+            return PlainState(where, system, replace(file, tensors=net), bert)
+    return PlainState(where, system, file)
 
 
 def readable() -> tuple[str, ...]:
@@ -95,6 +110,7 @@ def names_of(name: str) -> frozenset[str]:
 
 def likely(names: set[str]) -> str:
     """Return the system that most of some names are of, whatever stands before them; "" where few are of any."""
+    names = {name for name in names if not _BERT.search(name)}  # which many systems hold
     ends = [{".".join(parts[i:]) for i in range(len(parts))} for parts in (name.split(".") for name in names)]
     found = {official.SYSTEM: official.reference_names()}
     found |= {name: names_of(name) for name in readable() if name != official.SYSTEM}
@@ -117,15 +133,16 @@ def refuse_other(where: str, names: set[str], model: str) -> None:
 
 
 def settle(
-    state: PlainState, preset: TrainConfig, dims: Mapping[str, int], steps: Mapping[str, int],
+    state: PlainState, setting: Setting, dims: Mapping[str, int], steps: Mapping[str, int],
     given: Mapping[str, str | Scalar],
 ) -> Settled:  # fmt: skip
     """Read every setting that tensors tell; the others are `given`, or the preset's. `dims`, `steps` of the features.
 
-    Raises DataError where the names are another model's or the tensors cannot predict, SpecError on a setting in
-    `given` that the tensors tell themselves.
+    The protocol of `setting` counts where no tensor tells it. Raises DataError where the names are another model's or
+    the tensors cannot predict, SpecError on a setting in `given` that the tensors tell themselves.
     """
     system = state.system
+    preset = system.preset_for(setting.dataset, aligned=setting.aligned, protocol=setting.protocol)
     try:
         told = system.told(state.shapes, steps)
     except (KeyError, IndexError, ValueError):
@@ -138,18 +155,41 @@ def settle(
     if told.missing:
         refuse_other(state.where, state.in_file, system.name)
         raise DataError.at(state.where, expected=told.missing, got="none of them in the file", do=told.mend)
+    if told.protocol:
+        setting = replace(setting, protocol=told.protocol)
+        preset = system.preset_for(setting.dataset, aligned=setting.aligned, protocol=told.protocol)
     config = preset.from_dict({**preset.to_dict(), **told.settings})
+    seed, given = _seed(told, given), {name: value for name, value in given.items() if name != SEED or not told.draws}
     for name in given:
         if name not in told.open:
+            known = (*told.open, SEED) if told.draws else told.open
             raise SpecError.at(
-                f"--set {name}", expected=f"a setting that no tensor tells ({', '.join(told.open)})",
-                got="another", do="Drop it",
+                f"--set {name}", expected=f"a setting that no tensor tells ({', '.join(known)})", got="another",
+                do="Drop it",
             )  # fmt: skip
     if scaled := f"{INPUTS}visual_scale.largest" in state.shapes:
         config = config.with_overrides({"visual_scale": "train_max"})
     config = config.with_overrides(given)
     unsaid = [n for n in told.open if n not in given and not (n == "visual_scale" and scaled)]
-    return Settled(config, told, dims, steps, {name: getattr(config, name) for name in unsaid})
+    assumed: dict[str, Scalar] = {name: getattr(config, name) for name in unsaid}
+    if draws(told, config) and seed is None:
+        assumed[SEED] = 0
+    return Settled(config, told, dims, steps, assumed, preset, setting.protocol, seed or 0)
+
+
+def draws(told: Told, config: TrainConfig) -> bool:
+    """Tell whether evaluation draws at random under a configuration, so that its seed is part of the answer."""
+    return bool(told.draws) and bool(getattr(config, told.draws))
+
+
+def _seed(told: Told, given: Mapping[str, str | Scalar]) -> int | None:
+    """Return the seed that is given, None where none is; raises SpecError on what is none."""
+    if not told.draws or SEED not in given:
+        return None
+    text = str(given[SEED]).strip()
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise SpecError.at(f"--set {SEED}", expected="a seed below 2^32", got=repr(text), do=f"Write --set {SEED}=1111")
+    return int(text)
 
 
 def misfit(state: PlainState, told: Told, dims: Mapping[str, int], steps: Mapping[str, int], name: str) -> None:
@@ -170,7 +210,7 @@ def build_plain(state: PlainState, settled: Settled, train: Mapping[str, NDArray
 
     Raises DataError where names are missing or unknown, or a tensor has another shape.
     """
-    one = _build(state.system, settled.config, settled.dims, settled.steps)
+    one = _build(state.system, settled.config, settled.dims, settled.steps, settled.seed)
     own, got = _tensors(one), state.file.tensors
     if _core(set(got)) != _core(set(own)):
         refuse_other(state.where, state.in_file, state.system.name)
@@ -191,12 +231,17 @@ def build_plain(state: PlainState, settled: Settled, train: Mapping[str, NDArray
     return one
 
 
-def plain_bytes(weights: Mapping[str, NDArray[Any]], system: str) -> bytes:
-    """Return the bytes of a `.pth` file: a run's tensors under the reference's names, and what those leave out."""
+def plain_bytes(weights: Mapping[str, NDArray[Any]], system: str, bert: Mapping[str, Tensor]) -> bytes:
+    """Return the bytes of a `.pth` file: a run's tensors under the reference's names, and what those leave out.
+
+    `bert`: its BERT whole, by the names of those files; in `weights` it is what training moved of one.
+    """
     state = {
         name.removeprefix(f"{system}/"): torch.from_numpy(np.array(value))  # a copy: 0 axes stay 0
         for name, value in weights.items()
+        if not name.startswith(f"{system}/{BERT_PREFIX}")
     }
+    state |= bert
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -207,30 +252,39 @@ class ReadBack:
     """What an export gives to who reads it."""
 
     model: OneSeed
+    state: PlainState
     options: tuple[str, ...]  # what its reader has to add
     beside: tuple[str, ...]  # beginnings of names that are in the file and in none of the reference's
 
 
 def read_back(
-    content: bytes, system: System, preset: TrainConfig, config: TrainConfig, where: str, dims: Mapping[str, int],
-    steps: Mapping[str, int],
+    content: bytes, system: System, setting: Setting, config: TrainConfig, where: str, dims: Mapping[str, int],
+    steps: Mapping[str, int], seed: int,
 ) -> ReadBack | None:  # fmt: skip
-    """Return the model that the bytes of an export give, None where they give none."""
+    """Return the model that the bytes of an export give, None where they give none. `seed` of the run."""
     try:
         state = read_plain(io.BytesIO(content), system, where)
-        usual = settle(state, preset, dims, steps, {}).assumed
-        given = {name: getattr(config, name) for name, value in usual.items() if getattr(config, name) != value}
-        settled = settle(state, preset, dims, steps, given)
+        usual = settle(state, setting, dims, steps, {})
+        given: dict[str, str | Scalar] = {
+            name: getattr(config, name)
+            for name, value in usual.assumed.items()
+            if name != SEED and getattr(config, name) != value
+        }
+        if draws(usual.told, config):
+            given[SEED] = seed
+        settled = settle(state, setting, dims, steps, given)
         model = build_plain(state, settled)
     except DmdError:
         return None
     begins = (*settled.told.beside, INPUTS)
     beside = tuple(b for b in begins if any(name.startswith(b) for name in state.shapes))
-    return ReadBack(model, tuple(f"--set {name}={value}" for name, value in given.items()), beside)
+    return ReadBack(model, state, tuple(f"--set {name}={value}" for name, value in given.items()), beside)
 
 
-def _build(system: System, config: TrainConfig, dims: Mapping[str, int], steps: Mapping[str, int]) -> OneSeed:
-    one: Any = construct(system, config, dims=dims, steps=steps, mask=AblationMask(), seeds=(0,))
+def _build(
+    system: System, config: TrainConfig, dims: Mapping[str, int], steps: Mapping[str, int], seed: int = 0
+) -> OneSeed:
+    one: Any = construct(system, config, dims=dims, steps=steps, mask=AblationMask(), seeds=(seed,))
     built: OneSeed = one
     return built
 

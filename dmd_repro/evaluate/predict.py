@@ -20,12 +20,13 @@ from dmd_repro.errors import DataError, SpecError
 from dmd_repro.evaluate import official, plain_state
 from dmd_repro.evaluate.checkpoint import Checkpoint
 from dmd_repro.evaluate.plain_state import PlainState
-from dmd_repro.nn.bert import Bert, load_bert
+from dmd_repro.nn.bert import Bert, bert_from_weights, load_bert
 from dmd_repro.records.folder import Predictions
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.base import EmotionModel, as_module
 from dmd_repro.systems.bert_text import WithBert
+from dmd_repro.systems.declare import Setting
 from dmd_repro.systems.registry import find_system, full_name
 from dmd_repro.systems.state import write_weights
 from dmd_repro.training.feed import evaluate
@@ -63,7 +64,7 @@ def evaluate_checkpoint(
     """
     device = execution.prepare()
     if isinstance(checkpoint.state, PlainState):
-        return _plain(checkpoint.state, features, split, device, heads, given)
+        return _plain(checkpoint.state, features, split, execution, device, heads, given)
     if given:
         raise SpecError.at(
             f"--set {next(iter(given))}", expected="a state_dict of an earlier system, which cannot tell all settings",
@@ -130,10 +131,8 @@ def _official(
             state.where, expected=f"{sizes.dims['l']}-wide text, as it holds no BERT", got="token ids",
             do="Choose --text hidden or glove",
         )  # fmt: skip
-    if bert is not None and features.text != "bert":
-        raise DataError.at(
-            state.where, expected="token ids, as it holds a BERT", got=f"{features.text} text", do="Add --text bert"
-        )
+    if bert is not None:
+        _refuse_vectors(state.where, features)
     dims = {**features.dims, "l": bert.width} if bert else features.dims
     if odd := official.misfit(state.where, sizes.dims, sizes.steps, dims, features.steps, features.name):
         raise odd
@@ -163,23 +162,31 @@ def _official(
 
 
 def _plain(
-    state: PlainState, features: Features, split: str, device: torch.device, heads: int | None,
+    state: PlainState, features: Features, split: str, execution: Execution, device: torch.device, heads: int | None,
     given: Mapping[str, str | Scalar],
 ) -> Evaluated:  # fmt: skip
     system = state.system
     if heads is not None:
         raise SpecError.at("--heads", expected="a system with attention heads", got=system.name, do="Drop --heads")
-    if features.text == "bert":
+    bert = _bert_inside(state, execution.bert)
+    if bert is None and features.text == "bert":
         raise DataError.at(
             state.where, expected="text as vectors, as it holds no BERT", got="token ids",
             do="Choose --text hidden or glove",
         )  # fmt: skip
-    protocol = system.protocols[0]
-    preset = system.preset_for(features.dataset, aligned=features.aligned, protocol=protocol)
-    settled = plain_state.settle(state, preset, features.dims, features.steps, given)
-    plain_state.misfit(state, settled.told, features.dims, features.steps, features.name)
+    if bert is not None:
+        _refuse_vectors(state.where, features)
+        check_tokens(features, bert)
+    dims = features.dims if bert is None else {**features.dims, "l": bert.width}
+    setting = Setting(features.dataset, features.aligned, system.protocols[0])
+    settled = plain_state.settle(state, setting, dims, features.steps, given)
+    plain_state.misfit(state, settled.told, dims, features.steps, features.name)
     train = {m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES}
-    model = plain_state.build_plain(state, settled, train)
+    one = plain_state.build_plain(state, settled, train)
+    model: nn.Module = one if bert is None else WithBert(one, bert)
+    assumed = dict(settled.assumed)
+    if bert:
+        assumed["bert_heads"] = int(bert.model.config.num_attention_heads)
     notes = [*state.file.taken]
     if settled.assumed.get("visual_scale") == "train_max":
         notes.append(f"visual features are divided by their maximum in the training split of {features.label}")
@@ -188,28 +195,35 @@ def _plain(
         model=system.name,
         name=system.name,
         mask=AblationMask(),
-        protocol=protocol,
-        bert="",
+        protocol=settled.protocol,
+        bert=bert.fingerprint if bert else "",
         finetuned=True,
-        sizes={"dims": dict(features.dims), "steps": dict(features.steps), **settled.told.settings},
-        assumed=settled.assumed,
-        changed={k: v for k, v in given.items() if str(getattr(preset, k)) != str(v)},
+        sizes={"dims": dict(dims), "steps": dict(features.steps), **settled.told.settings},
+        assumed=assumed,
+        changed={k: v for k, v in given.items() if k != plain_state.SEED and str(getattr(settled.preset, k)) != str(v)},
         notes=tuple(notes),
     )
 
 
-def _bert_inside(state: official.OfficialState, source: str) -> Bert | None:
+def _refuse_vectors(where: str, features: Features) -> None:
+    if features.text != "bert":
+        raise DataError.at(
+            where, expected="token ids, as it holds a BERT", got=f"{features.text} text", do="Add --text bert"
+        )
+
+
+def _bert_inside(state: official.OfficialState | PlainState, source: str) -> Bert | None:
     if not state.bert:
         return None
     try:
-        return official.bert_inside(state, None)
+        return bert_from_weights(state.bert)
     except SpecError:  # not the authors' shape: the BERT it began from tells the heads
         if not source:
             raise
-        return official.bert_inside(state, load_bert(source))
+        return bert_from_weights(state.bert, load_bert(source))
 
 
 def _predict(model: nn.Module, features: Features, split: str, device: torch.device) -> Predictions:
     data = features.splits[split]
-    said = evaluate(cast(EmotionModel, model), data, device)
+    said = evaluate(cast(EmotionModel, model), features.splits, split, device)
     return Predictions(data.ids, np.asarray(data.labels), said.pop("y_pred"), dict(sorted(said.items())))

@@ -48,6 +48,7 @@ class Metric:
     right: PerClip | None = None  # 1 where a clip is called right, 0 where wrong; None: there is no right or wrong
     label_range: tuple[float, float] | None = None  # the only range of labels it is defined on; None: any
     prominence: Prominence = "comparison"  # shown there, and wherever more is shown (line < comparison < run < all)
+    limits: tuple[float, float] = (-float("inf"), float("inf"))  # what it can be, as it is defined; of a "%": (0, 1)
     always: bool = True  # shown for every measured row of a table, printed or not
 
     def __post_init__(self) -> None:
@@ -85,6 +86,11 @@ class Metric:
     def point(self) -> float:
         """What a margin of one point is in the printed unit: a hundredth of the metric as it is defined."""
         return self.scale / 100.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a printed value can be: no interval of a percentage passes 0 or 100."""
+        return (0.0, 100.0) if self.unit == "%" else self.limits
 
     @property
     def is_accuracy(self) -> bool:

@@ -46,9 +46,11 @@ METRICS = (
         id="mae", heading="MAE", words="mean absolute error", convention="mean absolute error",
         function=mean_absolute_error, unit="", higher_is_better=False, column="mae",
         per_clip=lambda true, pred: np.abs(true - pred), prominence="line",
+        limits=(0.0, float("inf")),
     ),
     Metric(
         id="corr", heading="Corr", words="Pearson correlation", convention="Pearson correlation", function=correlation,
         unit="", higher_is_better=True, column="corr", resample=_resampled_correlation, prominence="line",
+        limits=(-1.0, 1.0),
     ),
 )  # fmt: skip

@@ -61,7 +61,13 @@ class DropoutStream:
 
     def restart(self, epochs: Sequence[int], device: torch.device) -> None:
         """Begin the streams of an epoch, one for each seed: what a resumed run needs instead of a saved generator."""
-        starts = [seed_for(seed, "dropout", epoch) for seed, epoch in zip(self.seeds, epochs, strict=True)]
+        self._start([seed_for(seed, "dropout", epoch) for seed, epoch in zip(self.seeds, epochs, strict=True)], device)
+
+    def restart_split(self, split: str, device: torch.device) -> None:
+        """Begin the streams of a split that is predicted: what is drawn in evaluation is of seed, split and batch."""
+        self._start([seed_for(seed, "evaluation", split) for seed in self.seeds], device)
+
+    def _start(self, starts: Sequence[int], device: torch.device) -> None:
         self.starts = torch.tensor(starts, dtype=torch.int64, device=device)
         self.begin(0)
 

@@ -22,9 +22,10 @@ class _Loader(_SAFE):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", node.start_mark)
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                mark = node.value[i][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", mark)
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return found
 
@@ -39,6 +40,15 @@ def _load(text: str) -> Any:
         if isinstance(event, yaml.AliasEvent):  # a few lines of them can stand for more than any memory holds
             raise yaml.YAMLError(f"an alias (*{event.anchor}): write out what it stands for")
     return yaml.load(text, _Loader)
+
+
+def _problem(error: Exception) -> str:
+    """Return what is wrong with a YAML text, with the line it is in."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    parts = (getattr(error, "context", None), getattr(error, "problem", None))
+    return f"{', '.join(part for part in parts if part)} in line {mark.line + 1}"
 
 
 class Entry:
@@ -164,9 +174,7 @@ def read_entry(path: Path, paper: str = "") -> Entry:
             name, expected="a file that can be read", got=str(error), do="Check its permissions"
         ) from error
     except (yaml.YAMLError, ValueError, TypeError) as error:  # an odd date, bytes that are no text, a list as a key
-        raise ClaimError.at(
-            name, expected="a YAML file", got=" ".join(str(error).split()), do="Correct the file"
-        ) from error
+        raise ClaimError.at(name, expected="a YAML file", got=_problem(error), do="Correct the file") from error
     if not isinstance(data, dict):
         raise ClaimError.at(name, expected="a mapping at the top", got=type(data).__name__, do="Correct the file")
     return Entry(data, name)

@@ -18,6 +18,7 @@ from dmd_repro.planning.plans import PlannedRow, TablePlan, load_plan
 from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
+from dmd_repro.systems.declare import Setting
 from dmd_repro.systems.registry import fallback_words, find_system, system_names
 from dmd_repro.systems.resolve import resolve_spec
 
@@ -167,6 +168,8 @@ def _plan_row(
     notes = [HIDDEN_FOR_BERT] if row.text == "bert" and text == "hidden" else []
     if words := fallback_words(recipe.model, features.dataset):
         notes.append(f"settings: {words}")
+    if words := find_system(recipe.model).cost(Setting(features.dataset, stamp.aligned, recipe.protocol)):
+        notes.append(words)
     if reader:
         notes.append(f"BERT {reader}" + ("" if reader.startswith(BERT_BASE) else ", not the printed row's BERT-base"))
     if overrides:

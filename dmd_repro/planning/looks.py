@@ -1,6 +1,8 @@
-"""How often a plan's verdicts were looked at with different runs: adding seeds after a look is optional stopping.
+"""What a plan seals before its first run, and a log of how often its words were looked at.
 
-`<runs>/plans/<table>--<data tag>.looks`, one JSON line a look. It counts prints of verdicts; it never changes one.
+The margin, and one number of runs instead of the usual stages, may be named only while nothing of the plan has begun.
+The log, `<runs>/plans/<table>--<data tag>.looks`, has one JSON line a look; it never changes a word: the stages do not
+need it.
 """
 
 from __future__ import annotations
@@ -8,11 +10,39 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dmd_repro.disk import parse_json, write_atomic
-from dmd_repro.planning.plans import data_tag, file_stem, plans_dir
+from dmd_repro.errors import SpecError
+from dmd_repro.planning.plans import TablePlan, data_tag, file_stem, plans_dir
+from dmd_repro.stats.verdict import FEWEST, MARGIN
+
+
+def sealed(
+    plan: TablePlan, earlier: TablePlan | None, begun: int, *, margin: float | None = None, one_look: bool = False
+) -> TablePlan:
+    """Return a plan with its margin and its looks: what was asked for, else what the earlier plan sealed.
+
+    `begun`: how many of its runs, or of the earlier plan's, have begun. Raises SpecError where another margin or looks
+    are asked for after that.
+    """
+    before = (earlier.margin, earlier.one_look) if earlier else (MARGIN, None)
+    n = len(plan.seeds) if one_look else before[1]
+    after = (before[0] if margin is None else margin, n)
+    if begun and after != before:
+        option = f"--margin {margin:g}" if margin is not None and margin != before[0] else "--one-look"
+        looks = "the usual stages" if before[1] is None else f"one look at {before[1]} runs"
+        raise SpecError.at(
+            option, expected="a plan of which no run has begun",
+            got=f"{begun} that {'has' if begun == 1 else 'have'}",
+            do=f"Leave it out: the plan keeps a margin of {before[0]:g} and {looks}; "
+            "dmd report --margin shows the intervals under another",
+        )  # fmt: skip
+    if one_look and n is not None and n < FEWEST:
+        raise SpecError.at("--one-look", expected=f"{FEWEST} seeds or more", got=str(n), do="Plan more seeds")
+    return replace(plan, margin=after[0], one_look=after[1])
 
 
 def read_looks(runs_dir: Path, table: str, data: Sequence[str]) -> list[dict[str, object]]:

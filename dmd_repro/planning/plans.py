@@ -1,7 +1,7 @@
 """What a table was asked to be: which runs make up which row. Written by `dmd reproduce`, read by `dmd report`.
 
-`<runs>/plans/<table>--<data tag>.json`. The plan is how a report knows that 3 of 5 seeds are there. Standard library
-only.
+`<runs>/plans/<table>--<data tag>.json`. The plan is how a report knows that 3 of 5 seeds are there, which of them were
+planned first, and by which margin and at which numbers of runs words are read.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from dmd_repro.disk import parse_json, sentences, write_atomic
 from dmd_repro.errors import RunError, Unreadable
+from dmd_repro.stats.verdict import MARGIN
 
 PLAN_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{12}")  # a name of a folder below the runs, and nothing that could lead out of it
@@ -33,6 +34,12 @@ class PlannedRow:
     runs: Mapping[int, str] = field(default_factory=dict)  # seed -> run id
     notes: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)  # settings changed by --set: not the printed row's
+    order: tuple[int, ...] = ()  # seeds as first planned, where that is not the order of `runs`; set by save_plan
+
+    @property
+    def in_order(self) -> tuple[int, ...]:
+        """Every seed ever planned for the row and begun, in the order of planning: the first n make a stage."""
+        return (*self.order, *(seed for seed in self.runs if seed not in self.order))
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -44,6 +51,7 @@ class PlannedRow:
             "runs": {str(seed): run for seed, run in self.runs.items()},
             "notes": list(self.notes),
             "overrides": dict(self.overrides),
+            "order": list(self.in_order),
         }
 
     @classmethod
@@ -60,12 +68,15 @@ class PlannedRow:
             raise ValueError("features or notes of another kind")
         if odd := [run for run in runs.values() if not (isinstance(run, str) and _RUN.fullmatch(run))]:
             raise ValueError(f"{odd[0]!r} for the id of a run")
+        order = tuple(int(seed) for seed in data.get("order", ()))
+        by_seed = {int(seed): run for seed, run in runs.items()}
         return cls(
             status="planned",
             features=features,
-            runs={int(seed): run for seed, run in runs.items()},
+            runs=by_seed,
             notes=tuple(notes),
             overrides=dict(data.get("overrides", {})),
+            order=() if order == tuple(by_seed) else order,
         )
 
 
@@ -80,6 +91,8 @@ class TablePlan:
     created: str = ""  # UTC, ISO 8601; set by save_plan
     serial: int = 0  # counts the plans of a folder; set by save_plan, and right where the clock was not
     sealed: bool = True  # whether the file told that nothing was changed since it was written
+    margin: float = MARGIN  # points: the words follow it, and no other
+    one_look: int | None = None  # the one number of runs at which its words are read; None: at the usual stages
 
     @property
     def tag(self) -> str:
@@ -121,13 +134,47 @@ def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
         "seeds": list(plan.seeds),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "serial": 1 + max((p.serial for p in _others(folder)), default=0),
-        "rows": {key: row.to_json() for key, row in plan.rows.items()},
+        "margin": plan.margin,
+        "one_look": plan.one_look,
+        "rows": {key: row.to_json() for key, row in _ordered(runs_dir, path, plan).items()},
     }
     document["seal"] = _seal(document)
     with sentences(path, "a file that can be written", RunError, "--runs-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(document, indent=1))
     return path
+
+
+def _ordered(runs_dir: Path, path: Path, plan: TablePlan) -> dict[str, PlannedRow]:
+    """Keep the order in which the seeds of a row were first planned: a later plan may not choose which come first.
+
+    A seed of the earlier plan counts once its run has begun, whether the new plan names it or not.
+    """
+    earlier: Mapping[str, PlannedRow] = {}
+    if path.exists():
+        with suppress(RunError):
+            earlier = _read(path).rows
+    rows = {}
+    for key, row in plan.rows.items():
+        before = earlier.get(key)
+        if before is not None and row.status == before.status == "planned" and _same(before, row):
+            begun = [seed for seed in before.in_order if seed in row.runs or _begun(runs_dir, before.runs.get(seed))]
+            row = replace(row, order=tuple(begun))
+        rows[key] = row
+    return rows
+
+
+def _same(before: PlannedRow, row: PlannedRow) -> bool:
+    """Whether two plans of a row are of one configuration, as far as its data, settings and common seeds tell."""
+    shared = set(before.runs) & set(row.runs)
+    digests = [(one.features or {}).get("digest") for one in (before, row)]
+    same = digests[0] == digests[1] and dict(before.overrides) == dict(row.overrides)
+    return same and all(before.runs[seed] == row.runs[seed] for seed in shared)
+
+
+def _begun(runs_dir: Path, run: str | None) -> bool:
+    # a seed that an earlier plan left out has no run here: it was begun then, which is why it is still in the order
+    return run is None or any((runs_dir / f"{run}{ending}").exists() for ending in ("", ".tmp", ".failed"))
 
 
 def load_plan(runs_dir: Path, table: str, data: Iterable[str] | str | None = None) -> TablePlan | None:
@@ -173,6 +220,18 @@ def _text(path: Path) -> bytes:
         ) from error  # fmt: skip
 
 
+def _margin(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"{value!r} for the margin")
+    return float(value)
+
+
+def _one_look(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 2):
+        raise ValueError(f"{value!r} for the runs of its one look")
+    return value
+
+
 def _read(path: Path) -> TablePlan:
     try:
         document = parse_json(_text(path))
@@ -189,6 +248,8 @@ def _read(path: Path) -> TablePlan:
             created=str(document["created"]),
             serial=int(document.get("serial", 0)),
             sealed=seal is not None,
+            margin=_margin(document.get("margin", MARGIN)),
+            one_look=_one_look(document.get("one_look")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError.at(

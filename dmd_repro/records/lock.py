@@ -1,50 +1,44 @@
-"""The one writer of a run: an OS lock, which dies with its process, and a note of who holds it.
+"""The one writer of a run: an OS lock, which dies with its process, and a lease that says who holds it.
 
-Who only looks reads the note and never touches the lock: a writer that begins at that instant must not fail.
+Who only looks reads the lease and never touches the lock: a writer that begins at that instant must not fail. Where
+the file system has no locks, or has them for one machine alone, the lease keeps others out.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import os
-import platform
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import filelock
 
-from dmd_repro.disk import parse_json
+from dmd_repro.records.lease import Lease, holder_of
 
 PATIENCE = 5.0  # seconds a writer waits for who holds the lock without writing: a repair, for the time of a rename
-ELSEWHERE = 86_400.0  # seconds a note of another machine is believed: whether its process lives cannot be seen
 _POLL = 0.02
 _NONE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what a mount without locks says
 
 
-class NoLocks(OSError):
-    """The file system cannot lock files, so nothing can keep a second writer out."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.ENOLCK, "it cannot lock files (a network mount?)")
-
-
 class RunLock:
-    """The lock of one run. Raises NoLocks where the file system has none, OSError where the folder refuses."""
+    """The lock of one run. Methods raise OSError where the folder refuses."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._root, self._name = root, name
         (folder := root / ".locks").mkdir(parents=True, exist_ok=True)
         # not of a thread: the epochs of a stack's seeds are saved side by side
         self._lock = filelock.FileLock(folder / f"{name}.lock", fallback_to_soft=False, thread_local=False)
+        self._lease = Lease(_lease(root, name))
 
     @property
     def held(self) -> bool:
         """Whether this object holds it."""
-        return self._lock.is_locked
+        return self._lock.is_locked or self._lease.held
+
+    def still_ours(self) -> bool:
+        """Whether no other writer took it: True while it is held, but on a machine that slept for minutes."""
+        return self._lease.ours()
 
     def take(self, patience: float = 0.0) -> bool:
         """Take the lock; False where another holds it: at once where that one is writing, else after `patience`."""
@@ -59,19 +53,21 @@ class RunLock:
                 time.sleep(_POLL)
             except (NotImplementedError, OSError) as error:
                 if isinstance(error, NotImplementedError) or error.errno in _NONE:
-                    raise NoLocks from None
+                    return self._lease.take()
                 raise
 
-    def sign(self) -> None:
-        """Say that this process is writing the run; until then the lock is held, but nobody is at work."""
-        note = {"host": platform.node(), "pid": os.getpid(), "born": _born(os.getpid())}
-        with suppress(OSError):  # a note, no more: the lock is what keeps others out
-            _note(self._root, self._name).write_text(json.dumps(note), encoding="utf-8")
+    def sign(self) -> bool:
+        """Say that this process is writing the run; False where one that this lock does not reach is writing it."""
+        return self._lease.held or self._lease.take()
+
+    def alone(self) -> bool:
+        """Whether no writer is at work that this lock does not reach."""
+        return self._lease.held or writer_of(self._root, self._name) is None
 
     def free(self) -> None:
         """Give the lock back."""
-        with suppress(OSError):
-            _note(self._root, self._name).unlink(missing_ok=True)
+        if self._lease.held:
+            self._lease.free()
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -85,37 +81,10 @@ class RunLock:
 
 
 def writer_of(root: Path, name: str) -> str | None:
-    """Return who writes a run now, as its note says, without touching the lock; None where nobody does."""
-    try:
-        note: Any = parse_json(_note(root, name).read_bytes())
-        host, pid, born = str(note["host"]), int(note["pid"]), note["born"]
-        age = time.time() - _note(root, name).stat().st_mtime
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    here = host == platform.node()
-    if not (alive(pid) and born in (None, _born(pid))) if here else abs(age) > ELSEWHERE:
-        return None
-    return f"process {pid} on {host}"
+    """Return who writes a run now, as its lease says, without touching the lock; None where nobody does."""
+    holder = holder_of(_lease(root, name))
+    return holder.words if holder else None
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _note(root: Path, name: str) -> Path:
+def _lease(root: Path, name: str) -> Path:
     return root / ".locks" / f"{name}.writer"
-
-
-def _born(pid: int) -> str | None:
-    """Return when a process began, in ticks since the machine did: a number that was given away again differs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None

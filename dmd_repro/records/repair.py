@@ -19,7 +19,8 @@ from dmd_repro.disk import free_name, sentences
 from dmd_repro.errors import DmdError, RunError, Unreadable
 from dmd_repro.planning.plans import list_plans, plans_dir
 from dmd_repro.records.folder import Records
-from dmd_repro.records.lock import RunLock, alive, writer_of
+from dmd_repro.records.lease import alive
+from dmd_repro.records.lock import RunLock, writer_of
 from dmd_repro.records.writer import ASIDE, RESUME, read_resume
 
 YOUNG = 600.0  # seconds in which a half-written file outside a run may be another machine's at work
@@ -108,7 +109,7 @@ def _plan(root: Path, path: Path) -> Iterator[Trouble]:
 
 
 def _strays(root: Path) -> Iterator[Trouble]:
-    for place in (root, plans_dir(root)):
+    for place in (root, plans_dir(root), root / ".locks"):
         for path in sorted(place.glob(".*.part")) if place.is_dir() else ():
             if _is_left(path):
                 yield Trouble(path.name, "leftover", f"a half-written file in {place.name}", "removed", path)
@@ -137,7 +138,7 @@ def repair(records: Records, found: list[Trouble]) -> list[str]:
                 done.append(_mend(records, trouble))
                 continue
             with RunLock(records.root, trouble.run) as lock:
-                taken = lock.take()
+                taken = lock.take() and lock.alone()
                 done.append(_mend(records, trouble) if taken else f"{trouble.where}: left alone, a process is at it")
     return done
 

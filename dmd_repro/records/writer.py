@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dmd_repro.disk import free_name, fsync_folder, sentences, write_atomic
 from dmd_repro.errors import RunError, Unreadable
 from dmd_repro.records.files import pack_arrays, read_arrays, sha256_file
-from dmd_repro.records.lock import PATIENCE, RunLock
+from dmd_repro.records.lock import PATIENCE, RunLock, writer_of
 from dmd_repro.records.run import CHECKPOINT, DataStamp, Predictions, RunRecord, spec_document
 from dmd_repro.spec import RunSpec, run_id
 
@@ -64,6 +64,15 @@ def _chain(lines: Sequence[str], before: str = "") -> str:
 class RunBusy(RunError):
     """Another process is writing this run, or has just finished it."""
 
+    run_id = ""
+
+    @classmethod
+    def of(cls, run_id: str, expected: str, got: str, do: str) -> Self:
+        """Name the run, so that a queue can put it back."""
+        error = cls.at(f"run {run_id}", expected=expected, got=got, do=do)
+        error.run_id = run_id
+        return error
+
 
 class RunWriter:
     """The one writer of one run; a context manager.
@@ -96,27 +105,32 @@ class RunWriter:
     def __enter__(self) -> Self:
         with self._storage():
             if not self._lock.take(PATIENCE):
-                raise RunBusy.at(
-                    f"run {self.run_id}",
-                    expected="to be its only writer",
-                    got="another process training it",
-                    do="Wait for that one: the same command then uses its result",
-                )
+                raise self._busy()
             try:
+                if not self._lock.sign():
+                    raise self._busy()
                 self._open()
-                self._lock.sign()
             except BaseException:
                 self._lock.free()
                 raise
         return self
+
+    def _busy(self) -> RunBusy:
+        by = writer_of(self.root, self.run_id)
+        return RunBusy.of(
+            self.run_id,
+            expected="to be its only writer",
+            got="another process training it" + (f", {by}" if by else ""),
+            do="Wait for that one: the same command then uses its result",
+        )
 
     def _open(self) -> None:
         final = self.root / self.run_id
         if final.exists() and not self._is_whole(self.run_id):  # under the lock: else it may be another's new record
             final.rename(free_name(final, ASIDE))
         if final.exists():  # its owner finished between our look and our lock
-            raise RunBusy.at(
-                f"run {self.run_id}",
+            raise RunBusy.of(
+                self.run_id,
                 expected="a run still to be trained",
                 got="one finished in the meantime",
                 do="Run the same command again to use it",
@@ -243,3 +257,5 @@ class RunWriter:
     def _check_open(self) -> None:
         if self._closed or not self._lock.held:
             raise RuntimeError("RunWriter is used outside its `with` block, or after finish() or fail()")
+        if not self._lock.still_ours():
+            raise self._busy()

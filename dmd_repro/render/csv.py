@@ -24,6 +24,8 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
                 about = {"table": document["table"], "mark": document["mark"], "block": block["key"]}
                 about |= {name: row[name] for name in ROW_FIELDS}
                 about |= {"planned": len(row["planned_seeds"]), "failed": len(row["failed_seeds"])}
+                words = row["words"]
+                about |= {name: words[name] for name in ("if_a_mean", "kind", "if_one_run", "provisional")}
                 data = row["features"] or {}
                 about |= {"data": data.get("name"), "digest": data.get("digest")}
                 notes = {"margin": document["margin"], "notes": " | ".join(row["notes"])}

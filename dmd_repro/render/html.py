@@ -101,7 +101,7 @@ def _overview(block: ComparedBlock, footnotes: Sequence[str]) -> str:
 
 
 MEASURED_HEADS = (
-    *("method", "metric", "n", "printed", "mean ± STD", "seeds", "d", "90 % of d", "verdict", "p=", "p≠"),
+    *("method", "metric", "n", "printed", "mean ± STD", "seeds", "d", "interval of d", "place", "p=", "p≠"),
     *("95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips"),
 )
 
@@ -131,7 +131,7 @@ def _number_row(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
         (NONE if cell.difference is None else signed(cell.difference, cell), cell.difference),
         (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
         (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
-        p(judged.p_equivalence),
+        p(d.p_equivalence if d else None),
         p(judged.p_difference),
         (interval(cell), cell.summary.mean),
         (ends_of(judged.prediction, cell), cell.summary.mean),

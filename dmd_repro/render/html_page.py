@@ -23,9 +23,9 @@ tr:hover td { background: #fafafa; }
 svg { display: block; }
 .mark { background: #b3261e; color: white; padding: .3rem .7rem; display: inline-block; border-radius: 4px; }
 .v { border-radius: 4px; padding: .05rem .45rem; background: #ececef; }
-.v.reproduced { background: #cfe9d3; }
-.v.below, .v.above { background: #f7d3cf; }
-.v.inconclusive { background: #fdeec2; }
+.v.reproduced, .v.within { background: #cfe9d3; }
+.v.worse, .v.better { background: #f7d3cf; }
+.v.inconclusive, .v.straddles { background: #fdeec2; }
 small, li { color: #3a3a3c; font-size: .86rem; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }

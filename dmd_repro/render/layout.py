@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
-from dmd_repro.results.chances import WORDS
+from dmd_repro.results.chances import WORDS, shown
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
-from dmd_repro.results.verdict import VERDICT_MARKS
 from dmd_repro.stats.chances import Chance
 
 CONVENTIONS = (
@@ -50,8 +49,8 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
 
 def details(block: ComparedBlock) -> TextGrid | None:
     """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
-    headers = ("verdicts", "printed", "mean ± STD", "d", "90 % of d", "p=", "p≠", "verdict")
-    return _by_number(block, "Verdicts", headers, "lrrrrrrl", _verdict_line)
+    headers = ("words", "printed", "mean ± STD", "d", "interval of d", "p=", "p≠", "place")
+    return _by_number(block, "Words", headers, "lrrrrrrl", _verdict_line)
 
 
 def chances(block: ComparedBlock) -> TextGrid | None:
@@ -61,7 +60,7 @@ def chances(block: ComparedBlock) -> TextGrid | None:
         told = [cell for cell in row.cells if cell.chances]
         if told:
             rows.append((row.row.label, *[""] * len(WORDS)))
-        rows += [(f"  {cell_name(cell)} {cell.printed.text}", *map(_chance, cell.chances)) for cell in told]
+        rows += [(f"  {cell_name(cell)} {cell.printed.text}", *map(_chance, shown(cell.chances))) for cell in told]
     return TextGrid("Chances", ("this or better as", *WORDS.values()), "lrrrr", tuple(rows)) if rows else None
 
 
@@ -86,7 +85,8 @@ def _by_number(
     rows: list[tuple[str, ...]] = []
     for row in block.rows:
         if row.state == "measured":
-            rows.append((row.row.label, *[""] * (len(headers) - 1)))
+            word = row.words.mean if headers[-1] == "place" and row.words.headline else ""
+            rows.append((row.row.label, *[""] * (len(headers) - 2), word))
             rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
     return TextGrid(title, headers, align, tuple(rows)) if rows else None
 
@@ -99,7 +99,7 @@ def _verdict_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
         measured(row, cell),
         NONE if cell.difference is None else signed(cell.difference, cell),
         NONE if ends is None else f"[{signed(ends[0], cell)}, {signed(ends[1], cell)}]",
-        NONE if judged.p_equivalence is None else p_value(judged.p_equivalence),
+        NONE if judged.difference is None else p_value(judged.difference.p_equivalence),
         NONE if judged.p_difference is None else p_value(judged.p_difference),
         judged.word,
     )
@@ -209,8 +209,8 @@ def measured(row: ComparedRow, cell: Cell) -> str:
 
 
 def mark(cell: Cell) -> str:
-    """Return the sign of a headline verdict, "" for the words that are none."""
-    return VERDICT_MARKS.get(cell.judged.word, "") if cell.difference is not None else ""
+    """Return the sign of where a number lies, "" where the row has no word."""
+    return cell.judged.mark
 
 
 def interval(cell: Cell) -> str:

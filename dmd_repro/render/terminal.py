@@ -49,7 +49,8 @@ def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
     from rich.text import Text
 
     console.print(Rule(Text(one_line(table.title), style="bold red" if table.mark else "bold"), align="left"))
-    show_list("", [("·", answer) for answer in table.answers], console)
+    said_first = [*table.answers, *(row.answer for row in table.rows if row.answer and row.words.headline)]
+    show_list("", [("·", answer) for answer in said_first], console)
     for block in table.blocks:
         show_grid(overview(block, table.footnotes), console, title=block.title)
         for grid in more(block):

@@ -17,7 +17,7 @@ from dmd_repro.results.runs import Measured, Runs
 from dmd_repro.results.scores import ends, number
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.tables import measure_table
-from dmd_repro.stats.clips import per_clip
+from dmd_repro.stats.clips import drawn_table, per_clip
 from dmd_repro.stats.paired import Crossed, McNemar, Paired, crossed, mcnemar, paired
 from dmd_repro.stats.summary import TTest, holm
 
@@ -31,7 +31,7 @@ BETWEEN_RULE = (
     "r: correlation of the two rows over seeds; pairing helps only where it is positive. effect: mean gap divided by "
     "the STD of the gaps (Cohen's d_z).",
     "95 % clips too: interval if seeds and clips were both drawn anew; all seeds meet the same clips, so the two are "
-    "crossed. F1 enters by jackknife values per clip.",
+    "crossed, and clips of one video are drawn together where ids name it. F1 enters by jackknife values per clip.",
     "McNemar: exact test on the clips two runs of one seed disagree on (ACC7: class; ACC2 and F1: sign), in brackets "
     "the clips the first alone and the second alone gets right. One p-value a seed: they share their clips and are "
     "never pooled.",
@@ -143,8 +143,9 @@ def _gap(first: Row, second: Row, column: str, a: Measured, b: Measured) -> RowG
         for seed in (seeds if METRICS[metric].right else ())
     }
     both = None
-    if len(seeds) > 1 and all(row is not None and row.size > 1 for side in tables for row in side):
-        both = crossed(np.stack(tables[0]) - np.stack(tables[1]))
+    if len(seeds) > 1 and all(row is not None for side in tables for row in side):
+        table = drawn_table(list(np.stack(tables[0]) - np.stack(tables[1])), a.videos)
+        both = None if table is None else crossed(table)
     finite = [{s: v for s, v in side.items() if np.isfinite(v)} for side in values]
     return RowGap(first, second, column, paired(finite[0], finite[1]), both, one_per_seed)
 

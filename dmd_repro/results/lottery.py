@@ -17,7 +17,7 @@ from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
 from dmd_repro.results.scores import mark_of, number
-from dmd_repro.results.sheet import Sheet, TextGrid
+from dmd_repro.results.sheet import NONE, Sheet, TextGrid
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.lottery import MODEL, MOST, BestOf, Lottery, best_of, lottery
 from dmd_repro.stats.summary import mean_and_std
@@ -26,15 +26,16 @@ from dmd_repro.stats.verdict import half_cell
 FAR = 100_000  # runs: an even bet beyond it is no bet, and its digits mean nothing
 SHOWN = (1, 2, 3, 5, 10, 20)  # of the k up to 20 that JSON holds
 LOTTERY_RULE = (
-    f"the model: {MODEL}. 'counted' uses the runs as they are, 'chance' and 'even bet' the model.",
     "reached: runs that would print as high as the printed number (of MAE: as low; within half a unit of its last "
-    "decimal). chance: that one further run does, with its 95 % confidence limits. even bet: the k that makes the best "
-    "of k runs as likely as not to reach it, with the k at the upper and at the lower limit of the chance.",
-    "best of k: expected highest of k runs (of MAE: lowest) under the model. * marks a k beyond the runs at hand: "
-    "extrapolated.",
-    "picking: epoch by test is the highest test score over a run's epochs less the test score of the epoch its "
-    "validation loss chose, mean over runs; seed by test is the best run's test score less that of the run with the "
-    "best validation error. Both are what choosing on the test clips would add without any better model.",
+    "decimal). chance: that one further run does, with its 90 % posterior limits; the model: " + MODEL + ".",
+    "even bet: the fewest runs whose best reaches it at even odds, with that number at the upper and at the lower "
+    "limit of the chance. best of k: expected highest of k runs (of MAE: lowest). Both are exact up to the runs at "
+    "hand, counted over all ways to draw k of them; * marks the model, beyond them. Where some runs did not learn "
+    "there is no model, only the count.",
+    "picking: epoch by test is the best test score over a run's epochs less the test score of the epoch its validation "
+    "loss chose, mean over runs; seed by test is the best run's test score less that of the run with the best "
+    "validation error. Both are what choosing on the test clips would add without any better model. They are per "
+    "metric and not to be had together: the best run by one metric is, as a rule, not the best by another.",
 )
 
 
@@ -46,6 +47,7 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
     runs = Runs(records)
     measured = measure_table(table, plan, runs)
     draws, best, picks, found = [], [], [], []
+    picked: dict[str, dict[str, int]] = {}  # row -> metric -> the seed that is best by it
     notes: list[str] = []
     for row in table.rows:
         here = measured[row.key]
@@ -55,6 +57,9 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
             continue
         if here.not_comparable:
             notes.append(f"{row.label} ({row.setting}): {here.not_comparable}; only best of k and picking are shown")
+        if here.not_learned:
+            few = len(here.runs) - len(here.not_learned)
+            notes.append(f"{row.label} ({row.setting}): {few} of {len(here.runs)} runs learned, so counts and no model")
         if here.failed:
             notes.append(f"{row.label} ({row.setting}): {len(here.failed)} planned runs failed and are no draws")
         for column, printed in row.cells.items():
@@ -65,16 +70,31 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
                 continue
             name = f"{row.label}, {row.setting}, {COLUMNS[column]}"
             luck = None
+            turned, model = [way * value for value in values], not here.not_learned
+            low, high = sorted(way * end for end in metric.bounds)
             if here.not_comparable is None:
-                turned = [way * value for value in values]
-                luck = lottery(turned, way * float(printed.value), cell=half_cell(printed.decimals))
-            top = [_turned(one, way) for one in (luck.best if luck else best_of([way * value for value in values]))]
+                luck = lottery(
+                    turned, way * float(printed.value), cell=half_cell(printed.decimals), model=model,
+                    bounds=(low, high),
+                )  # fmt: skip
+            top = [
+                _turned(one, way) for one in (luck.best if luck else best_of(turned, model=model, bounds=(low, high)))
+            ]
+            seeds = here.values[column]
+            picked.setdefault(f"{row.label}, {row.setting}", {})[metric.heading] = max(
+                seeds,
+                key=lambda seed, by=seeds, way=way: way * by[seed],  # type: ignore[misc]
+            )
             optimism = _optimism(row, column, here, runs)
             if luck:
                 draws.append(_draw_line(name, printed, luck, values, metric.id))
             best.append((name, *(_best(entry, metric.id) for entry in top if entry.k in SHOWN)))
             picks.append((name, *(number(optimism.get(key), metric.id, signed=True) for key in ("epoch", "seed"))))
             found.append(_document(row, column, printed, values, luck, top, optimism))
+    for name, by in picked.items():
+        if len(set(by.values())) > 1:
+            said = ", ".join(f"{seed} by {metric}" for metric, seed in by.items())
+            notes.append(f"{name}: the best seed is {said}; these gains are not to be had together")
     if not found:
         notes.append("no number has two runs or more that differ, so there is no lottery to describe")
     return Sheet(
@@ -91,7 +111,7 @@ def lottery_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
 def _grids(
     draws: Sequence[tuple[str, ...]], best: Sequence[tuple[str, ...]], picks: Sequence[tuple[str, ...]]
 ) -> list[TextGrid]:
-    heads = ("number", "printed", "n", "reached", "lowest", "highest", "chance", "95 % limits", "even bet", "limits")
+    heads = ("number", "printed", "n", "reached", "lowest", "highest", "chance", "90 % limits", "even bet", "limits")
     grids = []
     if draws:
         grids.append(TextGrid("Where the printed number lies", heads, "lrrrrrrrrr", tuple(draws)))
@@ -116,7 +136,13 @@ def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[floa
     def k(value: float) -> str:
         if value > FAR:
             return "never" if value == np.inf else f"> {FAR:,}*"
-        return (f"{value:.0f}" if value >= 10 else f"{value:.1f}") + ("*" if value > luck.n else "")
+        return (f"{value:.0f}" if value >= 10 else f"{value:.1f}") + "*"
+
+    limits, even = luck.chance_limits, NONE
+    if luck.even is not None:
+        even = f"{luck.even}" + ("" if luck.even_exact else "*")
+    elif luck.chance is not None:
+        even = "never" if luck.chance == 0 else f"> {FAR:,}*"
 
     return (
         name,
@@ -125,20 +151,19 @@ def _draw_line(name: str, printed: Printed, luck: Lottery, values: Sequence[floa
         f"{luck.reached}/{luck.n}",
         number(min(values), metric),
         number(max(values), metric),
-        f"{luck.chance:.1%}",
-        f"{luck.chance_limits[0]:.1%} to {luck.chance_limits[1]:.1%}",
-        k(luck.even),
-        f"{k(luck.even_limits[0])} to {k(luck.even_limits[1])}",
+        NONE if luck.chance is None else f"{luck.chance:.1%}",
+        NONE if limits is None else f"{limits[0]:.1%} to {limits[1]:.1%}",
+        even,
+        NONE if luck.even_limits is None else f"{k(luck.even_limits[0])} to {k(luck.even_limits[1])}",
     )
 
 
 def _best(entry: BestOf, metric: str) -> str:
-    return number(entry.modelled, metric) + ("*" if entry.extrapolated else "")
+    return number(entry.value, metric) + ("" if entry.exact or entry.value is None else "*")
 
 
 def _turned(entry: BestOf, way: float) -> BestOf:
-    counted = None if entry.counted is None else way * entry.counted
-    return replace(entry, counted=counted, modelled=way * entry.modelled)
+    return replace(entry, value=None if entry.value is None else way * entry.value)
 
 
 def _optimism(row: Row, column: str, measured: Measured, runs: Runs) -> dict[str, float]:
@@ -197,10 +222,11 @@ def _document(
         "comparable": luck is not None,
         "reached": luck.reached if luck else None,
         "chance": luck.chance if luck else None,
-        "chance_limits": list(luck.chance_limits) if luck else None,
+        "chance_limits": list(luck.chance_limits) if luck and luck.chance_limits else None,
         "counted_limits": list(luck.counted_limits) if luck else None,
-        "even_bet": _finite(luck.even) if luck else None,  # null with a chance: no k
-        "even_bet_limits": [_finite(k) for k in luck.even_limits] if luck else None,
+        "even_bet": luck.even if luck else None,  # null: no k
+        "even_bet_exact": luck.even_exact if luck else None,
+        "even_bet_limits": [_finite(k) for k in luck.even_limits] if luck and luck.even_limits else None,
         "best_of": [asdict(entry) for entry in top[:MOST]],
         "picking_epoch_by_test": optimism.get("epoch"),
         "picking_seed_by_test": optimism.get("seed"),

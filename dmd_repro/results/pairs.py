@@ -18,6 +18,7 @@ from dmd_repro.metrics.registry import METRICS, shown_in
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.sides import ONE, Floats, Side, same_clips, same_labels
 from dmd_repro.seeds import seed_for
+from dmd_repro.stats.bootstrap import draw_counts
 from dmd_repro.stats.clips import per_clip
 from dmd_repro.stats.paired import McNemar, Paired, mcnemar, paired
 
@@ -91,7 +92,7 @@ def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
         for s, t in pairs if metric in RIGHT else ():
             right = [per_clip(metric, a.y_true, run) for run in (a.runs[s], theirs[t])]
             if right[0] is not None and right[1] is not None:
-                tests[s, t] = mcnemar(right[0] > 0, right[1] > 0)
+                tests[s, t] = mcnemar(right[0] > 0, right[1] > 0)  # NaN, a clip that does not count, is no disagreement
         out.append(SideGap(metric, means[0], means[1], interval, over, tests))
     return out, notes
 
@@ -99,12 +100,7 @@ def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
 def _draws(ids: Sequence[str], videos: Sequence[str]) -> list[Floats]:
     """Return counts (CHUNK, B) of how often each clip was drawn; a function of the ids alone."""
     stream = np.random.Generator(np.random.PCG64(seed_for(0, "bootstrap", *sorted(ids))))
-    _, group = np.unique(np.array(videos), return_inverse=True)
-    v = int(group.max()) + 1
-    return [
-        stream.multinomial(v, np.full(v, 1 / v), size=CHUNK)[:, group].astype(np.float64)
-        for _ in range(RESAMPLES // CHUNK)
-    ]
+    return [draw_counts(len(ids), stream, CHUNK, videos).astype(np.float64) for _ in range(RESAMPLES // CHUNK)]
 
 
 def _bootstrap(truth: Floats, runs: Sequence[Floats], drawn: Sequence[Floats]) -> dict[str, Floats]:

@@ -1,78 +1,127 @@
-"""What a plan's number of seeds can settle, said before any of it is trained."""
+"""What a plan's seeds can settle, said before any of it is trained: for the rule that will decide each row."""
 
 from __future__ import annotations
 
-from statistics import median
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from dmd_repro.papers.tables import PublishedTable
+from dmd_repro.metrics.registry import METRICS
+from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
+from dmd_repro.results.evidence import why_no_word
 from dmd_repro.results.rule import points_of
-from dmd_repro.results.runs import Runs
+from dmd_repro.results.runs import Measured, Runs
 from dmd_repro.results.tables import measure_table
+from dmd_repro.stats.stages import ALPHA, STAGES, Stage, reached, stages_of
 from dmd_repro.stats.summary import mean_and_std
-from dmd_repro.stats.verdict import ALPHA, FEWEST, MARGIN, half_cell, power_different, power_reproduced
+from dmd_repro.stats.verdict import FEWEST, MOST, POWER, fewest, half_cell, power_different, power_of_row
 
 ASSUMED = 1.1  # points: sample STD of ACC2 and ACC7 over 10 seeds in one independent study of DMD on MOSI
-ASSUMED_WORDS = "assumed: one independent study of DMD on MOSI found it over 10 seeds"
-FAR_OFF = 2.0  # points: the difference whose detection is named
-TOO_LITTLE, ENOUGH, MOST = 0.2, 0.8, 1000
+FAR_OFF = 2.0  # points beyond the margin: the difference whose detection is named
+
+Gaps = tuple[tuple[float, float, float], ...]  # of each printed cell: true d, spread, rounding cell, in points
 
 
-def power_lines(table: PublishedTable, plan: TablePlan, records: Records, margin: float = MARGIN) -> list[str]:
-    """Return what to print under a plan: the power of its verdicts at this n, margin and a spread known or assumed.
+@dataclass(frozen=True, slots=True)
+class RowPower:
+    """A planned row: the power of *reproduced* at the plan's runs, were its means the printed ones."""
+
+    key: str
+    label: str
+    n: int
+    gaps: Gaps
+    measured: bool  # whether the spread is of the row's own runs
+
+    def reproduced(self, stage: Stage, margin: float) -> float:
+        """The least chance of *reproduced* at a stage."""
+        return power_of_row(self.gaps, stage.n, margin=margin, alpha=stage.level)
+
+    def different(self, stage: Stage, margin: float) -> float:
+        """The chance of *worse* or *better* if one number, the one that spreads most, is far off."""
+        _, std, cell = max(self.gaps, key=lambda gap: gap[1])
+        level = stage.level / len(self.gaps)
+        return power_different(stage.n, std, true=margin + FAR_OFF, cell=cell, margin=margin, alpha=level)
+
+    def needed(self, margin: float, one_look: bool) -> Stage | None:
+        """The first stage that finds *reproduced* with enough power; beyond the last, a plan of one look; or None."""
+        found = next((stage for stage in STAGES if self.reproduced(stage, margin) >= POWER), None)
+        if found and not one_look:
+            return found
+        above = FEWEST - 1 if one_look else STAGES[-1].n
+        n = fewest(lambda runs: self.reproduced(Stage(runs, ALPHA), margin) >= POWER, above)
+        return None if n is None else Stage(n, ALPHA)
+
+
+def power_lines(table: PublishedTable, plan: TablePlan, records: Records) -> list[str]:
+    """Return what to print under a plan: the power of its words, the worst row by name, and the runs each row needs.
 
     Raises RunError if the folder of runs cannot be read.
     """
-    rows = {key: row for key, row in plan.rows.items() if row.status == "planned"}
+    planned = {key: row for key, row in plan.rows.items() if row.status == "planned"}
+    rows = [row for row in table.rows if row.key in planned and row.cells]
     if not rows:
         return []
-    n = max(len(row.runs) for row in rows.values())
-    cells = sum(len(row.cells) for row in table.rows if row.key in rows)
-    lines = []
-    standings = {(row.features or {}).get("standing") for row in rows.values()}
-    if "official" not in standings:
-        lines.append("verdicts: none on these data, which are not the official split; the power below is for it")
-    if n < FEWEST:
-        lines.append(f"power: {n} runs a row give no headline verdict; it takes {FEWEST}")
+    silent = list(dict.fromkeys(row.label for row in rows if why_no_word(row)))
+    rows = [row for row in rows if not why_no_word(row)]
+    lines = [f"words: none for {', '.join(silent)}, whose evidence is ours or second-hand"] if silent else []
+    if not rows:
         return lines
-    std, source = _spread(table, plan, records)
-    half = half_cell(1)
-    at_best = power_reproduced(n, std, cell=half, margin=margin)
-    corrected = power_reproduced(n, std, cell=half, margin=margin, alpha=ALPHA / cells)
-    off = power_different(n, std, true=margin + FAR_OFF, cell=half, margin=margin)
-    lines.append(
-        f"power: {n} runs a row, margin {points_of(margin)}, spread {std:.2f} points ({source}): 'reproduced' is found "
-        f"in {at_best:.0%} of cases if the mean is the printed number ({corrected:.0%} if all {cells} cells count "
-        f"against it), 'below' or 'above' in {off:.0%} if it is {points_of(margin + FAR_OFF)} off"
-    )
-    if at_best < TOO_LITTLE:
-        lines.append(f"{n} seeds cannot settle this: {ENOUGH:.0%} takes {runs_needed(std, half, margin)}")
-    return lines
+    if "official" not in {(row.features or {}).get("standing") for row in planned.values()}:
+        lines.append("words: none on these data, which are not the official split; the power below is for it")
+    margin, stages = plan.margin, stages_of(plan.one_look)
+    measured = measure_table(table, plan, Runs(records))
+    powers = [_row_power(row, len(planned[row.key].runs), measured[row.key]) for row in rows]
+    n = max(one.n for one in powers)
+    there = reached(stages, n)
+    if not there:
+        lines.append(f"power: {n} runs a row give no word; the first stage takes {stages[0].n}")
+    else:
+        lines += _at(there[-1], n, powers, margin)
+    return [*lines, _recommended(powers, margin, plan.one_look)]
 
 
-def runs_needed(std: float, half: float, margin: float = MARGIN, power: float = ENOUGH) -> str:
-    """Return the fewest runs that find 'reproduced' with a power, in words; "over 1000 runs" beyond that."""
-    low, high = FEWEST - 1, FEWEST
-    while high <= MOST and power_reproduced(high, std, cell=half, margin=margin) < power:
-        low, high = high, 2 * high
-    if high > MOST:
-        return f"over {MOST} runs"
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = power_reproduced(middle, std, cell=half, margin=margin) >= power
-        low, high = (low, middle) if enough else (middle, high)
-    return f"{high} runs"
+def _at(stage: Stage, n: int, powers: Sequence[RowPower], margin: float) -> list[str]:
+    worst = min(powers, key=lambda one: (one.reproduced(stage, margin), one.different(stage, margin)))
+    spread = max(std for _, std, _ in worst.gaps)
+    source = "of its finished runs" if worst.measured else "assumed, as one study of DMD on MOSI found over 10 seeds"
+    of = "" if len(powers) == 1 else f", worst row {worst.label} ({worst.key})"
+    at = f"{stage.n} runs a row" + ("" if n == stage.n else f" (the stage that {n} reach)")
+    return [
+        f"power: {at}, level {stage.level:g}, margin {points_of(margin)}{of}, {len(worst.gaps)} numbers, spread "
+        f"{spread:.2f} points ({source}): 'reproduced' is found in at least {worst.reproduced(stage, margin):.0%} of "
+        f"cases if the printed numbers are its means, 'worse' or 'better' in {worst.different(stage, margin):.0%} if "
+        f"one is {points_of(margin + FAR_OFF)} off"
+    ]
 
 
-def _spread(table: PublishedTable, plan: TablePlan, records: Records) -> tuple[float, str]:
-    """Return the median spread over seeds of the plan's own finished runs, or the assumed one."""
-    found, runs = [], 0
-    for measured in measure_table(table, plan, Runs(records)).values():
-        for values in measured.values.values():
-            if len(values) > 1 and (std := mean_and_std(list(values.values()))[1]) > 0:
-                found.append(std)
-                runs = max(runs, len(values))
-    if not found:
-        return ASSUMED, ASSUMED_WORDS
-    return median(found), f"median over the plan's finished rows, up to {runs} runs each"
+def _recommended(powers: Sequence[RowPower], margin: float, one_look: int | None) -> str:
+    by: dict[Stage | None, list[RowPower]] = {}
+    for one in powers:
+        by.setdefault(one.needed(margin, one_look is not None), []).append(one)
+    parts = []
+    for stage in sorted(by, key=lambda s: MOST + 1 if s is None else s.n):
+        who = "every row" if len(by) == 1 else ", ".join(one.key for one in by[stage])
+        if stage is None:
+            parts.append(f"over {MOST} for {who}")
+        elif stage in STAGES:
+            parts.append(f"{stage.n} for {who}")
+        else:
+            parts.append(f"{stage.n} for {who}, in a plan of one look (--one-look)")
+    return f"recommended runs a row, for {POWER:.0%} power: {'; '.join(parts)}"
+
+
+def _row_power(row: Row, n: int, measured: Measured) -> RowPower:
+    """Take the row's own spread where it has one of two runs or more that learned, else the assumed one."""
+    gaps, own = [], False
+    for column, printed in row.cells.items():
+        point = METRICS[row.metric_id(column)].point
+        values = _learned(measured.values.get(column, {}), measured)
+        std = mean_and_std(values)[1] / point if len(values) > 1 else 0.0
+        own = own or std > 0
+        gaps.append((0.0, std or ASSUMED, half_cell(printed.decimals) / point))
+    return RowPower(row.key, row.label, n, tuple(gaps), own)
+
+
+def _learned(by_seed: Mapping[int, float], measured: Measured) -> list[float]:
+    return [value for seed, value in by_seed.items() if seed not in measured.not_learned]

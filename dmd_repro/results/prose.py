@@ -7,7 +7,8 @@ from collections import Counter
 from dmd_repro.metrics.registry import COLUMNS, METRICS
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import Cell, ComparedRow, ComparisonTable
-from dmd_repro.results.verdict import HEADLINES, NOT_COMPARABLE
+from dmd_repro.results.verdict import NOT_COMPARABLE
+from dmd_repro.results.words import HEADLINES
 
 
 def prose(table: ComparisonTable) -> str:
@@ -19,7 +20,7 @@ def prose(table: ComparisonTable) -> str:
         text = f"{name} prints {printed} numbers; none of its rows has been run here, so our runs say nothing of them."
         return " ".join([*table.answers, text])
     cells = [(row, cell) for row in measured for cell in row.cells]
-    words = Counter(cell.judged.word for _, cell in cells)
+    words = Counter(row.words.mean for row in measured)
     runs = len({run for row in measured for run in row.runs.values()})
     text = (
         f"{name} prints {printed} numbers in {len(table.rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
@@ -29,22 +30,27 @@ def prose(table: ComparisonTable) -> str:
         text += f" These are {table.mark.lower()}, so no number is compared with the printed ones."
     headline = [f"{words[word]} {word}" for word in HEADLINES if words[word]]
     if headline:
-        text += f" With a margin of {points_of(table.margin)} the verdicts are: {', '.join(headline)}."
+        text += f" Read as means, with a margin of {points_of(table.margin)}, the rows are: {', '.join(headline)}."
     others = [f"{count} {word}" for word, count in words.items() if word not in HEADLINES]
     if others and not (table.mark and set(words) == {NOT_COMPARABLE}):
-        text += f" {'The others' if headline else 'The readings'} are: {', '.join(others)}."
+        text += f" {'The other rows' if headline else 'The rows'} are: {', '.join(others)}."
+    told = [row for row in measured if row.words.one_run]
+    if told:
+        compatible = sum(row.words.one_run == "compatible" for row in told)
+        text += f" Read as one run each, {compatible} of {len(told)} rows are compatible with ours."
     ordered = sorted((pair for pair in cells if pair[1].difference is not None), key=_distance, reverse=True)
     if ordered:
         row, cell = ordered[0]
         text += f" The largest difference is {_cell(row, cell)}."
         if len(ordered) > 1:
             text += f" The smallest is {_cell(*ordered[-1])}."
-        compatible = sum(cell.judged.one_run == "compatible" for _, cell in ordered)
-        text += f" Read as one run each, {compatible} of the {len(ordered)} compared printed numbers are compatible"
-        text += " with ours."
     failed = sum(len(row.failed) for row in measured)
     if failed:
-        text += f" Failed or diverged runs: {failed}; the verdicts of their rows are inconclusive."
+        text += f" Failed or diverged runs: {failed}; their rows are inconclusive."
+    collapsed = sum(len(row.not_learned) for row in measured)
+    if collapsed:
+        text += f" Runs that did not learn: {collapsed}; their rows get no word, and means with and without them."
+
     return " ".join([text, *table.answers])
 
 
@@ -63,5 +69,5 @@ def _cell(row: ComparedRow, cell: Cell) -> str:
     text += f" ({cell.difference:+.{digits}f}".replace("-", "−")
     if d:
         ends = f"{d.interval[0]:+.{digits}f} to {d.interval[1]:+.{digits}f}".replace("-", "−")
-        text += f", 90 % interval {ends}"
-    return f"{text}; {cell.judged.word})"
+        text += f", {100 * (1 - 2 * d.level):.0f} % interval of the first {d.n} runs {ends}"
+    return f"{text})"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.data.clip_names import clip_names
 from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
 from dmd_repro.metrics.registry import METRICS, always_shown, same_range
@@ -36,6 +38,7 @@ class Measured:
     """What the runs of one row say, before it is set beside the printed numbers."""
 
     planned: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()  # seeds in the order they were planned, those that a later plan left out too
     runs: dict[int, str] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
     not_learned: list[int] = field(default_factory=list)  # seeds whose run predicts no better than a constant
@@ -43,6 +46,8 @@ class Measured:
     scores: dict[int, Scores] = field(
         default_factory=dict
     )  # seed -> labels and predictions of the test clips, (B,) each
+    videos: tuple[str, ...] | None = None  # (B,) of the test clips; None: no video has two, or they are not known
+    selection: dict[int, float] = field(default_factory=dict)  # seed -> MAE on validation at the selected epoch
     not_comparable: str | None = None  # why these runs may not be compared with the printed row
     notes: list[str] = field(default_factory=list)
     features: Mapping[str, Any] | None = None
@@ -80,7 +85,7 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     """Score the runs of a row, leaving out by name those that are not what the plan says."""
     if planned is None or planned.status == "skipped" or row.recipe is None:
         return Measured()
-    out = Measured(planned=tuple(planned.runs), features=planned.features)
+    out = Measured(planned=tuple(planned.runs), order=planned.in_order, features=planned.features)
     digest, configurations = (planned.features or {}).get("digest"), set()
     for seed, run_id in planned.runs.items():
         found = runs.get(run_id)
@@ -105,8 +110,11 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
             out.failed.append(seed)
             out.notes.append(f"run {run_id} (seed {seed}) diverged: its predictions are not numbers")
             continue
+        if not out.runs:
+            out.videos = videos_of(predictions.ids)
         out.runs[seed] = run_id
         out.scores[seed] = predictions.y_true, score
+        out.selection[seed] = METRICS["mae"](*record.scores("valid"))
         if row.recipe.head is None and (verdict := learned(record)).outcome == "not learned":
             out.not_learned.append(seed)
             out.notes.append(f"run {run_id} (seed {seed}) did not learn: {verdict.reason}")
@@ -122,12 +130,21 @@ def measure(row: Row, planned: PlannedRow | None, runs: Runs) -> Measured:
     if out.not_learned:
         out.notes.insert(0, _share_learned(out))
     if not out.runs and out.failed:  # no record counts, but what was planned says whether it could have been compared
-        out.not_comparable = _data_not_comparable(row, planned.features) if planned.features else None
+        misfit = _data_not_comparable(row, planned.features) if planned.features else None
+        out.not_comparable = misfit or why_no_word(row)
     if planned.overrides and not out.runs:  # no record is there to tell
         out.not_comparable = out.not_comparable or _changed(planned.overrides)
     if len(configurations) > 1:
         out.not_comparable = out.not_comparable or "its runs mix several configurations"
     return out
+
+
+@lru_cache(maxsize=16)
+def videos_of(ids: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the video of each clip, as the ids name them; None where they do not, or no video has two clips."""
+    names = clip_names([ids])
+    videos = tuple(names.video(clip) for clip in ids)
+    return videos if len(set(videos)) < len(videos) else None
 
 
 def _share_learned(measured: Measured) -> str:
@@ -210,7 +227,10 @@ def bert_not_comparable(fingerprint: str, finetuned: bool) -> str | None:
 def derive(derived: Derived, columns: tuple[str, ...], measured: Mapping[str, Measured]) -> Measured:
     """Compute a derived row run by run, from the seeds every row it rests on has."""
     parts = [measured[key] for key in derived.rows]
-    out = Measured(planned=tuple(dict.fromkeys(seed for part in parts for seed in part.planned)))
+    out = Measured(
+        planned=tuple(dict.fromkeys(seed for part in parts for seed in part.planned)),
+        order=tuple(dict.fromkeys(seed for part in parts for seed in part.order)),
+    )
     out.failed = sorted({seed for part in parts for seed in part.failed})
     out.not_learned = sorted({seed for part in parts for seed in part.not_learned})
     out.features = next((part.features for part in parts if part.features), None)

@@ -17,6 +17,7 @@ from dmd_repro.papers.rerun_csv import read_csv_lines
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
+from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.runs import Runs, measure
 from dmd_repro.results.tables import DATA_MARKS
 
@@ -123,7 +124,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
             measured.scores[first][0].astype(np.float64),
             {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
             DATA_MARKS.get(standing),
-            tuple(f"{key}: {note}" for note in measured.notes),
+            tuple(f"{key}: {note}" for note in (*measured.notes, evidence_words(table.row(key))) if note),
         )
     do = "Train it: dmd reproduce TABLE --rows ROW"
     raise RunError.at(f"row '{key}'", expected=f"finished runs of it in {runs_dir}", got="none", do=do)

@@ -17,7 +17,8 @@ from dmd_repro.metrics.registry import COLUMNS, metrics_of
 from dmd_repro.papers.folders import all_table_names
 from dmd_repro.papers.tables import Row, load_table
 from dmd_repro.records.folder import Predictions
-from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable
+from dmd_repro.results.evidence import why_no_word
+from dmd_repro.results.runs import TEXT_WORDS, bert_not_comparable, videos_of
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.stats.bootstrap import LEVEL, RESAMPLES, intervals
@@ -36,6 +37,7 @@ class Score:
     value: float | None  # None: it does not exist on these clips
     low: float | None
     high: float | None
+    drawn: str = "clips"  # what the interval draws anew: clips, or videos with all their clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,25 @@ def score_predictions(
 ) -> tuple[Score, ...]:
     """Score predictions by every metric of a data set, with percentile intervals over `resamples` draws of clips.
 
-    The draws depend on the clips alone, so two checkpoints on one split share theirs.
+    Clips of one video are drawn together where the ids name it. The draws depend on the clips alone, so two checkpoints
+    on one split share theirs.
     """
     stream = np.random.Generator(np.random.PCG64(seed_for(0, "bootstrap", *said.ids)))
     metrics = metrics_of(dataset)
     found = (
-        intervals(said.y_true, said.y_pred, stream, resamples=resamples, level=level, metrics=metrics)
+        intervals(
+            said.y_true,
+            said.y_pred,
+            stream,
+            resamples=resamples,
+            level=level,
+            metrics=metrics,
+            videos=videos_of(said.ids),
+        )
         if resamples
         else {}
     )
-    scores = []
+    scores, drawn = [], "videos" if videos_of(said.ids) else "clips"
     for name, metric in metrics.items():
         scale = metric.scale
         value, between = metric.shown(said.y_true, said.y_pred), found.get(name)
@@ -107,6 +118,7 @@ def score_predictions(
                 value=value if math.isfinite(value) else None,
                 low=None if low is None else low * scale,
                 high=None if high is None else high * scale,
+                drawn=drawn,
             )
         )
     return tuple(scores)
@@ -164,7 +176,7 @@ def _why_not_comparable(row: Row, subject: Subject) -> str | None:
         return f"trained under protocol '{subject.protocol}', printed for '{row.recipe.protocol}'"
     if changed := [f"{k}={v}" for k, v in subject.changed.items() if k not in row.recipe.overrides]:
         return f"settings were changed ({', '.join(changed)})"
-    return None
+    return why_no_word(row)
 
 
 def to_json(scores: Sequence[Score], row: PrintedRow | None, why: str) -> Mapping[str, Any]:

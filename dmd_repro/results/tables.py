@@ -14,6 +14,7 @@ from typing import Any
 from dmd_repro.datasets import DATASETS, dataset_title
 from dmd_repro.errors import RunError, nearest
 from dmd_repro.metrics.binary import ZERO_WORDS
+from dmd_repro.metrics.metric import Metric
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.rerun import Rerun
 from dmd_repro.papers.reruns import load_reruns
@@ -28,8 +29,9 @@ from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
-from dmd_repro.results.verdict import Judged, convention_means, judge
-from dmd_repro.stats.summary import CONSTANT, TOO_FEW, one_sample_t, summarise
+from dmd_repro.results.verdict import Judged, RowJudged, Terms, convention_means, judge
+from dmd_repro.stats.stages import stages_of
+from dmd_repro.stats.summary import Summary, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
 from dmd_repro.systems.registry import system_names
 
@@ -41,18 +43,21 @@ def compare(
     plan: TablePlan | None,
     records: Records,
     *,
-    margin: float = MARGIN,
+    margin: float | None = None,
     reruns: Sequence[Rerun] | None = None,
 ) -> ComparisonTable:
     """Set a printed table beside the runs its plan names; without a plan every row is "not run".
 
-    `margin` is the verdicts', in points; `reruns` are others' runs (None: those that come with the package).
+    `margin`, in points: the plan's where None, and another than that gives intervals and no word. `reruns` are others'
+    runs (None: those that come with the package).
 
     Raises RunError if the folder of runs cannot be read.
     """
     runs, reruns = Runs(records), load_reruns() if reruns is None else reruns
     measured = measure_table(table, plan, runs)
-    judged, family = judge(table.rows, measured, margin)
+    sealed = plan.margin if plan else MARGIN
+    terms = Terms(sealed if margin is None else margin, sealed, stages_of(plan.one_look if plan else None))
+    judged = judge(table.rows, measured, terms)
     blocks = tuple(_block(block, plan, measured, judged, reruns) for block in table.blocks)
     data = {
         planned.features["digest"]: dict(planned.features)
@@ -72,8 +77,9 @@ def compare(
         data=tuple(data[digest] for digest in data),
         notes=tuple(notes),
         planned=plan.created if plan else None,
-        margin=margin,
-        family=family,
+        margin=terms.margin,
+        sealed_margin=terms.sealed,
+        stages=terms.stages,
         provenance=tuple(_provenance(record) for record in runs.seen.values()),
         answers=answers(table, reruns),
         other_reruns=not_comparable(table, reruns),
@@ -147,7 +153,7 @@ def compare_tables(
     names: Sequence[str],
     data: Sequence[str] | None = None,
     *,
-    margin: float = MARGIN,
+    margin: float | None = None,
     reruns: Sequence[Rerun] | None = None,
 ) -> list[ComparisonTable]:
     """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does."""
@@ -160,17 +166,17 @@ def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence
     """Count this print of each table that holds headline verdicts, and say so under it."""
     out = []
     for table in tables:
-        decided = [row for row in table.rows if any(cell.judged.p_equivalence is not None for cell in row.cells)]
+        decided = [row for row in table.rows if row.words.headline and row.words.stage]
         plan = load_plan(runs_dir, table.name, data) if decided else None
         if plan:
-            n = "/".join(str(n) for n in sorted({len(row.runs) for row in decided}))
+            n = "/".join(str(n) for n in sorted({row.words.stage.n for row in decided if row.words.stage}))
             runs = sorted({run for row in decided for run in row.runs.values()})
             table = replace(table, looks=note_look(runs_dir, table.name, plan.data, runs, f"n = {n}"))
         out.append(table)
     return out
 
 
-Judgements = Mapping[tuple[str, str], Judged]
+Judgements = Mapping[str, RowJudged]
 
 
 def _block(
@@ -192,7 +198,7 @@ def _row(
 ) -> ComparedRow:
     read = readings_of(row, reruns)
     cells = tuple(
-        replace(_cell(row, column, printed, measured, judged[row.key, column]), reruns=read.get(column, ()))
+        replace(_cell(row, column, printed, measured, judged[row.key].cells[column]), reruns=read.get(column, ()))
         for column, printed in row.cells.items()
     )
     notes = list(measured.notes)
@@ -202,9 +208,10 @@ def _row(
     planned = plan.rows.get(row.key) if plan else None
     notes += planned.notes if planned else ()
     notes += dict.fromkeys(cell.why_not for cell in cells if cell.why_not)
-    whys = dict.fromkeys(cell.judged.why for cell in cells if cell.judged.why and cell.test is not None)
-    notes += [f"no headline verdict: {why}" for why in whys]
-    notes += [words] if (words := evidence_words(row)) else []
+    words = judged[row.key].words
+    if words.why and not words.headline and any(cell.test is not None for cell in cells):
+        notes.append(f"no word: {words.why}")
+    notes += [evidence] if (evidence := evidence_words(row)) else []
     notes.append(origin(row))
     return ComparedRow(
         row=row,
@@ -214,6 +221,7 @@ def _row(
         runs=measured.runs,
         failed=tuple(measured.failed),
         not_learned=tuple(measured.not_learned),
+        words=words,
         unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),
@@ -226,7 +234,7 @@ def _unprinted(row: Row, measured: Measured) -> tuple[Unprinted, ...]:
         return ()
     values = {name: measured.values.get(column, {}) for name, column in unprinted_columns(row).items()}
     return tuple(
-        Unprinted(METRICS[name].heading, name, by_seed, summarise(list(by_seed.values())))
+        Unprinted(METRICS[name].heading, name, by_seed, *_summaries(METRICS[name], by_seed, measured))
         for name, by_seed in values.items()
     )
 
@@ -244,7 +252,7 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
 def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
     metric = row.metric_id(column)
     values = measured.values.get(column, {})
-    summary = summarise(list(values.values()))
+    summary, learned = _summaries(METRICS[metric], values, measured)
     difference = test = why_not = None
     if measured.runs and not values:
         why_not = "the measure is not defined on these clips"
@@ -254,16 +262,29 @@ def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: J
         difference = summary.mean - float(printed.value)
         if measured.failed:
             why_not = "no test: a run failed, and leaving it out would flatter the mean"
-        elif summary.why in (TOO_FEW, CONSTANT):
+        elif summary.interval is None:
             why_not = f"no test: {summary.why}"
         else:
             test = one_sample_t(list(values.values()), float(printed.value))
     conventions = convention_means(column, row.dataset, measured)
-    normal = difference is not None and not measured.failed and not measured.not_learned
+    others = [value for seed, value in values.items() if seed in measured.not_learned]
+    scores = [(loss, values[seed]) for seed, loss in measured.selection.items() if seed in values]
+    spread = row.derived is not None and row.derived.statistic == "population_std"
+    told = difference is not None and not measured.failed and not spread
     return Cell(
         column, metric, printed, values, summary, difference, test, why_not, judged, conventions,
-        chances=chances_of(metric, printed, summary) if normal else (),
+        chances=chances_of(metric, printed, learned or summary, others, scores) if told else (), learned=learned,
     )  # fmt: skip
+
+
+def _summaries(metric: Metric, by_seed: Mapping[int, float], measured: Measured) -> tuple[Summary, Summary | None]:
+    """Return the summary of all runs and, where some did not learn, that of those that did."""
+    bounds, values = metric.bounds, list(by_seed.values())
+    kept = [value for seed, value in by_seed.items() if seed not in measured.not_learned]
+    if len(kept) == len(values):
+        return summarise(values, bounds=bounds), None
+    mixed = f"{len(kept)} of {len(values)} runs learned, so no normal interval holds for all"
+    return summarise(values, bounds=bounds, mixed=mixed), summarise(kept, bounds=bounds)
 
 
 def zero_words(zero: str) -> str:

@@ -13,7 +13,9 @@ from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
+from dmd_repro.results.words import Words, answer
 from dmd_repro.stats.chances import Chance
+from dmd_repro.stats.stages import STAGES, Stage
 from dmd_repro.stats.summary import Summary, TTest
 from dmd_repro.stats.verdict import MARGIN
 
@@ -33,7 +35,8 @@ class Cell:
     judged: Judged = field(default_factory=lambda: Judged(NOT_RUN))
     conventions: Mapping[str, float] = field(default_factory=dict)  # metric -> mean over the runs, ACC2 and F1 only
     reruns: tuple[Reading, ...] = ()  # what others measured for the same number
-    chances: tuple[Chance, ...] = ()  # of this number or better, by what it may be; () where none can be given
+    chances: tuple[Chance, ...] = ()  # of this number or better, or worse, by what it may be; () without a model
+    learned: Summary | None = None  # of the runs that learned, where some did not; `summary` is of all
 
     @property
     def convention_moves(self) -> float | None:
@@ -63,7 +66,13 @@ class Cell:
             "convention_moves": self.convention_moves,
             "reruns": [reading.to_json() for reading in self.reruns],
             "chances": chances_json(self.chances),
+            "learned": None if self.learned is None else _summary_json(self.learned),
         }
+
+
+def _summary_json(summary: Summary) -> dict[str, Any]:
+    ends = summary.interval
+    return {"n": summary.n, "mean": summary.mean, "std": summary.std, "interval": list(ends) if ends else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class Unprinted:
     metric: str
     values: Mapping[int, float]  # by seed
     summary: Summary
+    learned: Summary | None = None  # of the runs that learned, where some did not
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values, under the names of a cell."""
@@ -88,7 +98,8 @@ class Unprinted:
             "std": self.summary.std,
             "interval": None if interval is None else list(interval),
             "level": self.summary.level,
-            "verdict": NOT_PRINTED,
+            "place": NOT_PRINTED,
+            "learned": None if self.learned is None else _summary_json(self.learned),
         }
 
 
@@ -106,11 +117,25 @@ class ComparedRow:
     notes: tuple[str, ...]  # footnotes, most telling first
     unprinted: tuple[Unprinted, ...] = ()  # always shown, and not printed in this row
     not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant: counted, and said
+    words: Words = field(default_factory=lambda: Words(NOT_RUN))  # what may be said of the row, by what was printed
 
     @property
     def n(self) -> str:
         """Runs counted of runs planned, "" where none was planned."""
         return f"{len(self.runs)}/{len(self.planned)}" if self.planned else ""
+
+    @property
+    def answer(self) -> str:
+        """The row in a sentence or two: printed, measured, and the words; "" where nothing was measured."""
+        said = [
+            f"{METRICS[cell.metric].heading} printed {cell.printed.text}, measured {_measured(cell)}"
+            for cell in self.cells
+            if cell.summary.mean is not None
+        ]
+        count = f"{len(self.runs)} run" + ("" if len(self.runs) == 1 else "s")
+        if self.not_learned:
+            count = f"{len(self.runs) - len(self.not_learned)} of {count} learned"
+        return answer(self.row, f"{'; '.join(said)} ({count})" if said else "", self.words)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -129,12 +154,20 @@ class ComparedRow:
             "features": dict(self.features) if self.features else None,
             "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},
             "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
+            "words": self.words.to_json(),
+            "answer": self.answer,
             "cells": [cell.to_json() for cell in self.cells],
             "unprinted": [one.to_json() for one in self.unprinted],
             "grade": grade_of(row),
             "evidence": {k: {"grade": e.grade, "words": e.words} for k, e in evidence_of(row).items()},
             "notes": list(self.notes),
         }
+
+
+def _measured(cell: Cell) -> str:
+    digits, summary = cell.printed.decimals + 1, cell.summary
+    spread = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
+    return f"{summary.mean:.{digits}f}{spread}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +192,8 @@ class ComparisonTable:
     notes: tuple[str, ...]  # on the table as a whole
     planned: str | None  # when the plan was made (UTC, ISO 8601); None: no plan
     margin: float = MARGIN  # points
-    family: int = 0  # cells the verdicts are corrected for
+    sealed_margin: float = MARGIN  # the plan's: another gives intervals, and no word
+    stages: tuple[Stage, ...] = STAGES  # at which words are read
     provenance: tuple[Mapping[str, Any], ...] = ()  # one entry a run
     prose: str = ""  # the results in words
     looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
@@ -171,7 +205,12 @@ class ComparisonTable:
         """How the numbers were made and what decides the verdicts: stands under every table."""
         printed = [METRICS[cell.metric] for row in self.rows for cell in row.cells]
         own = dict.fromkeys(metric.heading for metric in printed if metric.unit != "%")
-        return rule_lines(self.margin, self.family, self.looks, tuple(own))
+        return rule_lines(self.margin, self.stages, self.decided, self.looks, tuple(own))
+
+    @property
+    def decided(self) -> tuple[Stage, ...]:
+        """The stage of every row that has a word: their levels sum to the false words to expect, of a kind."""
+        return tuple(row.words.stage for row in self.rows if row.words.headline and row.words.stage)
 
     @property
     def rows(self) -> tuple[ComparedRow, ...]:
@@ -202,7 +241,10 @@ class ComparisonTable:
             ],
             "notes": list(self.notes),
             "margin": self.margin,
-            "family": self.family,
+            "sealed_margin": self.sealed_margin,
+            "stages": [{"runs": stage.n, "level": stage.level} for stage in self.stages],
+            "rows_decided": len(self.decided),
+            "false_words_expected": sum(stage.level for stage in self.decided),
             "looks": list(self.looks),
             "answers": list(self.answers),
             "other_reruns": [one.to_json() for one in self.other_reruns],

@@ -1,8 +1,9 @@
 """The seed lottery: where a printed number lies among our seeds, and how many draws make it likely as a best of k.
 
-A run *reaches* the printed number if it would print as high: value >= printed - half a unit of its last decimal. Two
-accounts, always named: *counted* (our runs as they are) and *modelled* (runs are normal around an unknown mean with an
-unknown spread). For measures where lower is better, pass negated values.
+A run *reaches* the printed number if it would print as high: value >= printed - half a unit of its last decimal. Up to
+k = n everything is exact: counted over all ways to draw k of our runs. Beyond that it is modelled, and marked so: runs
+are normal around an unknown mean with an unknown spread. Runs of two kinds (some did not learn) have no such model. For
+measures where lower is better, pass negated values.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from dmd_repro.stats.summary import LEVEL, mean_and_std
+from dmd_repro.stats.summary import EVERYWHERE, LEVEL, Bounds, mean_and_std
 
-MODEL = "runs are normal, mean and spread estimated from the seeds at hand"
+MODEL = "runs are normal around an unknown mean with an unknown spread"
 MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BestOf:
-    """The expected best of k runs."""
+    """The expected best of k runs, and the chance that it reaches the printed number."""
 
     k: int
-    counted: float | None  # over all ways to draw k of our runs; None for k > n
-    modelled: float
-    extrapolated: bool  # k > n: beyond what was run
+    value: float | None  # exact for k <= n, else modelled; None beyond n where no model holds
+    chance: float | None  # the same of reaching; None without a printed number too
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,74 +36,95 @@ class Lottery:
     n: int
     reached: int  # of our runs
     counted_limits: tuple[float, float]  # Clopper-Pearson interval of the chance, from the count alone
-    chance: float  # that one run reaches it, modelled with mean and spread as estimated
-    chance_limits: tuple[float, float]  # its exact confidence interval under the model
-    even: float  # k that makes it an even bet at `chance`; inf where the chance is 0
-    even_limits: tuple[float, float]  # k at the upper and the lower limit of the chance
+    chance: float | None  # that one further run reaches it, modelled; None: no model
+    chance_limits: tuple[float, float] | None  # 90 % posterior, which is the exact confidence interval too
+    even: int | None  # fewest runs whose best reaches it at even odds; None: no number does
+    even_exact: bool
+    even_limits: tuple[float, float] | None  # k at the upper and the lower limit of the chance
     best: tuple[BestOf, ...]  # k = 1 ... MOST
-    level: float
+    level: float  # of the counted limits
 
 
-def lottery(values: Sequence[float], printed: float, *, cell: float = 0.0, level: float = LEVEL) -> Lottery | None:
+def lottery(
+    values: Sequence[float],
+    printed: float,
+    *,
+    cell: float = 0.0,
+    level: float = LEVEL,
+    model: bool = True,
+    bounds: Bounds = EVERYWHERE,
+) -> Lottery | None:
     """Return the lottery of values against a printed number known to ± `cell`; None for n < 2 or equal values."""
-    from scipy.special import ndtr
+    from dmd_repro.stats.chances import chance_or_more
 
     n = len(values)
-    if n < 2:
+    if n < 2 or min(values) == max(values):
         return None
-    mean, std = mean_and_std(values)
-    if std == 0:
-        return None
-    edge, tail = printed - cell, (1 - level) / 2
+    edge, (mean, std) = printed - cell, mean_and_std(values)
     reached = sum(value >= edge for value in values)
-    # sqrt(n) (edge - mean) / std is noncentral t with noncentrality sqrt(n) times the true standardised distance
-    t = math.sqrt(n) * (edge - mean) / std
-    far, near = (noncentrality(n - 1, p, t) / math.sqrt(n) for p in (tail, 1 - tail))
-    limits = float(ndtr(-far)), float(ndtr(-near))
-    chance = float(ndtr(-(edge - mean) / std))
+    one = chance_or_more("one run", 1, edge, mean, std, n) if model else None
+    even, exact = even_bet(values, edge, model=model)
     return Lottery(
         n=n,
         reached=reached,
         counted_limits=clopper_pearson(reached, n, level),
-        chance=chance,
-        chance_limits=limits,
-        even=even_bet(chance),
-        even_limits=(even_bet(limits[1]), even_bet(limits[0])),
-        best=best_of(values),
+        chance=one.value if one else None,
+        chance_limits=(one.low, one.high) if one else None,
+        even=even,
+        even_exact=exact,
+        even_limits=(draws_for_even(one.high), draws_for_even(one.low)) if one else None,
+        best=best_of(values, edge, model=model, bounds=bounds),
         level=level,
     )
 
 
-def best_of(values: Sequence[float]) -> tuple[BestOf, ...]:
-    """Return the expected best of k = 1 ... MOST runs; needs no printed number. ValueError for n < 2."""
+def best_of(
+    values: Sequence[float], edge: float | None = None, *, model: bool = True, bounds: Bounds = EVERYWHERE
+) -> tuple[BestOf, ...]:
+    """Return the expected best of k = 1 ... MOST runs, and how likely it is `edge` or more. ValueError for n < 2."""
+    from dmd_repro.stats.chances import chance_or_more
+
     n = len(values)
     if n < 2:
         raise ValueError("best of k needs two runs")
     mean, std = mean_and_std(values)
-    return tuple(
-        BestOf(k, counted_best(values, k) if k <= n else None, mean + std * normal_best(k), k > n)
-        for k in range(1, MOST + 1)
-    )
+    model = model and std > 0
+    reached = None if edge is None else sum(value >= edge for value in values)
+    out = []
+    for k in range(1, MOST + 1):
+        value = chance = None
+        if k <= n:
+            value = counted_best(values, k)
+            chance = None if reached is None else counted_chance(reached, n, k)
+        elif model:
+            value = min(max(mean + std * normal_best(k), bounds[0]), bounds[1])
+            chance = None if edge is None else chance_or_more("best", k, edge, mean, std, n).value
+        out.append(BestOf(k, value, chance, k <= n))
+    return tuple(out)
 
 
-def noncentrality(df: int, p: float, t: float) -> float:
-    """Return the noncentrality at which a statistic `t` lies at the quantile `p` of the noncentral t law.
+def even_bet(values: Sequence[float], edge: float, *, model: bool = True) -> tuple[int | None, bool]:
+    """Return the fewest runs whose best is `edge` or more at even odds, and whether that is exact.
 
-    scipy's inverse is good to six digits; bisection around it makes it exact.
+    Exact for k <= n: over all ways to draw k of the runs. Beyond, by the model; None where that has none either.
     """
-    from scipy.special import nctdtr, nctdtrinc
+    from dmd_repro.stats.chances import even_bet_of_best
 
-    start, width = float(nctdtrinc(df, p, t)), 1e-3
-    low = high = start
-    while nctdtr(df, low, t) < p:  # the share below t falls as the noncentrality grows
-        low, width = low - width, 2 * width
-    width = 1e-3
-    while nctdtr(df, high, t) > p:
-        high, width = high + width, 2 * width
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if nctdtr(df, middle, t) > p else (low, middle)
-    return (low + high) / 2
+    n, reached = len(values), sum(value >= edge for value in values)
+    for k in range(1, n + 1):
+        if counted_chance(reached, n, k) >= 0.5:
+            return k, True
+    mean, std = mean_and_std(values)
+    if not model or std == 0:
+        return None, False
+    found = even_bet_of_best(edge, mean, std, n)
+    # the model may call it even within k <= n, where the count is exact and says that it is not
+    return (None if found is None else max(found, n + 1)), False
+
+
+def counted_chance(reached: int, n: int, k: int) -> float:
+    """Return the share of all ways to draw k of n runs that hold one of the `reached`."""
+    return 1.0 - math.comb(n - reached, k) / math.comb(n, k)
 
 
 def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -115,7 +137,7 @@ def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, flo
     return low, high
 
 
-def even_bet(chance: float) -> float:
+def draws_for_even(chance: float) -> float:
     """Return the number of draws k with 1 - (1 - chance)^k = 1/2; infinite for a chance of 0, at least 1."""
     if chance <= 0:
         return math.inf

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
+Bounds = tuple[float, float]
+EVERYWHERE: Bounds = (-math.inf, math.inf)
 
 TOO_FEW = "one run has no spread"
 CONSTANT = "all runs give the same value"
@@ -61,10 +63,18 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
+def clipped(interval: tuple[float, float], bounds: Bounds) -> tuple[float, float]:
+    """Return an interval that ends where the scale does: a percentage lies in [0, 100]."""
+    return max(interval[0], bounds[0]), min(interval[1], bounds[1])
+
+
+def summarise(
+    values: Sequence[float], level: float = LEVEL, *, bounds: Bounds = EVERYWHERE, mixed: str | None = None
+) -> Summary:
     """Return mean, sample STD and the t interval of the mean at `level`; None for what n or equal values rule out.
 
-    Raises ValueError on a value that is not finite: a diverged run is not a number to be averaged.
+    `bounds`: what a value can be; the interval ends there. `mixed`: why the values are of two kinds, so that no normal
+    interval describes them. Raises ValueError on a value that is not finite: a diverged run is not a number to average.
     """
     if not all(math.isfinite(value) for value in values):
         raise ValueError("a value is not finite")
@@ -76,8 +86,10 @@ def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
     mean, std = mean_and_std(values)
     if std == 0:
         return Summary(n, mean, 0.0, None, level, CONSTANT)
+    if mixed is not None:
+        return Summary(n, mean, std, None, level, mixed)
     half = t_quantile(0.5 + level / 2, n - 1) * std / math.sqrt(n)
-    return Summary(n, mean, std, (mean - half, mean + half), level, None)
+    return Summary(n, mean, std, clipped((mean - half, mean + half), bounds), level, None)
 
 
 def one_sample_t(values: Sequence[float], expected: float) -> TTest | None:
@@ -91,7 +103,9 @@ def one_sample_t(values: Sequence[float], expected: float) -> TTest | None:
     return TTest(t, len(values) - 1, t_two_sided(t, len(values) - 1))
 
 
-def prediction_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
+def prediction_interval(
+    values: Sequence[float], level: float = LEVEL, *, bounds: Bounds = EVERYWHERE
+) -> tuple[float, float] | None:
     """Return the t interval that holds the value of ONE more run at `level`; None for n < 2 or equal values."""
     if len(values) < 2:
         return None
@@ -99,7 +113,7 @@ def prediction_interval(values: Sequence[float], level: float = LEVEL) -> tuple[
     if std == 0:
         return None
     half = t_quantile(0.5 + level / 2, len(values) - 1) * std * math.sqrt(1 + 1 / len(values))
-    return mean - half, mean + half
+    return clipped((mean - half, mean + half), bounds)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

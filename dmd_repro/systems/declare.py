@@ -49,6 +49,11 @@ def unknown_evidence(setting: Setting) -> dict[str, Evidence]:
     return {aspect: Evidence("reconstructed", "its author states no source") for aspect in ASPECTS}
 
 
+def no_words(setting: Setting) -> str:
+    """Return "": a plan need not warn of what a system costs."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """One system. `model` is its class, or where to find it ("module:Class"), imported when it is needed."""
@@ -72,7 +77,10 @@ class System:
     reads: str = "l, a, v"  # the modalities its prediction depends on
     origin: str = "dmd_repro"  # the package or file it comes from
     datasets: tuple[str, ...] = field(default=())  # data sets with a preset of their own
+    cost: Callable[[Setting], str] = no_words  # what a plan says of its price in a setting; "" for the usual one
     official: str = ""  # "module:function" that reads a configuration from tensors under the reference's names
+    no_official: str = ""  # what its authors' files are instead, where there is none
+    bert_names: Mapping[str, str] = field(default_factory=dict)  # protocol -> what stands before BERT's in those files
 
     def load(self) -> Any:
         """Import and return the model's class. Imports torch."""

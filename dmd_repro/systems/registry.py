@@ -30,6 +30,9 @@ SHIPPED: dict[str, str] = {  # name -> where its declaration is
     "raven": "dmd_repro.systems.raven.config:SYSTEM",
     "mctn": "dmd_repro.systems.mctn.config:SYSTEM",
     "misa": "dmd_repro.systems.misa.config:SYSTEM",
+    "language": "dmd_repro.systems.language.config:SYSTEM",
+    "pmr": "dmd_repro.systems.pmr.config:SYSTEM",
+    "fdmer": "dmd_repro.systems.fdmer.config:SYSTEM",
 }
 GROUP = "dmd_repro.systems"
 FILES = "DMD_SYSTEMS"  # the environment variable that lists the user's files

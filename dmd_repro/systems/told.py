@@ -27,6 +27,8 @@ class Told:
     beside: tuple[str, ...] = ()  # beginnings of names that the reference's own files lack and ours hold
     missing: str = ""
     mend: str = ""  # what to do about it
+    protocol: str = ""  # the protocol whose code the tensors are of, where they tell; else the system's first
+    draws: str = ""  # the switch by which evaluation draws at random: its seed is in no tensor either
 
 
 def by_modality(name: str, shapes: Shapes, pattern: str, axis: int) -> dict[str, Scalar]:
@@ -37,6 +39,29 @@ def by_modality(name: str, shapes: Shapes, pattern: str, axis: int) -> dict[str,
 def widths(shapes: Shapes, pattern: str) -> dict[str, int]:
     """Return the feature width of l, a, v: the second axis of three tensors, `*` in their name the modality."""
     return {m: shapes[pattern.replace("*", m)][1] for m in MODALITIES}
+
+
+_LOGITS = "pred_output_position_inclu_blank"  # the one layer of MulT's CTC module
+
+
+def aligners(shapes: Shapes, steps: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...], str, str]:
+    """Return the widths of a and v that MulT's CTC modules in a file are made for, {} where it holds none.
+
+    Then the beginnings of their names, which are in no reference's file, and, where these steps need modules that are
+    not there, what is missing and what to do about it.
+    """
+    if any(name.startswith(("a2l.", "v2l.")) for name in shapes):
+        return {m: shapes[f"{m}2l.{_LOGITS}.weight_ih_l0"][1] for m in "av"}, ("a2l.", "v2l."), "", ""
+    if not unequal(steps):
+        return {}, (), "", ""
+    lengths = " / ".join(str(steps[m]) for m in "lav")
+    missing = f"the weights of its aligners (a2l.*, v2l.*), which {lengths} steps need"
+    return {}, (), missing, "Score it on aligned features, or a file that holds them (dmd export writes them)"
+
+
+def aligned_words(shapes: Shapes) -> int:
+    """Return the number of words that the CTC modules in a file align to."""
+    return shapes[f"a2l.{_LOGITS}.weight_hh_l0"][1] - 1
 
 
 def unequal(steps: Mapping[str, int]) -> bool:

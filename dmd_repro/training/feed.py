@@ -111,7 +111,7 @@ def predict(model: EmotionModel, feed: Feed, split: str, stack: int) -> dict[str
     orders = list(feed.whole(split, stack))
     stream = getattr(model, "stream", None)
     if stream is not None:  # what a system draws in evaluation is the same at every one of a split
-        stream.restart([0] * stack, feed.device)
+        stream.restart_split(split, feed.device)
     with torch.inference_mode():
         for i, order in enumerate(orders):
             if stream is not None:
@@ -129,7 +129,7 @@ def total_loss(model: EmotionModel, feed: Feed, split: str, stack: int) -> NDArr
     module, sums, count = as_module(model).eval(), np.zeros(stack), 0
     stream = getattr(model, "stream", None)
     if stream is not None:
-        stream.restart([0] * stack, feed.device)
+        stream.restart_split(split, feed.device)
     with torch.inference_mode():
         for i, order in enumerate(feed.whole(split, stack)):
             if stream is not None:
@@ -142,6 +142,9 @@ def total_loss(model: EmotionModel, feed: Feed, split: str, stack: int) -> NDArr
     return found
 
 
-def evaluate(model: EmotionModel, split: FeatureSet, device: torch.device) -> dict[str, NDArray[np.float32]]:
+def evaluate(
+    model: EmotionModel, splits: Mapping[str, FeatureSet], split: str, device: torch.device
+) -> dict[str, NDArray[np.float32]]:
     """Return {"y_pred": (B,), head name: (B,)} for every clip of a split, by a model of one seed."""
-    return {name: x[0] for name, x in predict(model, Feed({"": split}, model, device), "", 1).items()}
+    feed = Feed({split: splits[split]}, model, device)
+    return {name: x[0] for name, x in predict(model, feed, split, 1).items()}

@@ -202,7 +202,7 @@ def _final(state: SeedState, loop: Loop) -> tuple[dict[str, NDArray[Any]], Mappi
     weights = {n: last[n] if any(fnmatchcase(n, f"{system}/{p}") for p in patterns) else x for n, x in weights.items()}
     write_weights(loop.module, weights, system, "the weights at the end")
     with arithmetic(state.config.precision):
-        said = {s: evaluate(loop.model, loop.features.splits[s], loop.device) for s in EVALUATED}
+        said = {s: evaluate(loop.model, loop.features.splits, s, loop.device) for s in EVALUATED}
     return weights, {f"{s}/{name}": x for s, found in said.items() for name, x in found.items()}
 
 

@@ -159,7 +159,7 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
     assert rows
     for cell in rows[0]["cells"]:
         ends = ", ".join(_shown(x, "+") for x in cell["d_interval"])
-        wanted = [cell["printed"], f"{_shown(cell['mean'])} ± {_shown(cell['std'])}", f"[{ends}]", cell["verdict"]]
+        wanted = [cell["printed"], f"{_shown(cell['mean'])} ± {_shown(cell['std'])}", f"[{ends}]", cell["place"]]
         wanted += [f"[{', '.join(_shown(x) for x in cell[key])}]" for key in ("interval", "prediction_interval")]
         wanted += [_shown(cell["difference"], "+"), _shown(cell["error_seeds"]), _shown(cell["error_clips"])]
         wanted += [_shown(value) for value in cell["conventions"].values()]
@@ -198,6 +198,6 @@ def test_readings_on_request(decided: Path) -> None:
     assert len(said["sheets"][0]["cells"]) == 3
     assert "nothing to compare" in _report("table1", "--compare", "full", cwd=decided).stdout
     wide = json.loads(_report("table1", "--margin", "60", "--json", cwd=decided).stdout)["tables"][0]
-    words = {cell["verdict"] for block in wide["blocks"] for row in block["rows"] for cell in row["cells"]}
-    assert wide["margin"] == 60
-    assert "reproduced" in words
+    words = {row["words"]["kind"] for block in wide["blocks"] for row in block["rows"]}
+    assert (wide["margin"], wide["sealed_margin"]) == (60, 1)
+    assert "margin chosen after looking" in words

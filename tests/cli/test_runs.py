@@ -141,14 +141,13 @@ def test_a_damaged_unfinished_run_starts_afresh(dmd: Here, where: str) -> None:
         assert writer.resume() is None
 
 
-def test_a_disk_without_locks_is_one_sentence(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a network mount without locks two writers could spoil one run: refused, with the way out."""
+def test_a_disk_without_locks_trains_and_resumes(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network mount without locks is a folder like any other: leases take their place."""
 
     def none(*_: object, **__: object) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", none)
     said = dmd(*QUICK)
-    assert said.code == 2
-    assert "cannot lock files" in said.err
-    assert "local disk" in said.err
+    assert said.code == 0
+    assert dmd("runs", "verify").code == 0

@@ -81,7 +81,7 @@ def test_any_lengths_and_widths_are_read_from_the_tensors(tmp_path: Path) -> Non
     assert [config.kernel(m) for m in "lav"] == [3, 2, 1]
     from dmd_repro.training.feed import evaluate
 
-    wanted = evaluate(model, data.splits["test"], torch.device("cpu"))
+    wanted = evaluate(model, data.splits, "test", torch.device("cpu"))
     said = predict(path, data).predictions
     assert np.array_equal(said.y_pred, wanted["y_pred"])
     assert all(np.array_equal(said.heads[k], wanted[k]) for k in said.heads)
@@ -94,7 +94,7 @@ def test_a_width_equal_to_d_and_wrapped_names(tmp_path: Path) -> None:
     assert state["module.proj_l.weight"].shape == (10, 10, 3)
     from dmd_repro.training.feed import evaluate
 
-    wanted = evaluate(model, data.splits["test"], torch.device("cpu"))["y_pred"]
+    wanted = evaluate(model, data.splits, "test", torch.device("cpu"))["y_pred"]
     assert np.array_equal(predict(write(tmp_path / "x.pth", state), data, heads=5).predictions.y_pred, wanted)
 
 
@@ -117,7 +117,7 @@ def test_parts_that_are_off_are_seen(tmp_path: Path, mask: tuple[str, ...]) -> N
 
     done = predict(write(tmp_path / "x.pth", state_of(model)), data)
     assert set(done.mask.off) == set(mask) - {"homogd", "heterogd"}
-    wanted = evaluate(model, data.splits["test"], torch.device("cpu"))["y_pred"]
+    wanted = evaluate(model, data.splits, "test", torch.device("cpu"))["y_pred"]
     assert np.array_equal(done.predictions.y_pred, wanted)
 
 
@@ -215,7 +215,7 @@ def test_a_checkpoint_with_bert_inside(tmp_path: Path) -> None:
     from dmd_repro.training.feed import evaluate
 
     done = predict(path, data, execution=Execution(bert=folder))
-    wanted = evaluate(whole, data.splits["test"], torch.device("cpu"))["y_pred"]
+    wanted = evaluate(whole, data.splits, "test", torch.device("cpu"))["y_pred"]
     assert np.array_equal(done.predictions.y_pred, wanted)
     assert done.assumed == {"heads": 10, "bert_heads": 3}
     with pytest.raises(DataError, match="Add --text bert"):

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bert_files import token_features, write_bert
 from command import Here
 from golden import formula
 from golden.harness import Account
+from golden.misa import Golden as MisaGolden
+from golden.misa import made
 from golden.plain import CASES, Golden
 from golden.shipped import pool_features
 
@@ -24,13 +27,14 @@ from dmd_repro.evaluate.conformance import small_features
 from dmd_repro.evaluate.export import export_official
 from dmd_repro.evaluate.plain_state import likely, names_of, readable
 from dmd_repro.evaluate.predict import evaluate_checkpoint
+from dmd_repro.nn.bert import load_bert
 from dmd_repro.records.folder import Records
 from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import fit
 
-EARLIER = ("ef-lstm", "lf-lstm", "tfn", "lmf", "mfm", "graph-mfn")
+EARLIER = ("ef-lstm", "lf-lstm", "tfn", "lmf", "mfm", "graph-mfn", "raven", "misa")
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,10 @@ def small(model: str, aligned: bool = True) -> Features:
 
 def trained(model: str, runs: Path, *, aligned: bool = True, **overrides: Any) -> Any:
     """Train one epoch, and return the record."""
-    spec = resolve_spec(model, seed=1, features=small(model, aligned), overrides={"max_epochs": 1, **overrides})
+    protocol = overrides.pop("protocol", "official")
+    spec = resolve_spec(
+        model, seed=1, features=small(model, aligned), protocol=protocol, overrides={"max_epochs": 1, **overrides}
+    )
     return fit(spec, small(model, aligned), Records(runs), execution=Execution())
 
 
@@ -88,6 +95,57 @@ def test_a_file_of_the_reference_predicts_as_its_code_does(name: str, tmp_path: 
     assert "last_steps" in done.assumed
 
 
+def test_a_file_of_misa_predicts_as_its_code_does(tmp_path: Path) -> None:
+    """Protects: MISA's sizes, and whose code wrote it, are read from its names; the golden predictions come out."""
+    account = Account("misa")
+    golden, figures = MisaGolden(account), account.figures
+    state = {k: torch.from_numpy(x).float() for k, x in account.weights().items()}
+    torch.save({f"Model.{k.removeprefix('misa/')}": x for k, x in state.items()}, tmp_path / "x.pth")
+    x = made(figures["inputs"], figures["settings"])
+    clips = {"l": x["text"] * x["mask"][:, :, None], "a": x["audio"], "v": x["vision"]}
+    pool = pool_features(clips, figures["inputs"]["labels"], aligned=True)
+    done = predict(tmp_path / "x.pth", "misa", pool, clip_scale="false")
+    said, _, _ = golden.run(figures["inputs"], list(range(len(pool.splits["test"]))))
+    assert done.predictions.y_pred == pytest.approx(said[:, 0].detach().numpy(), rel=1e-5, abs=3e-6)
+    assert (done.protocol, done.assumed) == ("official", {"lengths": "rows"})
+    state["misa/tlayer_norm.weight"], state["misa/tlayer_norm.bias"] = torch.ones(1536), torch.zeros(1536)
+    torch.save({k.removeprefix("misa/"): x for k, x in state.items()}, tmp_path / "y.pth")
+    assert predict(tmp_path / "y.pth", "misa", pool).protocol == "mmsa"
+    state["misa/tlayer_norm.weight"] = torch.ones(7)
+    torch.save({k.removeprefix("misa/"): x for k, x in state.items()}, tmp_path / "z.pth")
+    with pytest.raises(DataError, match="expected the shapes of MISA"):
+        predict(tmp_path / "z.pth", "misa", pool)
+
+
+@pytest.mark.parametrize(("protocol", "begin"), [("official", "bertmodel."), ("mmsa", "bertmodel.model.")])
+def test_a_bert_is_in_the_file_under_the_references_names(protocol: str, begin: str, tmp_path: Path) -> None:
+    """Protects: MISA fine-tuned on token ids is written whole, and evaluates to the run's bits; no other text does."""
+    folder, data = write_bert(tmp_path / "bert"), token_features()
+    overrides: dict[str, Any] = {"max_epochs": 1, "d": 8, "batch_size": 6, "frozen_layers": 1}
+    spec = resolve_spec(
+        "misa", seed=1, features=data, protocol=protocol, overrides=overrides, bert=load_bert(folder).fingerprint
+    )
+    record = fit(spec, data, Records(tmp_path / "runs"), execution=Execution(bert=folder))
+    opened = open_checkpoint(str(record.path), Records(record.path.parent))
+    content, notes = export_official(opened, Execution(bert=folder))
+    (tmp_path / "x.pth").write_bytes(content)
+    assert any("--bert" in note for note in notes)
+    names = set(torch.load(tmp_path / "x.pth", weights_only=True))
+    assert f"{begin}encoder.layer.0.attention.self.query.weight" in names
+    assert not [n for n in names if "text_model" in n]
+    found = open_checkpoint(str(tmp_path / "x.pth"), Records(tmp_path), "misa")
+    assert found.text == "bert"
+    done = evaluate_checkpoint(found, data, "test", execution=Execution(bert=folder))
+    assert np.array_equal(done.predictions.y_pred, record.predictions("test").y_pred)
+    assert (done.protocol, done.assumed["bert_heads"]) == (protocol, 3)
+    with pytest.raises(SpecError, match="to know its attention heads"):
+        evaluate_checkpoint(found, data, "test", execution=Execution())
+    with pytest.raises(DataError, match="Add --text bert"):
+        evaluate_checkpoint(found, small("misa"), "test", execution=Execution(bert=folder))
+    with pytest.raises(DataError, match="Add --model misa"):
+        predict(tmp_path / "x.pth", "lmf", small("lmf"))
+
+
 @pytest.mark.parametrize(
     ("model", "aligned", "overrides"),
     [
@@ -96,6 +154,10 @@ def test_a_file_of_the_reference_predicts_as_its_code_does(name: str, tmp_path: 
         ("ef-lstm", True, {"net": "mmsa", "layers": 3}),
         ("tfn", False, {"last_steps": 5, "visual_scale": "train_max"}),
         ("graph-mfn", False, {"align": "pool", "nodes": "trained"}),
+        ("raven", False, {"batch_size": 5}),
+        ("raven", True, {"protocol": "paper"}),
+        ("misa", False, {"protocol": "mmsa"}),
+        ("misa", True, {"similarity": "adversarial", "clip_scale": False}),
     ],
 )
 def test_an_export_reads_back(model: str, aligned: bool, overrides: dict[str, Any], tmp_path: Path) -> None:
@@ -106,9 +168,15 @@ def test_an_export_reads_back(model: str, aligned: bool, overrides: dict[str, An
     given = dict(word.split("=") for note in notes for word in note.split() if "=" in word)
     done = predict(tmp_path / "x.pth", model, small(model, aligned), **given)
     assert np.array_equal(done.predictions.y_pred, record.predictions("test").y_pred)
-    assert given == {k: str(v) for k, v in overrides.items() if k == "last_steps"}
+    assert done.protocol == ("official" if model == "raven" else record.spec.protocol)  # its equations are in no tensor
+    untold = {k: str(v) for k, v in overrides.items() if k in ("last_steps", "batch_size", "clip_scale")}
+    if model == "raven":
+        paper = {"gates": "sigmoid", "scaling": "capped", "test_dropout": "False"}
+        untold |= paper if overrides.get("protocol") == "paper" else {"seed": "1"}
+    assert given == untold
     beside = any("beside the names of the reference" in note for note in notes)
-    assert beside == (model == "graph-mfn" or (model, aligned) in {("ef-lstm", False), ("tfn", False)})
+    also = {("ef-lstm", False), ("tfn", False), ("raven", False)}
+    assert beside == (model == "graph-mfn" or (model, aligned) in also)
 
 
 def test_statistics_that_a_file_lacks_are_the_training_splits(tmp_path: Path) -> None:
@@ -175,6 +243,27 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         predict(tmp_path / "w.pth", "ef-lstm", hidden)
 
 
+def test_what_no_file_of_its_authors_can_be_is_not_written(tmp_path: Path) -> None:
+    """Protects: MCTN's authors left Keras files: the reason of the refusal is that, and the run stays whole."""
+    record = trained("mctn", tmp_path / "runs")
+    with pytest.raises(SpecError, match="got a run of mctn, a system of Keras, whose authors saved HDF5 files"):
+        export(record)
+
+
+def test_dropout_at_test_is_of_the_seed_that_is_named(tmp_path: Path) -> None:
+    """Protects: a RAVEN file alone draws from seed 0 and says so; a seed that is none, or has no say, is refused."""
+    record = trained("raven", tmp_path / "runs")
+    torch.save(export(record)[0], tmp_path / "x.pth")
+    alone = predict(tmp_path / "x.pth", "raven", small("raven"))
+    assert alone.assumed["seed"] == 0
+    assert not np.array_equal(alone.predictions.y_pred, record.predictions("test").y_pred)
+    with pytest.raises(SpecError, match="--set seed: expected a seed below"):
+        predict(tmp_path / "x.pth", "raven", small("raven"), seed="-1")
+    torch.save(export(trained("lf-lstm", tmp_path / "runs"))[0], tmp_path / "y.pth")
+    with pytest.raises(SpecError, match="--set seed: expected a setting that no tensor tells"):
+        predict(tmp_path / "y.pth", "lf-lstm", small("lf-lstm"), seed="1")
+
+
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Protects: `export` and `evaluate --model` as a user types them; what was assumed is printed; misuse exits 2."""
     dmd = Here(tmp_path, monkeypatch, capsys)
@@ -189,6 +278,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         (("lmf.pth", "--data", "synthetic"), "Add --model lmf"),
         (("lmf.pth", "--model", "lmff", "--data", "synthetic"), "Did you mean 'lmf'?"),
         (("lmf.pth", "--model", "mult", "--data", "synthetic"), "whose reference's names are known"),
+        (("lmf.pth", "--model", "mctn", "--data", "synthetic"), "whose authors saved HDF5 files and no state_dict"),
+        (("lmf.pth", "--model", "raven", "--data", "synthetic"), "Add --model lmf"),
         ((run, "--model", "lmf"), "Drop --model"),
         (("lmf.pth", "--model", "lmf", "--heads", "2", "--data", "synthetic"), "Drop --heads"),
         ((run, "--set", "last_steps=3"), "Drop --set"),

@@ -66,13 +66,13 @@ def unreadable_runs(session: Session, seed: int) -> None:
 
 
 def no_locks(session: Session, seed: int) -> None:
-    """A file system without locks: what writes is refused in a sentence, what looks works."""
+    """A file system without locks: what writes and what looks works."""
     cwd, rng = session.fresh(seed)
     code = int(rng.choice([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP]))
     if rng.random() < 0.5:
         argv = (TRAIN, REPRODUCE)[int(rng.integers(2))]
-        assert "cannot lock files" in one_sentence(session.run(*argv, cwd=cwd, nolocks=code))
-        assert session.run(*argv, cwd=cwd).code == 0
+        assert session.run(*argv, cwd=cwd, nolocks=code).code == 0
+        assert session.run("runs", "verify", "--all", cwd=cwd).code == 0
     else:
         shutil.copytree(session.clean / "runs", cwd / "runs")
         end = session.run(*LOOKS[int(rng.integers(len(LOOKS)))], cwd=cwd, nolocks=code)

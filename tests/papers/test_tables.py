@@ -68,7 +68,7 @@ def test_a_row_keeps_text_convention_and_recipe(tmp_path: Path) -> None:
         ("key: two", "key: one", "'one' twice"),
         ("method: Two", "metod: Two", "rows[two].method: expected a quoted text, got nothing"),
         ("method: Two", "method: Two\n        colour: red", "rows[two].colour: expected one of"),
-        ("method: Two", "method: Two\n        method: Three", "the key 'method' twice"),
+        ("method: Two", "method: Two\n        method: Three", "the key 'method' twice in line"),
         ("        reason: none-yet\n", "", "expected a recipe, or null with a reason, got neither"),
         ("reason: none-yet", "reason: nonsense", "reasons.nonsense: expected a quoted text, got nothing"),
         ("convention: ours", "convention: theirs", "conventions.theirs: expected a mapping, got nothing"),

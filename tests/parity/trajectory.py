@@ -102,7 +102,7 @@ def _run(variant: str, double: bool) -> dict[str, np.ndarray]:
             loop.train_batches(z["batch_index"].reshape(1, -1))
             found[f"eval_A_after{epoch}"] = model.eval()(a_batch).prediction[0].detach().cpu().numpy()
             if epoch == "25":
-                found["eval_pool_after25"] = feed_module.evaluate(model, loop.features.splits["test"], DEVICE)[
+                found["eval_pool_after25"] = feed_module.evaluate(model, loop.features.splits, "test", DEVICE)[
                     "y_pred"
                 ][:, None]
     columns = np.full((50, len(z["loss_names"])), np.nan)

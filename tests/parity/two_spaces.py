@@ -29,7 +29,7 @@ NOT_COMPARED = {
     "traj/batch_index*": "given to both implementations",
     "traj/step_after_batch": "given to both implementations",
     "config_json": "a note on what computed the file",
-    "adv/*": "the adversarial branch, which the settings of the printed rows switch off, is not built",
+    "adv/state/*": "given to both implementations",
 }
 BETWEEN = {f"utterance_{m}": f"utterance_{m}" for m in "tva"} | {
     "fusion_in": "fused", "fusion_hidden_preact": "fusion_hidden",
@@ -42,7 +42,7 @@ SHARP_BASE = (2e-3, 5e-5)  # of a parameter's norm after training from the initi
 class _Net(nn.Module):
     """The net, and its BERT where the file has one, under the file's names."""
 
-    def __init__(self, settings: dict[str, Any], hidden: int, v: int, a: int, *, mmsa: bool) -> None:
+    def __init__(self, settings: dict[str, Any], hidden: int, v: int, a: int, *, mmsa: bool, adversarial: bool) -> None:
         super().__init__()
         self.text: BertText | None = None
         b = settings["bert"]
@@ -58,7 +58,7 @@ class _Net(nn.Module):
             self.text = BertText(Bert(BertModel(config), ""), DropoutStream((0,)))
         self.net = TwoSpaces(
             {"t": hidden, "v": v, "a": a}, settings["hidden_size"], 0.0, unused_norm=1536 if mmsa else 600,
-            orthogonal=not mmsa,
+            orthogonal=not mmsa, adversarial=adversarial,
         )  # fmt: skip
         self.prefix = "bertmodel.model." if mmsa else "bertmodel."
 
@@ -74,15 +74,20 @@ class _Run:
     def __init__(self, name: str, variant: str, dtype: torch.dtype) -> None:
         self.reference, self.name, self.variant, self.dtype = arrays(name), name, variant, dtype
         self.settings, self.mmsa = json.loads(str(self.reference["config_json"])), name.endswith("mmsa")
-        self.weights = {"task": 1.0, "diff": self.settings["diff_weight"], "cmd": self.settings["sim_weight"]}
-        self.weights["recon"] = self.settings["recon_weight"]
+        self.weights = {"diff": self.settings["diff_weight"], "cmd": self.settings["sim_weight"]}
+        self.weights |= {"recon": self.settings["recon_weight"], "domain": self.settings["sim_weight"]}
 
-    def build(self) -> _Net:
+    def build(self, *, adversarial: bool = False) -> _Net:
         """Return the net with the variant's weights, without dropout."""
         z = self.reference
         v, a = (z[f"pool/{n}"].shape[2] for n in (("vision", "audio") if self.mmsa else ("visual", "acoustic")))
-        net = _Net(self.settings, z["state/project_t.project_t.weight"].shape[1], v, a, mmsa=self.mmsa)
+        net = _Net(
+            self.settings, z["state/project_t.project_t.weight"].shape[1], v, a, mmsa=self.mmsa, adversarial=adversarial
+        )
         values = state(z, self.variant)
+        if adversarial:
+            begin = "adv/state/"
+            values |= {k.removeprefix(begin): x.astype(np.float32) for k, x in z.items() if k.startswith(begin)}
         with torch.no_grad():
             for name, p in net.named().items():
                 p.copy_(torch.from_numpy(values.pop(name)))
@@ -113,9 +118,9 @@ class _Run:
         said, between = net.net(hidden, mask, visual, acoustic, count, count)
         parts = terms(between)
         found = {"cls": (said[:, 0] - take("labels").flatten()).square().mean(), **parts, **summed(parts)}
-        found["total"] = (
-            found["cls"] + sum((self.weights[k] * found[k] for k in ("diff", "cmd", "recon")), found["cls"] * 0)
-        )  # fmt: skip
+        found["total"] = found["cls"].clone()
+        for name, weight in self.weights.items():
+            found["total"] = found["total"] + weight * found[name] if name in found else found["total"]
         return {"output": said, "bert_last_hidden": hidden, **between}, found
 
     def found(self) -> Iterator[tuple[str, Any, float, float]]:
@@ -150,8 +155,24 @@ class _Run:
         yield "grad/n_clipped", [int((g.abs() > 1.0).sum()) for g in flat], 0, 0
         places = [np.linspace(0, len(g) - 1, 8).astype(np.int64) for g in flat]
         yield "grad/sample8", torch.stack([g[i] for g, i in zip(flat, places, strict=True)]), *tight(1e-4, 2e-6)
+        if "adv/grad/names" in self.reference:
+            yield from self.adversarial(tight)
         for key, value, *tolerance in self.trajectory():
             yield f"traj/{key}", value, *(tight(*tolerance) if key != "param_norm_final" else tolerance)
+
+    def adversarial(self, tight: Any) -> Iterator[tuple[str, Any, float, float]]:
+        """Yield what a discriminator in the place of CMD makes of one batch."""
+        net = self.build(adversarial=True)
+        between, parts = self.run(net, self.reference["input/index"])
+        parts["total"].backward()
+        for m in "tva":
+            yield f"adv/res/domain_label_{m}", between[f"domain_{m}"], *tight(0, 1e-5)
+        for name in ("domain", "total"):
+            yield f"adv/loss/{name}", parts[name], *tight(1e-5, 0)
+        named = net.named()
+        yield "adv/grad/names", np.array(list(named)), 0, 0
+        norms = [float("nan") if p.grad is None else float(p.grad.norm()) for p in named.values()]
+        yield "adv/grad/norm", norms, *tight(1e-4, 1e-6)
 
     def trajectory(self) -> Iterator[tuple[str, Any, float, float]]:
         """Yield the keys of ten batches (MMSA: eleven, of which the last never steps) of training."""
@@ -213,5 +234,6 @@ def computed(name: str) -> Computed:
 def _named(key: str, dtype: torch.dtype) -> str:
     if dtype == torch.float32:
         return key
-    head, _, rest = key.partition("/")
-    return f"{head}64/{rest}" if head in ("res", "loss") else f"{key}64"
+    begin = "adv/" if key.startswith("adv/") else ""
+    head, _, rest = key.removeprefix(begin).partition("/")
+    return f"{begin}{head}64/{rest}" if head in ("res", "loss") else f"{key}64"

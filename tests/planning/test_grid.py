@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
+from small_plans import ALIGNED, QUICK, plan, quick
 from toy_store import put
 
-from dmd_repro.data.store.folder import Store
-from dmd_repro.errors import DataError, RunError, SpecError
-from dmd_repro.execution import workers
-from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
-from dmd_repro.execution.workers import Event, run_jobs
+from dmd_repro.errors import DataError, SpecError
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning import grid
-from dmd_repro.planning.grid import HIDDEN_FOR_BERT, PlannedTable, expand, refuse_empty, select_rows
+from dmd_repro.planning.grid import HIDDEN_FOR_BERT, refuse_empty, select_rows
 from dmd_repro.planning.plans import save_plan
-from dmd_repro.planning.stacks import group
 from dmd_repro.records.folder import Records
-from dmd_repro.training import execution as training_execution
-from dmd_repro.training import fit as training
-from dmd_repro.training.fit import Execution
-from dmd_repro.training.loop import Loop
 
-ALIGNED, STARRED, UNALIGNED = "mosi-aligned-glove-dmd", "mosi-aligned-bert-dmd", "mosi-unaligned-glove-dmd"
-QUICK = {"max_epochs": 2, "d": 4, "heads": 2, "layers": 1}
+STARRED, UNALIGNED = "mosi-aligned-bert-dmd", "mosi-unaligned-glove-dmd"
 
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     """Return an empty folder of records."""
     return Records(tmp_path / "runs")
-
-
-def plan(records: Records, table: str = "table1", **options: object) -> PlannedTable:
-    """Plan a table, on synthetic data and two seeds unless told otherwise."""
-    options = {"data": ("synthetic",), "seeds": (1111, 1112), "store": Store(records.root.parent / "data"), **options}
-    return expand(load_table(table), records=records, **options)  # type: ignore[arg-type]
-
-
-def quick(records: Records, **options: object) -> PlannedTable:
-    """Plan two short runs of the aligned row."""
-    return plan(records, rows=(ALIGNED,), overrides=QUICK, **options)
 
 
 def test_each_row_takes_its_own_synthetic_variant(records: Records) -> None:
@@ -162,221 +135,3 @@ def test_rows_outside_the_filter_keep_their_plan(records: Records) -> None:
     assert after.plan.rows[ALIGNED] == before.plan.rows[ALIGNED]
     assert after.plan.rows[UNALIGNED].reason == grid.NOT_ASKED
     assert {key for job in after.jobs for key in job.rows} == {STARRED}
-
-
-def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are timed only for a configuration that was never run; the bound is every run to its last epoch."""
-    planned, store, timed = quick(records), Store(records.root.parent / "data"), []
-    each = seconds_per_epoch(planned.jobs, records, store, Execution(), timed.append)
-    assert len(timed) == len(each) == 1
-    assert most_seconds([job.max_epochs * each[job.configuration_id] for job in planned.jobs]) == pytest.approx(
-        2 * 2 * next(iter(each.values()))
-    )
-    assert most_seconds([1.0, 1.0, 4.0], workers=2) == 5.0  # the long one may start last: 1 and then 4 alone
-    assert most_seconds([], workers=2) == 0.0
-    run_jobs(planned.jobs[:1], records, store, execution=Execution())
-    monkeypatch.setattr(training, "seconds_per_epoch", None)
-    assert len(seconds_per_epoch(planned.jobs, records, store, Execution())) == 1
-
-
-def test_processes_and_one_process_give_the_same_bits(records: Records, tmp_path: Path) -> None:
-    """`--jobs` is a matter of time only."""
-    planned, store, side = quick(records), Store(tmp_path / "data"), Records(tmp_path / "side")
-    kinds = []
-    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=lambda e: kinds.append(e.kind)) == []
-    assert kinds == ["started", "epoch", "epoch", "finished"] * 2
-    assert run_jobs(planned.jobs, side, store, execution=Execution(), workers=2) == []
-    for job in planned.jobs:
-        for name in ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors"):
-            assert (records.root / job.run_id / name).read_bytes() == (side.root / job.run_id / name).read_bytes()
-    assert quick(records).missing == ()
-
-
-def test_a_run_that_raises_is_recorded_and_the_others_go_on(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One bad seed costs one seed; its traceback is kept, and the next attempt can succeed."""
-    planned, store, real, events = quick(records), Store(records.root.parent / "data"), training.fit, []
-
-    def broken(spec, *arguments, **options):
-        if spec.seed == 1111:
-            raise ZeroDivisionError("seed 1111")
-        return real(spec, *arguments, **options)
-
-    monkeypatch.setattr(training, "fit", broken)
-    bad, good = planned.jobs
-    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=events.append) == [bad.run_id]
-    assert records.status(bad.run_id) == "failed"
-    assert records.status(good.run_id) == "done"
-    assert "seed 1111" in (records.failure(bad.run_id) or "")
-    assert [e.message for e in events if e.kind == "failed"] == ["ZeroDivisionError: seed 1111"]
-    monkeypatch.setattr(training, "fit", real)
-    assert run_jobs(quick(records).missing, records, store, execution=Execution()) == []
-
-
-def test_a_disk_that_refuses_stops_everything(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is one sentence, not a FAILED record per run."""
-
-    def full(*_, **__):
-        raise RunError("disk: full.")
-
-    monkeypatch.setattr(training, "fit", full)
-    with pytest.raises(RunError, match="disk"):
-        run_jobs(quick(records).jobs, records, Store(records.root.parent / "data"), execution=Execution())
-    assert records.run_ids() == []
-
-
-def test_a_run_someone_else_trains_is_waited_for(records: Records) -> None:
-    """Two `dmd reproduce` on one folder share the work instead of failing."""
-    planned, store, kinds = quick(records, seeds=(1111,)), Store(records.root.parent / "data"), []
-    job = planned.jobs[0]
-    writer = records.begin(job.spec, job.stamp, {})
-    held = threading.Event()
-
-    def hold() -> None:
-        with writer:
-            held.set()
-            time.sleep(1.0)
-
-    other = threading.Thread(target=hold)
-    other.start()
-    held.wait()
-    assert run_jobs(planned.jobs, records, store, execution=Execution(), on_event=lambda e: kinds.append(e.kind)) == []
-    other.join()
-    assert "waiting" in kinds
-    assert kinds[-1] == "finished"
-
-
-def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) -> None:
-    """A process killed for its memory is reported, the others go on, and its run is resumed later."""
-    planned, store = quick(records, seeds=(1, 2, 3)), Store(tmp_path / "data")
-    killed, messages = [], []
-
-    def on_event(event: Event) -> None:
-        if event.kind == "epoch" and not killed:
-            victim = multiprocessing.active_children()[0]
-            killed.append(victim.pid)
-            os.kill(victim.pid or 0, signal.SIGKILL)
-        if event.kind == "failed":
-            messages.append(event.message)
-
-    failed = run_jobs(planned.jobs, records, store, execution=Execution(), workers=2, on_event=on_event)
-    assert len(failed) == 1
-    assert "SIGKILL" in messages[0]
-    assert sum(records.status(job.run_id) == "done" for job in planned.jobs) == 2
-    again = quick(records, seeds=(1, 2, 3)).missing
-    assert [job.run_id for job in again] == failed
-    assert run_jobs(again, records, store, execution=Execution()) == []
-
-
-@pytest.mark.parametrize("stack", [1, 2])
-def test_a_device_that_is_lost_costs_its_runs_only(
-    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: int
-) -> None:
-    """A GPU's error stays with its process: its runs are FAILED with the reason, the next ones get a new process."""
-    first, second = (
-        plan(records, rows=(ALIGNED,), seeds=seeds, overrides={**QUICK, "d": d})
-        for seeds, d in (((1, 2), 4), ((3,), 8))
-    )
-    broken = {job.spec.config["d"] for job in first.jobs}
-    real, gone = Loop.epoch, []
-
-    def epoch(self: Loop) -> list:
-        if self.config.d in broken:  # type: ignore[attr-defined]
-            gone.append("CUDA error: unspecified launch failure")
-            raise RuntimeError(gone[-1])
-        return real(self)
-
-    monkeypatch.setattr(Loop, "epoch", epoch)
-    monkeypatch.setattr(training_execution, "device_failure", lambda execution: gone[-1] if gone else "")
-    fork = multiprocessing.get_context("fork")  # so that the workers are as patched
-
-    class Worker(fork.Process):  # type: ignore[name-defined,misc]
-        def join(self, timeout: float | None = None) -> None:
-            super().join(0.5)  # forked, it holds the other end of its own pipe, and would wait for that to close
-            self.kill()
-
-    context = SimpleNamespace(Pipe=fork.Pipe, Process=Worker)
-    monkeypatch.setattr(workers.multiprocessing, "get_context", lambda kind: context)
-    jobs, messages = [*first.jobs, *second.jobs], []
-
-    def on_event(event: Event) -> None:
-        if event.kind == "failed":
-            messages.append(event.message)
-
-    stacks = group(jobs, records, stack)
-    failed = workers._in_processes(stacks, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
-    assert sorted(failed) == sorted(job.run_id for job in first.jobs)
-    assert messages == ["RuntimeError: CUDA error: unspecified launch failure"] * 2
-    assert records.status(second.jobs[0].run_id) == "done"
-    assert len(gone) == 0, "the processes that met the error took it with them"
-    assert all("launch failure" in (records.failure(run) or "") for run in failed)
-
-
-def test_workers_share_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--device cuda` is every card of the machine, one worker after the other; a named card is one."""
-    taken: list[int] = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    assert (training_execution.cards("cuda"), training_execution.cards("cuda:1"), training_execution.cards("cpu")) == (
-        2, 1, 1,
-    )  # fmt: skip
-    for number in range(3):
-        training_execution.take_card(number)
-    assert taken == [0, 1, 0]
-
-
-def test_a_device_lost_before_anything_is_recorded_is_a_failure(
-    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A GPU that is gone when a stack begins FAILS its runs with the reason; it never looks finished."""
-
-    def gone(*arguments: object, **options: object) -> None:
-        raise RuntimeError("CUDA error: device is gone")
-
-    monkeypatch.setattr(training, "fit_stack", gone)
-    monkeypatch.setattr(training_execution, "device_failure", lambda execution: "device is gone")
-    jobs, store = quick(records).jobs, Store(tmp_path / "data")
-    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
-    assert all("device is gone" in (texts[job.run_id] or "") for job in jobs)
-    assert [records.status(job.run_id) for job in jobs] == ["failed", "failed"]
-
-
-def test_seeds_after_one_that_lost_the_device_keep_their_epochs(
-    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Tried alone, a seed that loses the GPU is the only one FAILED: the others are not begun on a dead device."""
-
-    def broken(*arguments: object, **options: object) -> None:
-        raise ValueError("not the device")
-
-    def fails(*arguments: object, **options: object) -> None:
-        dead.append(True)
-        raise RuntimeError("CUDA error: unspecified launch failure")
-
-    dead: list[bool] = []
-    monkeypatch.setattr(training, "fit_stack", broken)
-    monkeypatch.setattr(training, "fit", fails)
-    monkeypatch.setattr(training_execution, "device_failure", lambda execution: "gone" if dead else "")
-    jobs, store = quick(records).jobs, Store(tmp_path / "data")
-    texts = workers.attempt_stack(jobs, records, store, Execution(stack=2), lambda kind, seed, report: None)
-    assert all(texts[job.run_id] for job in jobs)
-    assert len(dead) == 1
-    assert [records.status(job.run_id) for job in jobs] == ["failed", "missing"]
-
-
-def test_an_estimate_is_halved_as_the_training_will_be(monkeypatch: pytest.MonkeyPatch, records: Records) -> None:
-    """A stack that does not fit is timed as what will be trained of it; planning ends in no traceback."""
-    asked: list[int] = []
-
-    def timed(spec: object, features: object, execution: object, device: object, stack: int) -> float:
-        asked.append(stack)
-        if stack > 2:
-            raise RuntimeError("CUDA error: out of memory")
-        return 1.5
-
-    monkeypatch.setattr(training, "_seconds_per_epoch", timed)
-    job = quick(records).jobs[0]
-    assert training.seconds_per_epoch(job.spec, None, Execution(stack=5)) == 1.5  # type: ignore[arg-type]
-    assert asked == [5, 2]
-    monkeypatch.setattr(training, "_seconds_per_epoch", lambda *a: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(MemoryError):
-        training.seconds_per_epoch(job.spec, None, Execution())  # type: ignore[arg-type]

@@ -27,8 +27,8 @@ from dmd_repro.render.formats import FORMATS
 from dmd_repro.render.sheet import render_sheets
 from dmd_repro.results.between import between_sheet
 from dmd_repro.results.lottery import lottery_sheet
-from dmd_repro.stats.clips import clips_share, per_clip
-from dmd_repro.stats.paired import mcnemar_counts, most_discordant
+from dmd_repro.stats.clips import clips_share, drawn_table, per_clip
+from dmd_repro.stats.paired import crossed, mcnemar_counts, most_discordant
 from dmd_repro.stats.power import power_two_samples, seeds_for_gap
 
 FULL, NO_CA = "mosi-unaligned-glove-dmd", "mosi-unaligned-glove-dmd-no-ca"
@@ -142,7 +142,7 @@ def test_a_spread_has_no_lottery(tmp_path: Path) -> None:
 
 
 def test_the_lottery_of_a_table(tmp_path: Path) -> None:
-    """Reached, best of k and the chance come from the cell's own values; k beyond n is extrapolated."""
+    """Reached, best of k and the chance come from the cell's own values; k beyond n is the model's."""
     rights = [AT - 12, AT + 12, AT - 9, AT + 9, AT]
     measured_table(tmp_path, rights)  # type: ignore[arg-type]
     sheet = lottery_sheet(load_table("table1"), load_plan(tmp_path, "table1"), Records(tmp_path))
@@ -152,9 +152,14 @@ def test_the_lottery_of_a_table(tmp_path: Path) -> None:
     assert cell["reached"] == sum(v >= 84.45 for v in values)
     for k in (1, 2, 3, 5):
         want = np.mean([max(some) for some in combinations(values, k)])
-        assert cell["best_of"][k - 1]["counted"] == pytest.approx(want, abs=1e-9)
-    assert [entry["extrapolated"] for entry in cell["best_of"]] == [k > 5 for k in range(1, 21)]
-    assert cell["chance"] == pytest.approx(scipy_stats.norm.sf((84.45 - np.mean(values)) / np.std(values, ddof=1)))
+        assert cell["best_of"][k - 1]["value"] == pytest.approx(want, abs=1e-9)
+        hit = np.mean([max(some) >= 84.45 for some in combinations(values, k)])
+        assert cell["best_of"][k - 1]["chance"] == pytest.approx(hit, abs=1e-9)
+    assert [entry["exact"] for entry in cell["best_of"]] == [k <= 5 for k in range(1, 21)]
+    away = (84.45 - np.mean(values)) / np.std(values, ddof=1)
+    assert cell["chance"] == pytest.approx(scipy_stats.t.sf(away / np.sqrt(1.2), 4))
+    assert (cell["even_bet"], cell["even_bet_exact"]) == (1, True)  # three of five reach it
+    assert any("not to be had together" in note for note in (*sheet.notes, *sheet.rule))
 
 
 def test_the_optimism_of_picking_by_test(tmp_path: Path) -> None:
@@ -199,7 +204,7 @@ def test_values_per_clip_average_to_the_score(true: list[float], random: Random,
     values = per_clip(metric, true, pred)
     score = METRICS[metric].shown(true, pred)
     if values is not None and np.isfinite(score):
-        assert values.mean() == pytest.approx(score, abs=1e-9)
+        assert np.nanmean(values) == pytest.approx(score, abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -213,9 +218,32 @@ def test_f1_values_are_the_jackknife_s(true: list[float], seed: int, metric: str
     if kept.size < 2 or values is None:
         return
     n, whole = kept.size, METRICS[metric].shown(truth, pred)
-    for i, clip in enumerate(kept):
+    for clip in kept:
         without = METRICS[metric].shown(np.delete(truth, clip), np.delete(pred, clip))
-        assert values[i] == pytest.approx(n * whole - (n - 1) * without, abs=1e-7)
+        assert values[clip] == pytest.approx(n * whole - (n - 1) * without, abs=1e-7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.integers(2, 8))
+def test_clips_of_one_video_are_drawn_together(seed: int, videos: int) -> None:
+    """Row means stay the scores; a video a clip changes nothing; clips that are copies of each other count once."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    rows = list(draw.normal(size=(3, 20)))
+    rows[0][4] = np.nan  # a clip that does not count
+    names = [f"v{i}" for i in draw.integers(0, videos, 20)]
+    kept = np.isfinite(np.stack(rows)).all(axis=0)
+    alone, together = drawn_table(rows), drawn_table(rows, names)
+    assert alone is not None
+    if together is not None:
+        assert together.mean(axis=1) == pytest.approx(np.stack(rows)[:, kept].mean(axis=1), abs=1e-12)
+    twice = drawn_table([np.repeat(row, 2) for row in rows], list(np.repeat(np.arange(20).astype(str), 2)))
+    assert twice is not None
+    single = drawn_table(rows, list(map(str, range(20))))
+    assert single is not None
+    once = crossed(alone)
+    for same in (twice, single):
+        assert crossed(same).error == pytest.approx(once.error)
+        assert crossed(same).error_clips == pytest.approx(once.error_clips)
 
 
 def test_the_clips_share_is_the_binomial_error_where_seeds_agree() -> None:

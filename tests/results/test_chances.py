@@ -11,14 +11,14 @@ from verdict_cases import AT, KEY, measured_table
 
 from dmd_repro.papers.tables import Printed
 from dmd_repro.render.formats import render
-from dmd_repro.results.chances import chances_of
+from dmd_repro.results.chances import chances_of, shown
 from dmd_repro.stats.summary import Summary, summarise
 
 
 def test_the_reader_with_84_4_gets_the_four_chances() -> None:
     """Protects: 84.4 with STD 1.1 over five seeds, beside a printed 86.0: 13, 4, 43 and 74 %."""
     summary = Summary(5, 84.4, 1.1, None, 0.95, None)
-    found = chances_of("acc2_non0", Printed("86.0", Decimal("86.0"), 1), summary)
+    found = shown(chances_of("acc2_non0", Printed("86.0", Decimal("86.0"), 1), summary))
     assert [round(100 * chance.value) for chance in found] == [13, 4, 43, 74]
     assert all(chance.low <= chance.value <= chance.high for chance in found)
 
@@ -44,7 +44,9 @@ def test_every_format_shows_them_for_comparable_rows_alone(tmp_path: Path) -> No
         assert "best of 20" in render([table], format_), format_
     rows = json.loads(render([table], "json"))["tables"][0]["blocks"][0]["rows"]
     cells = next(row for row in rows if row["key"] == KEY)["cells"]
-    assert [(c["as"], c["k"]) for c in cells[1]["chances"]] == [("mean", 1), ("mean", 5), ("best", 5), ("best", 20)]
+    better = [(c["as"], c["k"]) for c in cells[1]["chances"] if c["or"] == "better"]
+    assert better == [("one run", 1), *(("mean", k) for k in (3, 5, 10, 20)), *(("best", k) for k in (3, 5, 10, 20))]
+    assert len(cells[1]["chances"]) == 2 * len(better)
     for name, other in (("partial", {"standing": "partial"}), ("failed", {})):
         again = measured_table(tmp_path / name, [*rights[:4], None] if name == "failed" else rights, **other)
         assert "best of 20" not in render([again], "terminal"), name

@@ -46,6 +46,11 @@ def test_collapsed_seeds_are_counted_by_name(tmp_path: Path, collapsed: int, wor
             assert (words or "runs learned") in flat if words else "runs learned" not in flat, format_
     judged = {cell.judged.word for cell in row.cells}
     assert judged == {"inconclusive"} if collapsed else "inconclusive" not in judged
+    assert row.words.kind == ("not learned" if collapsed else None)
+    if collapsed:
+        assert all(cell.summary.interval is None for cell in row.cells)  # no normal model over two kinds of runs
+        assert all(cell.judged.difference is None and cell.judged.prediction is None for cell in row.cells)
+        assert all(cell.learned is not None and cell.learned.n == 5 - collapsed for cell in row.cells)
     if collapsed == 1:
         note = next(note for note in row.notes if words in note)
         assert "mean of those that did: acc7" in note

@@ -282,5 +282,6 @@ def test_rows_count_by_their_own_convention(tmp_path: Path) -> None:
     notes = {row.row.key: " ".join(row.notes) for row in compare_tables(tmp_path, ["table1"])[0].rows}
     assert "negative / non-negative" in notes["mosi-aligned-glove-mfm"]
     assert "F1 with its arguments swapped" in notes["mosi-aligned-bert-misa"]
-    assert "taken here as negative / positive" in notes["mosi-aligned-glove-pmr"]
+    assert "taken here as negative / positive" in notes["mosi-unaligned-glove-mica"]
+    assert "counts negative / positive [not stated here; ALMT" in notes["mosi-aligned-glove-pmr"]
     assert "F1 with its arguments swapped [their code]" in notes["mosi-aligned-glove-mult"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_records import LABELS, plan_rows, predictions_with, spec_for, stamp_for, write_record
 from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 from verdict_cases import AT, KEY, measured_table, near, write_scores
 
 from dmd_repro.metrics.registry import METRICS
@@ -17,12 +18,13 @@ from dmd_repro.papers.tables import Printed, load_table
 from dmd_repro.planning.looks import read_looks
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
-from dmd_repro.results.power import power_lines, runs_needed
+from dmd_repro.results.power import power_lines
 from dmd_repro.results.runs import Measured
 from dmd_repro.results.tables import compare, compare_tables, with_looks
 from dmd_repro.results.types import Cell, ComparisonTable
 from dmd_repro.results.verdict import judge
-from dmd_repro.stats.summary import holm
+from dmd_repro.stats.stages import Stage
+from dmd_repro.stats.verdict import power_of_row
 
 
 def _acc2(table: ComparisonTable) -> Cell:
@@ -32,10 +34,10 @@ def _acc2(table: ComparisonTable) -> Cell:
 @pytest.mark.parametrize(
     ("rights", "word"),
     [
-        ([AT, AT + 1, AT - 1, AT + 2, AT - 2, AT], "reproduced"),
-        ([AT - 20, AT - 22, AT - 19, AT - 21, AT - 20], "below"),
-        ([AT + 20, AT + 22, AT + 19, AT + 21, AT + 20], "above"),
-        ([AT - 12, AT + 12, AT - 9, AT + 9, AT], "inconclusive"),
+        ([AT, AT + 1, AT - 1, AT + 2, AT - 2, AT], "within"),
+        ([AT - 20, AT - 22, AT - 19, AT - 21, AT - 20], "worse"),
+        ([AT + 20, AT + 22, AT + 19, AT + 21, AT + 20], "better"),
+        ([AT - 12, AT + 12, AT - 9, AT + 9, AT], "straddles"),
         ([AT, AT + 1, AT - 1, AT + 2, None], "inconclusive"),
         ([AT, AT + 1, AT - 1, AT + 2], "interval only"),
         ([AT], "value only"),
@@ -43,7 +45,7 @@ def _acc2(table: ComparisonTable) -> Cell:
     ],
 )
 def test_the_word(tmp_path: Path, rights: list[int | None], word: str) -> None:
-    """The one headline rule and its premises, from predictions on disk to the word in the table."""
+    """Where one number lies, and the premises of that, from predictions on disk to the table."""
     table = measured_table(tmp_path, rights)
     cell = _acc2(table)
     assert cell.judged.word == word
@@ -71,57 +73,57 @@ def test_failed_runs_alone_give_no_headline_on_other_data(tmp_path: Path, stamp:
     assert _acc2(measured_table(tmp_path, [None] * 5, **stamp)).judged.word == word
 
 
-def test_holm_may_leave_an_interval_inside_the_margin_inconclusive(tmp_path: Path) -> None:
-    """The word follows the adjusted p-value, and the rule under the table says so."""
-    table = measured_table(tmp_path, [AT - 6, AT + 6, AT - 5, AT + 5, AT])
-    judged = _acc2(table).judged
-    assert judged.difference is not None
-    assert judged.p_equivalence is not None
-    assert -1 < judged.difference.interval[0] < judged.difference.interval[1] < 1
-    assert judged.difference.p_equivalence < 0.05 < judged.p_equivalence
-    assert judged.word == "inconclusive"
-    assert any("one inside the margin may still be inconclusive" in line for line in table.rule)
-
-
-def test_numbers_of_a_verdict_equal_scipy(tmp_path: Path) -> None:
-    """Interval, raw and adjusted p-values, prediction interval: as computed directly, to 1e-9."""
+def test_numbers_of_a_row_equal_scipy(tmp_path: Path) -> None:
+    """Intervals at the stage's level, p-values, the interval of one run: computed directly, to 1e-9."""
     rights = [AT - 3, AT + 2, AT - 6, AT + 1, AT - 1]
     table = measured_table(tmp_path, rights)  # type: ignore[arg-type]
     row = next(row for row in table.rows if row.row.key == KEY)
-    raw = []
+    past = []
     for cell in row.cells:
         values = np.array(list(cell.values.values()))
         d = cell.judged.difference
-        if d is None:
-            continue
+        assert d is not None
         error, gap = values.std(ddof=1) / np.sqrt(5), values.mean() - float(cell.printed.value)
-        half = scipy_stats.t.ppf(0.95, 4) * error + 0.05
+        half = scipy_stats.t.ppf(0.98, 4) * error + 0.05
         assert d.interval == pytest.approx((gap - half, gap + half), abs=1e-9)
         lower = scipy_stats.t.sf((gap - 0.05 + 1) / error, 4)
         upper = scipy_stats.t.cdf((gap + 0.05 - 1) / error, 4)
         assert d.p_equivalence == pytest.approx(max(lower, upper), abs=1e-9)
-        raw.append((cell, d.p_equivalence))
-    adjusted = holm([p for _, p in raw])
-    for (cell, _), want in zip(raw, adjusted, strict=True):
-        assert cell.judged.p_equivalence == pytest.approx(want, abs=1e-12)
-    assert table.family == len(raw)
-    assert f"over the {len(raw)} cells" in " ".join(table.rule)
+        below = scipy_stats.t.cdf((gap + 0.05 + 1) / error, 4)
+        above = scipy_stats.t.sf((gap - 0.05 - 1) / error, 4)
+        past.append(min(below, above))
+        one = scipy_stats.t.interval(1 - 0.05 / 3, 4, values.mean(), error * np.sqrt(6))
+        assert cell.judged.one_run_interval == pytest.approx((one[0] - 0.05, one[1] + 0.05), abs=1e-9)
+    for cell, want in zip(row.cells, multipletests(past, method="holm")[1], strict=True):
+        assert cell.judged.p_difference == pytest.approx(want, abs=1e-12)
+    assert (row.words.stage, row.words.one_run_level) == (Stage(5, 0.020), 1 - 0.05 / 3)
+    assert table.to_json()["false_words_expected"] == 0.020
 
 
 def test_one_run_is_compatible_never_reproduced(tmp_path: Path) -> None:
     """The prediction interval is its own reading, in its own words."""
     cell = _acc2(measured_table(tmp_path, [AT - 12, AT + 12, AT - 9, AT + 9, AT]))
-    assert (cell.judged.word, cell.judged.one_run) == ("inconclusive", "compatible")
+    assert (cell.judged.word, cell.judged.one_run) == ("straddles", "compatible")
     assert cell.judged.prediction is not None
     assert cell.judged.prediction[0] < 84.5 < cell.judged.prediction[1]
 
 
-def test_a_wider_margin_is_the_users_choice(tmp_path: Path) -> None:
-    """--margin moves the verdict and stands in the rule under the table."""
+def test_a_margin_chosen_after_looking_gives_intervals_and_no_word(tmp_path: Path) -> None:
+    """Another margin than the sealed one may not turn a word; the smallest margin that would do is said at either."""
     rights = [AT - 12, AT + 12, AT - 9, AT + 9, AT]
     table = measured_table(tmp_path, rights, margin=3.0)  # type: ignore[arg-type]
-    assert _acc2(table).judged.word == "reproduced"
-    assert "margin 3 points" in " ".join(table.rule)
+    words = next(row for row in table.rows if row.row.key == KEY).words
+    assert (words.mean, words.kind, words.headline) == ("interval only", "margin chosen after looking", False)
+    assert words.why == "margin chosen after looking: the plan's is 1 point"
+    judged = _acc2(table).judged
+    assert (judged.word, judged.mark) == ("interval only", "")
+    assert judged.difference is not None
+    assert words.smallest_margin is not None
+    plan = load_plan(tmp_path, "table1")
+    assert plan is not None
+    sealed = replace(plan, margin=words.smallest_margin + 1e-6)
+    again = compare(load_table("table1"), sealed, Records(tmp_path))
+    assert next(row for row in again.rows if row.row.key == KEY).words.mean == "reproduced"
 
 
 def test_other_data_are_not_comparable_and_the_rest_is_not_run(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_a_row_public_data_cannot_reach_says_so(tmp_path: Path) -> None:
 
     text = (tables_folder() / "table1.yaml").read_text(encoding="utf-8")
     recipe = "        recipe: {model: ef-lstm, protocol: official, features: mosi-aligned-glove}\n"
-    lost = "        recipe: null\n        reason: not-implemented\n        unavailable: features lost\n"
+    lost = "        recipe: null\n        reason: abstract-only\n        unavailable: features lost\n"
     text = text.replace(recipe, lost, 1)
     (tmp_path / "table1.yaml").write_text(text, encoding="utf-8")
     table = compare(load_table("table1", tmp_path), None, Records(tmp_path))
@@ -166,7 +168,7 @@ def test_conventions_move_the_same_runs(tmp_path: Path) -> None:
 
 
 def test_looks_are_counted_once_per_set_of_runs(tmp_path: Path) -> None:
-    """Printing twice is one look; a sixth seed makes a second one, and the table says what that means."""
+    """Printing twice is one look; a sixth seed makes a second one, which leaves the word of the first five standing."""
 
     def look(rights: list[int | None]) -> ComparisonTable:
         measured_table(tmp_path, rights)
@@ -180,11 +182,13 @@ def test_looks_are_counted_once_per_set_of_runs(tmp_path: Path) -> None:
     write_scores(tmp_path, spec, data, near(AT, 9))
     plan_rows(tmp_path, "table1", {KEY: (data, [spec_for(row, 1111 + i) for i in range(6)])})
     table = with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0]
-    assert table.looks == ("n = 5", "n = 6")
-    assert "optional stopping" in " ".join(table.rule)
+    assert table.looks == ("n = 5", "n = 5")
+    words = next(row for row in table.rows if row.row.key == KEY).words
+    assert (words.stage, words.provisional) == (Stage(5, 0.020), True)
+    assert "printed 2 times" in " ".join(table.rule)
     damaged = next((tmp_path / "plans").glob("*.looks"))
     damaged.write_text("not json\n" + damaged.read_text())
-    assert with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0].looks == ("n = 5", "n = 6")
+    assert with_looks(compare_tables(tmp_path, ["table1"]), tmp_path, None)[0].looks == ("n = 5", "n = 5")
 
 
 def test_a_table_without_verdicts_is_no_look(tmp_path: Path) -> None:
@@ -199,21 +203,24 @@ def test_power_is_printed_before_training(tmp_path: Path) -> None:
     row = load_table("table1").row(KEY)
     data, specs = stamp_for(row), [spec_for(row, 1111 + i) for i in range(5)]
     plan = plan_rows(tmp_path, "table1", {KEY: (data, specs)})
-    lines = power_lines(load_table("table1"), plan, Records(tmp_path))
-    assert "spread 1.10 points (assumed" in lines[0]
-    assert lines[1] == "5 seeds cannot settle this: 80% takes 13 runs"
-    table = measured_table(tmp_path / "b", [AT, AT + 1, AT - 1, AT + 2, AT])
+    power, recommended = power_lines(load_table("table1"), plan, Records(tmp_path))
+    assert "level 0.02, margin 1 point, 3 numbers, spread 1.10 points (assumed" in power
+    gaps = [(0.0, 1.1, 0.05)] * 3
+    assert f"in at least {power_of_row(gaps, 5, alpha=0.02):.0%} of cases" in power
+    assert power_of_row(gaps, 20, alpha=0.01) < 0.8 <= power_of_row(gaps, 50, alpha=0.005)
+    assert recommended == "recommended runs a row, for 80% power: 50 for every row"
+    measured_table(tmp_path / "b", [AT, AT + 1, AT - 1, AT + 2, AT])
     plan_b = load_plan(tmp_path / "b", "table1")
     assert plan_b is not None
-    assert table.family
-    (line,) = power_lines(load_table("table1"), plan_b, Records(tmp_path / "b"))
-    assert "median over the plan's finished rows" in line
+    assert "of its finished runs" in power_lines(load_table("table1"), plan_b, Records(tmp_path / "b"))[0]
     few = plan_rows(tmp_path / "c", "table1", {KEY: (data, specs[:2])})
     assert power_lines(load_table("table1"), few, Records(tmp_path / "c")) == [
-        "power: 2 runs a row give no headline verdict; it takes 5"
+        "power: 2 runs a row give no word; the first stage takes 5",
+        recommended,
     ]
-    assert runs_needed(0.1, 0.05) == "5 runs"
-    assert runs_needed(50.0, 0.05) == "over 1000 runs"
+    once = power_lines(load_table("table1"), replace(few, one_look=2, margin=1.5), Records(tmp_path / "c"))
+    n = int(once[-1].split(": ")[1].split()[0])
+    assert power_of_row(gaps, n, margin=1.5) >= 0.8 > power_of_row(gaps, n - 1, margin=1.5)
 
 
 def test_the_json_holds_verdict_and_provenance(tmp_path: Path) -> None:
@@ -223,13 +230,14 @@ def test_the_json_holds_verdict_and_provenance(tmp_path: Path) -> None:
     )
     row = next(r for b in document["blocks"] for r in b["rows"] if r["key"] == KEY)
     cell = row["cells"][1]
-    assert {"verdict", "d_interval", "p_equivalence", "prediction_interval", "one_run", "error_clips"} <= set(cell)
+    assert {"place", "d_interval", "p_equivalence", "prediction_interval", "one_run", "error_clips"} <= set(cell)
+    assert {"if_a_mean", "if_one_run", "if_best_of_k", "smallest_margin", "provisional"} <= set(row["words"])
     assert {run["run"] for run in document["provenance"]} == set(row["runs"].values())
     assert {run["digest"] for run in document["provenance"]} == {"d" * 64}
     assert document["prose"].startswith("Table 1 prints 63 numbers")
 
 
-@pytest.mark.parametrize(("mean", "word"), [(0.711, "reproduced"), (0.740, "above"), (0.690, "below")])
+@pytest.mark.parametrize(("mean", "word"), [(0.711, "within"), (0.740, "worse"), (0.690, "better")])
 def test_mae_is_judged_on_its_own_scale(mean: float, word: str) -> None:
     """A margin of one point is 0.01 of MAE: a margin of 1.0 would call every MAE reproduced."""
     row = replace(load_table("table1").row(KEY), cells={"mae": Printed.of("0.710"), "acc2": Printed.of("84.5")})
@@ -237,12 +245,16 @@ def test_mae_is_judged_on_its_own_scale(mean: float, word: str) -> None:
     by_seed = {seed: mean + 0.0005 * (seed - 3.5) for seed in seeds}
     accuracies = {seed: 84.4 + 0.05 * seed for seed in seeds}
     measured = Measured(
-        planned=tuple(seeds), runs=dict.fromkeys(seeds, "run"), values={"mae": by_seed, "acc2": accuracies}
+        planned=tuple(seeds),
+        order=tuple(seeds),
+        runs=dict.fromkeys(seeds, "run"),
+        values={"mae": by_seed, "acc2": accuracies},
     )
-    judged, family = judge([row], {KEY: measured}, 1.0)
-    found = judged[KEY, "mae"]
-    assert (found.word, family, judged[KEY, "acc2"].word) == (word, 2, "reproduced")
+    judged = judge([row], {KEY: measured})[KEY]
+    found = judged.cells["mae"]
+    assert (found.word, judged.words.cells, judged.cells["acc2"].word) == (word, 2, "within")
+    assert judged.words.mean == {"within": "reproduced"}.get(word, word)
     assert found.difference is not None
-    assert found.difference.d == pytest.approx(mean - 0.710)
+    assert found.difference.d == pytest.approx(mean - 0.00025 - 0.710)  # of the first five
     low, high = found.difference.interval
     assert 0.001 < high - low < 0.005  # in units of MAE, the rounding of the printed number included

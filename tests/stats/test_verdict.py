@@ -12,14 +12,26 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
+from dmd_repro.stats.stages import STAGES, Stage, stages_of
 from dmd_repro.stats.summary import holm, prediction_interval
-from dmd_repro.stats.verdict import Verdict, difference, half_cell, power_different, power_reproduced, verdicts
+from dmd_repro.stats.verdict import (
+    Compared,
+    RowVerdict,
+    difference,
+    half_cell,
+    judge_row,
+    one_run_interval,
+    power_different,
+    power_of_row,
+    power_reproduced,
+    runs_to_tell,
+)
 
 SEEDS = st.lists(st.floats(80, 90).map(lambda x: round(x, 2)), min_size=5, max_size=10)
 
 
-def _one(values: list[float], printed: float, margin: float = 1.0, failed: int = 0) -> Verdict:
-    return verdicts([values], [printed], cells=[0.05], failed=[failed], margin=margin)[0]
+def _one(values: list[float], printed: float, margin: float = 1.0, alpha: float = 0.05) -> RowVerdict:
+    return judge_row([Compared(tuple(values), printed, 0.05)], margin=margin, alpha=alpha)
 
 
 @settings(deadline=None, max_examples=60)
@@ -45,34 +57,41 @@ def test_the_word_follows_from_the_interval(values: list[float], printed: float,
     """For one cell the p-values and the printed 90 % interval say the same: a reader can check the word by eye."""
     assume(max(values) - min(values) > 0.05)
     found = _one(values, printed, margin)
-    assert found.difference is not None
-    low, high = found.difference.interval
+    d = found.cells[0].difference
+    assert d is not None
+    low, high = d.interval
     assume(min(abs(low + margin), abs(high - margin), abs(high + margin), abs(low - margin)) > 1e-9)
     want = (
         "reproduced"
         if -margin < low and high < margin
-        else "below"
+        else "worse"
         if high < -margin
-        else "above"
+        else "better"
         if low > margin
         else "inconclusive"
     )
     assert found.word == want
+    turned = judge_row([Compared(tuple(values), printed, 0.05, higher_is_better=False)], margin=margin).word
+    assert turned == {"worse": "better", "better": "worse"}.get(want, want)  # of MAE, less is better
 
 
 @settings(deadline=None)
 @given(SEEDS, st.floats(80, 90), st.floats(0.1, 4), st.floats(0, 4))
 def test_a_wider_margin_keeps_reproduced(values: list[float], printed: float, margin: float, more: float) -> None:
-    """As the margin grows, reproduced stays and below / above may only turn inconclusive or reproduced."""
+    """As the margin grows, reproduced stays and worse / better may only turn inconclusive or reproduced."""
     assume(max(values) - min(values) > 0.05)
     before, after = _one(values, printed, margin).word, _one(values, printed, margin + more).word
     allowed = {
         "reproduced": {"reproduced"},
         "inconclusive": {"inconclusive", "reproduced"},
-        "below": {"below", "inconclusive", "reproduced"},
-        "above": {"above", "inconclusive", "reproduced"},
+        "worse": {"worse", "inconclusive", "reproduced"},
+        "better": {"better", "inconclusive", "reproduced"},
     }
     assert after in allowed[before]
+    least = _one(values, printed, margin).smallest_margin
+    assert least is not None
+    assert _one(values, printed, least + 1e-9).word == "reproduced"
+    assert _one(values, printed, least - 1e-9).word != "reproduced"
 
 
 @settings(deadline=None, max_examples=50)
@@ -83,33 +102,76 @@ def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert holm([]) == []
 
 
-def test_the_family_makes_a_verdict_harder() -> None:
-    """A borderline cell that stands alone may not stand among nine others; cells without a verdict do not count."""
-    base = [-0.6, -0.1, 0.2, 0.5, 0.9]
-    alone = _one([84.0 + x for x in base], 84.0)
-    assert alone.word == "reproduced"
-    many = verdicts([[84.0 + x for x in base]] * 10, [84.0] * 10, cells=[0.05] * 10, failed=[0] * 10)
-    assert {one.word for one in many} == {"inconclusive"}
-    lone = verdicts([[84.0 + x for x in base], [1.0, 2.0]], [84.0, 1.5], cells=[0.05] * 2, failed=[0, 0])
-    assert lone[0].word == "reproduced"
+NEAR, FAR, ON_TOP = [-0.6, -0.1, 0.2, 0.5, 0.9], [-3.2, -2.9, -2.6, -3.0, -2.8], [2.8, 2.9, 3.1, 3.0, 2.7]
+LINE = [-2.6, -1.0, -1.9, -1.2, -1.8]  # past the margin alone, not among many
+
+
+def _cells(*shifts: list[float]) -> list[Compared]:
+    return [Compared(tuple(84.0 + x for x in shift), 84.0, 0.05) for shift in shifts]
 
 
 @pytest.mark.parametrize(
-    ("values", "failed", "says"),
+    ("cells", "word", "kind"),
     [
-        ([], 0, "no run"),
-        ([84.0], 0, "one run has no spread"),
-        ([84.0, 84.1, 84.2, 83.9], 0, "a verdict needs 5"),
-        ([84.0] * 5, 0, "all runs give the same value"),
-        ([84.0, 84.1, 84.2, 83.9, 84.0], 1, "1 of 6 runs failed"),
+        (_cells(NEAR, NEAR, NEAR), "reproduced", None),
+        (_cells(NEAR, FAR), "worse", None),
+        (_cells(NEAR, ON_TOP), "better", None),
+        (_cells(FAR, NEAR, ON_TOP), "mixed", None),
+        (_cells(NEAR, [2.0, -2.0, 0.3, 1.0, -0.4]), "inconclusive", "straddles"),
+        (_cells(LINE), "worse", None),
+        (_cells(LINE, NEAR, NEAR, NEAR), "inconclusive", "not after Holm"),
+        (_cells(NEAR, [0.0] * 5), "inconclusive", "no spread"),
     ],
 )
-def test_no_verdict_without_its_premises(values: list[float], failed: int, says: str) -> None:
-    """Too few, equal or failed runs are inconclusive with the reason, however close they look."""
-    found = _one(values, 84.0, failed=failed)
-    assert found.word == "inconclusive"
-    assert found.why is not None
-    assert says in found.why
+def test_the_word_of_a_row(cells: list[Compared], word: str, kind: str | None) -> None:
+    """Protects: all cells must pass for reproduced, uncorrected; one past the margin after Holm decides against."""
+    found = judge_row(cells)
+    assert (found.word, found.kind) == (word, kind)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(SEEDS, min_size=1, max_size=5), st.floats(0.3, 3), st.sampled_from([0.05, 0.02, 0.005]))
+def test_a_row_is_its_cells_together(family: list[list[float]], margin: float, alpha: float) -> None:
+    """Protects: the word of a row, against statsmodels' TOST and Holm put together by hand."""
+    assume(all(max(values) - min(values) > 0.05 for values in family))
+    found = judge_row([Compared(tuple(values), 84.5, 0.05) for values in family], margin=margin, alpha=alpha)
+    gaps = [DescrStatsW([value - 84.5 for value in values]) for values in family]
+    worse = np.array([g.ttest_mean(-margin - 0.05, "smaller")[1] for g in gaps])
+    better = np.array([g.ttest_mean(margin + 0.05, "larger")[1] for g in gaps])
+    past = multipletests(np.minimum(worse, better), alpha=alpha, method="holm")[1] <= alpha
+    ways = {"worse" if w < b else "better" for w, b, p in zip(worse, better, past, strict=True) if p}
+    want = "mixed" if len(ways) == 2 else ways.pop() if ways else "inconclusive"
+    if not past.any() and all(g.ttost_mean(0.05 - margin, margin - 0.05)[0] <= alpha for g in gaps):
+        want = "reproduced"
+    assert found.word == want
+
+
+def test_stages_spend_five_percent_in_all() -> None:
+    """Protects: the levels sum to 0.05, so a union bound holds at any looking times; one look spends it at once."""
+    assert [(stage.n, stage.level) for stage in STAGES] == [(5, 0.020), (10, 0.015), (20, 0.010), (50, 0.005)]
+    assert sum(stage.level for stage in STAGES) == pytest.approx(0.05)
+    assert stages_of(13) == (Stage(13, 0.05),)
+
+
+def test_the_interval_of_one_run_allows_for_the_cells_of_the_row() -> None:
+    """Protects: 1 - 0.05 / cells, widened by the rounding cell, against scipy."""
+    cell = _cells(NEAR)[0]
+    spread, mean = np.std(NEAR, ddof=1) * math.sqrt(1.2), 84.0 + np.mean(NEAR)
+    low, high = scipy_stats.t.interval(1 - 0.05 / 3, 4, mean, spread)
+    assert one_run_interval(cell, 3) == pytest.approx((low - 0.05, high + 0.05), abs=1e-9)
+
+
+def test_how_many_runs_would_tell() -> None:
+    """Protects: the stage at which the row's mean and spread would give a word with 80 % power; None at the margin."""
+    wide = [2.0, -2.0, 0.3, 1.0, -0.4]
+    more = runs_to_tell(_cells(wide), STAGES)
+    gaps = [(float(np.mean(wide)), float(np.std(wide, ddof=1)), 0.05)]
+    assert more is not None
+    level = next((stage.level for stage in STAGES if stage.n == more), 0.05)
+    assert power_of_row(gaps, more, alpha=level) >= 0.8
+    assert all(power_of_row(gaps, s.n, alpha=s.level) < 0.8 for s in STAGES if s.n < more)
+    assert runs_to_tell(_cells([0.5, 1.5, 0.9, 1.1, 1.0]), STAGES) is None
+    assert runs_to_tell(_cells([0.0] * 5), STAGES) is None
 
 
 def test_half_cell_is_half_a_unit_of_the_last_decimal() -> None:
@@ -160,7 +222,7 @@ def test_power_equals_a_simulation(true: float, std: float) -> None:
         words.count("reproduced") / len(words), abs=tolerance
     )
     if true:
-        word = "above" if true > 0 else "below"
+        word = "better" if true > 0 else "worse"
         share = words.count(word) / len(words)
         assert power_different(5, std, true=true, cell=0.05) == pytest.approx(share, abs=tolerance)
 

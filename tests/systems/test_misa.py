@@ -22,7 +22,7 @@ from dmd_repro.systems.base import Batch
 from dmd_repro.systems.build import construct
 from dmd_repro.systems.misa.config import MISAConfig, preset
 from dmd_repro.systems.misa.model import within_clips
-from dmd_repro.systems.misa.net import moment_discrepancy
+from dmd_repro.systems.misa.net import TwoSpaces, moment_discrepancy
 from dmd_repro.systems.plain import OneSeed, StreamDropout
 from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
@@ -104,6 +104,26 @@ def test_cmd_of_one_clip_has_no_derivative_but_with_the_switch() -> None:
     with pytest.raises(SpecError, match="at least 3"):
         MISAConfig(least_batch=1).check({})
     MISAConfig(least_batch=1, cmd_epsilon=1e-12).check({})
+
+
+def test_a_discriminator_may_take_the_place_of_cmd(synthetic: Features) -> None:
+    """Protects: it learns to tell shared codes apart, its gradient is reversed for them, one clip is a batch."""
+    assert "net.discriminator" not in str(dict(build().named_parameters()))
+    settings = {"similarity": "adversarial", "least_batch": 1, "d": 8}
+    spec = resolve_spec("misa", seed=1, features=synthetic, overrides=settings)  # type: ignore[arg-type]
+    loop = Loop([spec], synthetic, CPU)
+    [(means, _)] = loop.train_batches(np.arange(17, dtype=np.int64)[None])
+    assert {"domain", "diff", "recon"} < set(means)
+    assert "cmd" not in means
+    assert all(bool(p.isfinite().all()) for p in loop.module.parameters())
+    net = TwoSpaces({"t": 3, "v": 2, "a": 2}, 4, 0.0, unused_norm=6, orthogonal=False, adversarial=True)
+    code = torch.rand(5, 4, requires_grad=True)
+    scores = net._domain(code)
+    [reversed_] = torch.autograd.grad(scores.sum(), code)
+    layers = net.discriminator
+    plain = layers["discriminator_layer_2"](torch.relu(layers["discriminator_layer_1"](code)))
+    torch.testing.assert_close(reversed_, -torch.autograd.grad(plain.sum(), code)[0])
+    torch.testing.assert_close(scores, plain)
 
 
 def spec_of(bert: str, **settings: object) -> RunSpec:

@@ -18,6 +18,7 @@ from dmd_repro.systems.base import Batch
 from dmd_repro.systems.build import construct
 from dmd_repro.systems.plain import OneSeed
 from dmd_repro.systems.raven.config import RAVENConfig, preset
+from dmd_repro.systems.raven.net import Windows
 from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.systems.state import read_weights
@@ -61,6 +62,26 @@ def test_the_side_of_the_padding_does_not_matter() -> None:
     assert not torch.equal(right, left)
 
 
+@pytest.mark.parametrize("align", ["none", "ctc"])
+def test_a_true_word_has_one_window(align: str) -> None:
+    """Protects: acoustic and visual windows are those of true words, in padding none, behind the aligner of CTC too."""
+    steps = STEPS if align == "none" else {"l": 5, "a": 9, "v": 7}
+    config = RAVENConfig(norm=4, cell=4, hidden=5, align=align)
+    one = construct(find_system("raven"), config, dims=DIMS, steps=steps, mask=AblationMask(), seeds=(3,))
+    assert isinstance(one, OneSeed)
+    seen: list[tuple[Windows, Windows, torch.Tensor]] = []
+    one.system.net.register_forward_pre_hook(lambda _, given: seen.append(given[1:]))  # type: ignore[union-attr,operator]
+    batch = clips([5, 3, 1], left=True)
+    longer = {m: torch.randn(1, 3, steps[m], DIMS[m]) for m in ("a", "v")} if align == "ctc" else {}
+    one(replace(batch, inputs={**batch.inputs, **longer}))
+    [(acoustic, visual, count)] = seen
+    assert count.tolist() == [5, 3, 1]
+    for windows in (acoustic, visual):
+        assert windows.x.shape[:3] == (3, 5, 1)
+        assert windows.true.tolist() == [[1] * n + [0] * (5 - n) for n in (5, 3, 1)]
+        assert not windows.x[1, 3:].any()
+
+
 @pytest.mark.parametrize(("protocol", "still"), [("official", 22), ("attached", 2), ("paper", 2)])
 def test_what_is_cut_off_stays_as_it_was_drawn(protocol: str, still: int, synthetic: Features) -> None:
     """Protects: official training moves the word LSTM and the last map alone, bit for bit; repairs move the rest."""
@@ -94,6 +115,16 @@ def test_dropout_stays_on_at_test_and_repeats(synthetic: Features) -> None:
     model = Loop([spec], synthetic, CPU).module
     assert model.eval().system.net.drop_a.training  # type: ignore[union-attr]
     assert not build(test_dropout=False).eval().system.net.drop_a.training  # type: ignore[union-attr]
+
+
+def test_each_split_has_a_draw_of_its_own(synthetic: Features) -> None:
+    """Protects: the same clips as validation and as test meet other masks, and each its own the second time."""
+    spec = resolve_spec("raven", seed=1, features=synthetic)
+    loop = Loop([spec], synthetic, CPU)
+    feed = Feed(dict.fromkeys(("valid", "test"), synthetic.splits["test"]), loop.model, CPU)
+    valid, test, again = (predict(loop.model, feed, split, 1)["y_pred"][0] for split in ("valid", "test", "valid"))
+    assert np.array_equal(valid, again)
+    assert not np.allclose(valid, test, atol=1e-4)
 
 
 def test_company_in_evaluation_is_the_same_everywhere(synthetic: Features) -> None:

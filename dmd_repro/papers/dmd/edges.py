@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dmd_repro.errors import DmdError, RunError, nearest
 from dmd_repro.records.folder import Records, RunRecord
+from dmd_repro.results.histories import why_none
 from dmd_repro.results.scores import mark_of
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.spec import canonical
@@ -56,6 +57,14 @@ class EdgeRuns:
         """The weight added to each edge."""
         return edge_prior(self.unit, str(self.record.spec.config.get("edge_prior", "authors")))
 
+    @property
+    def words(self) -> str:
+        """What the unit is of: `HomoGD of dmd (full), edge_prior=none, over 5 seeds`."""
+        record = self.record
+        switched = [f"{k}={v}" for k, v in turned(record.spec.protocol, record.spec.config).items()]
+        whose = f"{UNITS[self.unit]} of {full_name(record.spec.model, record.spec.config)} ({record.spec.mask.label})"
+        return ", ".join([whose, *switched, f"over {len(self.curves)} seed{'s' * (len(self.curves) > 1)}"])
+
 
 def edge_prior(unit: str, kind: str) -> list[float]:
     """Return the fixed prior (6) of a unit: "authors", "uniform" or "none"."""
@@ -66,7 +75,12 @@ def edge_prior(unit: str, kind: str) -> list[float]:
 
 
 def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
-    """Return a sheet for each configuration with a graph unit among the finished runs.
+    """Return a sheet for each configuration with a graph unit among the finished runs; raises as `edge_runs` does."""
+    return [_sheet(unit) for unit in edge_runs(records, data)]
+
+
+def edge_runs(records: Records, data: Sequence[str] = ()) -> list[EdgeRuns]:
+    """Return, for each configuration with a graph unit among the finished runs, and each of its units, their edges.
 
     Raises RunError if there is none, or none on the named feature sets.
     """
@@ -79,12 +93,12 @@ def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
                 rest = canonical({**record.spec.hashed(), "seed": None, "digest": record.data["digest"]})
                 groups.setdefault((rest, unit), []).append(record)
     if not groups:
-        wanted = f"--data {' '.join(data)}" if data else "dmd report --edges"
+        wanted = f"--data {' '.join(data)}" if data else str(records.root)
         do = nearest(data[0], known) if data and known else "Train one: dmd train dmd --data synthetic"
-        raise RunError.at(wanted, expected="finished runs with a graph unit", got="none", do=do)
+        raise RunError.at(wanted, expected="finished runs with a graph unit", got=why_none(records), do=do)
     units = [_collect(found, unit) for (_, unit), found in groups.items()]
     units.sort(key=lambda e: (len(e.record.spec.mask.off), str(e.record.data["label"]), e.record.spec.protocol))
-    return [_sheet(unit) for unit in units]
+    return units
 
 
 def _finished(records: Records) -> Iterator[RunRecord]:
@@ -150,11 +164,8 @@ def _sheet(runs: EdgeRuns) -> Sheet:
     headers = ("edge", "start", "prior", "epoch 1", "selected", "last", "moved", "used", "p")
     selected = [_mean(list(chosen.values()), e) for e in range(len(EDGE_NAMES))]
     shares = [share for edges in chosen.values() if (share := pull(edges, start, prior)) is not None]
-    words = f"{UNITS[runs.unit]} of {full_name(record.spec.model, record.spec.config)} ({record.spec.mask.label})"
-    switched = ", ".join(f"{k}={v}" for k, v in turned(record.spec.protocol, record.spec.config).items())
-    title = f"Edges of {words}{', ' if switched else ''}{switched}, over {len(chosen)} seeds"
     return Sheet(
-        name=f"edges-{runs.unit}-{record.configuration_id}", title=title,
+        name=f"edges-{runs.unit}-{record.configuration_id}", title=f"Edges of {runs.words}",
         grids=(TextGrid("", headers, "l" + "r" * 8, tuple(rows)), _curve(runs)),
         notes=_notes(runs, selected, shares), rule=EDGES_RULE, mark=mark_of([record.data["standing"]]),
         data=(f"{record.data['label']}, digest {str(record.data['digest'])[:12]}, protocol {record.spec.protocol}",),

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dmd_repro.spec import Scalar
-from dmd_repro.systems.told import Shapes, Told, unequal
-
-ALIGNER = "pred_output_position_inclu_blank"
+from dmd_repro.systems.told import Shapes, Told, aligned_words, aligners, unequal
 
 
 def told(shapes: Shapes, steps: Mapping[str, int]) -> Told:
@@ -21,18 +19,12 @@ def told(shapes: Shapes, steps: Mapping[str, int]) -> Told:
         )
     joint = shapes["lstm.weight_ih"][1]
     net: dict[str, Scalar] = {"net": "mfn", "hidden": shapes["lstm.weight_hh"][1]}
-    if any(name.startswith(("a2l.", "v2l.")) for name in shapes):
-        a, v = (shapes[f"{m}2l.{ALIGNER}.weight_ih_l0"][1] for m in "av")
-        words = shapes[f"a2l.{ALIGNER}.weight_hh_l0"][1] - 1
+    widths, beside, missing, mend = aligners(shapes, steps)
+    if widths:
         return Told(
             {**net, "align": "ctc"},
-            dims={"l": joint - a - v, "a": a, "v": v},
-            steps={"l": words},
-            beside=("a2l.", "v2l."),
+            dims={"l": joint - sum(widths.values()), **widths},
+            steps={"l": aligned_words(shapes)},
+            beside=beside,
         )
-    missing = mend = ""
-    if unequal(steps):
-        lengths = " / ".join(str(steps[m]) for m in "lav")
-        missing = f"the weights of its aligners (a2l.*, v2l.*), which {lengths} steps need"
-        mend = "Score it on aligned features, or a file that holds them (dmd export writes them)"
     return Told({**net, "align": "none"}, joint=joint, missing=missing, mend=mend)

@@ -123,4 +123,5 @@ SYSTEM = System(
     evidence=evidence,
     reads="l (a and v are targets)",
     datasets=tuple(PRESETS),
+    no_official="a system of Keras, whose authors saved HDF5 files and no state_dict",
 )

@@ -18,7 +18,12 @@ from dmd_repro.systems.declare import Evidence, Setting, System
 from dmd_repro.systems.rules import DEMONSTRATION, MMSA, NEVER
 from dmd_repro.systems.switches import Switch, aliases_of
 
+UNUSED_NORM = {"official": 600, "mmsa": 1536}  # width of `tlayer_norm`, which nothing reads: it tells whose code it is
 SWITCHES = (
+    Switch("similarity", "cmd", "adversarial", ("cmd", "adversarial"), "losses", "central moments (CMD), as the code's "
+           "defaults have it; the text was not at hand", "CMD; with `use_cmd_sim` off a discriminator tells the shared "
+           "codes of the three modalities apart, and its gradient is reversed behind it",
+           "declare-lab/MISA, src/config.py: use_cmd_sim; src/solver.py: get_domain_loss"),
     Switch("cmd_epsilon", 0.0, 1e-12, (), "losses", "a distance of moments, whose derivative nobody asks for at 0",
            "the root of a sum of squares: where moments agree (a batch of one clip) its derivative is no number, and "
            "one such batch makes every weight so", "declare-lab/MISA, src/utils/functions.py: CMD"),
@@ -36,6 +41,7 @@ class MISAConfig(TrainConfig):
     diff_weight: float = 0.3
     sim_weight: float = 1.0
     recon_weight: float = 1.0
+    similarity: str = "cmd"  # what draws shared codes together: cmd, or adversarial (a discriminator)
     cmd_epsilon: float = 0.0
     orthogonal: bool = True  # recurrent weights of the LSTMs start orthogonal (src/solver.py)
     frozen_layers: int = 0  # encoder layers of BERT, from the first, that are not trained
@@ -62,7 +68,8 @@ class MISAConfig(TrainConfig):
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError where a setting is none of its words, or the width does not suit two heads."""
-        check_words(self, lengths=("rows", "text"), padding=("behind",), text_states=("bert", "given"))
+        check_words(self, lengths=("rows", "text"), padding=("behind",), text_states=("bert", "given"),
+                    similarity=("cmd", "adversarial"))  # fmt: skip
         if self.bert and not self.bert_finetune:
             raise SpecError.at(
                 "--set bert_finetune", expected="true (misa averages over the word pieces alone)",
@@ -71,7 +78,7 @@ class MISAConfig(TrainConfig):
             )  # fmt: skip
         if self.d % 2:
             raise SpecError.at("--set d", expected="a multiple of 2 (its heads)", got=str(self.d), do="Change d")
-        if self.least_batch < 3 and self.cmd_epsilon == 0:
+        if self.least_batch < 3 and self.cmd_epsilon == 0 and self.similarity == "cmd":
             raise SpecError.at(
                 "--set least_batch", expected="at least 3, as CMD of fewer clips has no derivative",
                 got=str(self.least_batch), do="Or --set cmd_epsilon=1e-12",
@@ -132,4 +139,6 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=tuple(PRESETS["official"]),
+    official="dmd_repro.systems.misa.official:told",
+    bert_names={"official": "bertmodel.", "mmsa": "bertmodel.model."},
 )

@@ -11,11 +11,9 @@ from torch import Tensor
 from dmd_repro.nn.padding import first_and_count, to_front, valid_steps
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput
-from dmd_repro.systems.misa.config import MISAConfig
+from dmd_repro.systems.misa.config import UNUSED_NORM, MISAConfig
 from dmd_repro.systems.misa.net import TwoSpaces, summed, terms
 from dmd_repro.systems.plain import PlainSystem
-
-UNUSED_NORM = {"official": 600, "mmsa": 1536}  # width of `tlayer_norm`, which nothing reads
 
 
 class MISA(PlainSystem):
@@ -38,7 +36,10 @@ class MISA(PlainSystem):
         self.aligned = steps["a"] == steps["v"]
         unused = UNUSED_NORM["official" if config.orthogonal else "mmsa"]
         widths = {"t": dims["l"], "v": dims["v"], "a": dims["a"]}
-        self.net = TwoSpaces(widths, config.d, config.dropout, unused_norm=unused, orthogonal=config.orthogonal)
+        self.net = TwoSpaces(
+            widths, config.d, config.dropout, unused_norm=unused, orthogonal=config.orthogonal,
+            adversarial=config.similarity == "adversarial",
+        )  # fmt: skip
 
     def frozen_text(self) -> Sequence[str]:
         """Return patterns of BERT's tensors that are not trained: its first layers, by name (src/solver.py)."""
@@ -59,19 +60,20 @@ class MISA(PlainSystem):
                 turned[m] = within_clips(turned[m], found)
             count[m] = found if self.config.lengths == "rows" else pieces.sum(1).clamp(max=x[m].shape[1])
         said, between = self.net(x["l"], pieces, turned["v"], turned["a"], count["v"], count["a"])
-        codes = ("orig", "private", "shared", "recon")
+        codes = ("orig", "private", "shared", "recon", "domain")
         kept = {n: z for n, z in between.items() if n.split("_")[0] in codes} if self.training else {}
         return ModelOutput(said, {}, features=kept)
 
     def loss_terms(self, out: ModelOutput, batch: Batch) -> dict[str, Tensor]:
-        """Return the squared error, the difference, the moment discrepancy and the reconstruction error."""
+        """Return the squared error, the difference, the moment discrepancy (or domain) and the reconstruction error."""
         task = (out.prediction[:, 0] - batch.labels).square().mean()
         return {"task.output": task, **summed(terms(out.features, self.config.cmd_epsilon))}
 
     def loss_weights(self) -> dict[str, float]:
         """Return the weight of every term."""
         c = self.config
-        return {"task.output": 1.0, "diff": c.diff_weight, "cmd": c.sim_weight, "recon": c.recon_weight}
+        similarity = "domain" if c.similarity == "adversarial" else "cmd"
+        return {"task.output": 1.0, "diff": c.diff_weight, similarity: c.sim_weight, "recon": c.recon_weight}
 
 
 def within_clips(x: Tensor, count: Tensor) -> Tensor:

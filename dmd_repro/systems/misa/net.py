@@ -6,7 +6,7 @@ count in the order text, visual, acoustic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -66,8 +66,17 @@ def _named(**parts: nn.Module) -> nn.ModuleDict:
 class TwoSpaces(nn.Module):
     """The net behind the text encoder. `tlayer_norm` and `sp_discriminator` are in the reference and train never."""
 
-    def __init__(self, dims: Mapping[str, int], d: int, dropout: float, *, unused_norm: int, orthogonal: bool) -> None:
-        """`dims`: width of the hidden states of t, of v and of a."""
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        d: int,
+        dropout: float,
+        *,
+        unused_norm: int,
+        orthogonal: bool,
+        adversarial: bool = False,
+    ) -> None:
+        """`dims`: width of the hidden states of t, of v and of a. `adversarial`: a discriminator instead of CMD."""
         super().__init__()
         for m in ("v", "a"):
             for layer, width in ((1, dims[m]), (2, 2 * dims[m])):
@@ -83,6 +92,10 @@ class TwoSpaces(nn.Module):
         self.shared = _named(shared_1=nn.Linear(d, d))
         for m in MODALITIES:
             self.add_module(f"recon_{m}", _named(**{f"recon_{m}_1": nn.Linear(d, d)}))
+        self.adversarial = adversarial
+        if adversarial:
+            self.discriminator = _named(discriminator_layer_1=nn.Linear(d, d), discriminator_layer_2=nn.Linear(d, 3))
+            self.drop_judged = nn.Dropout(dropout)
         self.sp_discriminator = _named(sp_discriminator_layer_1=nn.Linear(d, 4))
         self.fusion = _named(fusion_layer_1=nn.Linear(6 * d, 3 * d), fusion_layer_3=nn.Linear(3 * d, 1))
         self.tlayer_norm = nn.LayerNorm(unused_norm)
@@ -112,12 +125,21 @@ class TwoSpaces(nn.Module):
             shared = torch.sigmoid(self.shared["shared_1"](code))
             again = getattr(self, f"recon_{m}")[f"recon_{m}_1"](private + shared)
             between |= {f"orig_{m}": code, f"private_{m}": private, f"shared_{m}": shared, f"recon_{m}": again}
+            if self.adversarial:
+                between[f"domain_{m}"] = self._domain(shared)
         tokens = torch.stack([between[f"{kind}_{m}"] for kind in ("private", "shared") for m in MODALITIES], dim=1)
         told = self.transformer_encoder["layers"][0](tokens)  # type: ignore[index]
         fused = told.flatten(1)
         before = self.fusion["fusion_layer_1"](fused)
         out = self.fusion["fusion_layer_3"](torch.relu(self.drop_fused(before)))
         return out, between | {"tokens_in": tokens, "tokens_out": told, "fused": fused, "fusion_hidden": before}
+
+    def _domain(self, shared: Tensor) -> Tensor:
+        """(N, d) -> (N, 3): of which modality a shared code is. Its gradient is reversed on the way to the code."""
+        reversed_ = 2 * shared.detach() - shared
+        hidden = torch.relu(self.discriminator["discriminator_layer_1"](reversed_))
+        scores: Tensor = self.discriminator["discriminator_layer_2"](self.drop_judged(hidden))
+        return scores
 
     def _utterance(self, m: str, x: Tensor, count: Tensor) -> Tensor:
         """(N, T, D) -> (N, 4D): the last states of both layers forward, then of both backward."""
@@ -166,21 +188,36 @@ def moment_discrepancy(x: Tensor, y: Tensor, epsilon: float = 0.0) -> Tensor:
 PAIRS = (("t", "v"), ("t", "a"), ("a", "v"))
 
 
+def domain_loss(scores: Sequence[Tensor]) -> Tensor:
+    """Scores (N, 3) of the shared codes of t, v and a -> (): the cross entropy of telling them apart."""
+    told = torch.cat([torch.full((len(x),), i, device=x.device) for i, x in enumerate(scores)])
+    return F.cross_entropy(torch.cat(list(scores)), told)
+
+
 def terms(between: Mapping[str, Tensor], epsilon: float = 0.0) -> dict[str, Tensor]:
-    """Return every part of the three terms beside the task: diff_* (summed), cmd_* and recon_* (averaged)."""
+    """Return every part of the three terms beside the task: diff_* (summed), cmd_* and recon_* (averaged).
+
+    Where a discriminator took the place of CMD, its `domain` stands for the cmd_*.
+    """
     found = {f"diff_ps_{m}": difference(between[f"private_{m}"], between[f"shared_{m}"]) for m in MODALITIES}
     for x, y in (("a", "t"), ("a", "v"), ("t", "v")):
         found[f"diff_p_{x}{y}"] = difference(between[f"private_{x}"], between[f"private_{y}"])
-    for x, y in PAIRS:
-        found[f"cmd_{x}{y}"] = moment_discrepancy(between[f"shared_{x}"], between[f"shared_{y}"], epsilon)
+    if "domain_t" in between:
+        found["domain"] = domain_loss([between[f"domain_{m}"] for m in MODALITIES])
+    else:
+        for x, y in PAIRS:
+            apart = moment_discrepancy(between[f"shared_{x}"], between[f"shared_{y}"], epsilon)
+            found[f"cmd_{x}{y}"] = apart
     for m in MODALITIES:
         found[f"recon_{m}"] = F.mse_loss(between[f"recon_{m}"], between[f"orig_{m}"])
     return found
 
 
 def summed(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return diff, cmd and recon of their parts."""
+    """Return diff, cmd (or domain) and recon of their parts."""
     diff = torch.stack([x for n, x in parts.items() if n.startswith("diff")]).sum()
-    cmd = torch.stack([x for n, x in parts.items() if n.startswith("cmd")]).mean()
     recon = torch.stack([x for n, x in parts.items() if n.startswith("recon")]).mean()
+    if "domain" in parts:
+        return {"diff": diff, "domain": parts["domain"], "recon": recon}
+    cmd = torch.stack([x for n, x in parts.items() if n.startswith("cmd")]).mean()
     return {"diff": diff, "cmd": cmd, "recon": recon}

@@ -122,4 +122,5 @@ SYSTEM = System(
     switches=SWITCHES,
     evidence=evidence,
     datasets=tuple(dict.fromkeys(name for name, _ in PRESETS)),
+    official="dmd_repro.systems.raven.official:told",
 )

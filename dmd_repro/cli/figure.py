@@ -1,0 +1,62 @@
+"""`dmd figure`: the paper's figures, curves, seeds, forests and power as files, from recorded runs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmd_repro.cli.paths import PapersDir, RunsDir, output_path, reruns_dir, runs_dir, use_papers
+from dmd_repro.errors import SpecError
+
+
+def figure(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="fig5, curves, seeds, forest or power.")],
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="table1 ... table5, or NAME/table1; of curves also a run.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", help="Runs on this feature set; of a table, its plan on it.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", "-f", help="svg, pdf or png; else FILE's ending tells.")
+    ] = None,
+    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    runs: RunsDir = None,
+    papers: PapersDir = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", parser=output_path, help="Else NAME.svg in this folder."),
+    ] = None,
+) -> None:
+    """Draw a figure from recorded runs. Trains nothing.
+
+    fig5: the edges of the graph units. curves: losses and measures by epoch. seeds, forest: a table's numbers beside
+    the printed ones. power: what so many seeds can settle. Several pages: one PDF, or a file each.
+    """
+    from dmd_repro.disk import sentences, write_output
+    from dmd_repro.figures.make import check_figure, draw_figure, ending_of, files_of
+    from dmd_repro.figures.page import require_matplotlib
+    from dmd_repro.papers.reruns import load_reruns
+    from dmd_repro.records.folder import Records
+
+    if not (math.isfinite(margin) and margin > 0):
+        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+    check_figure(name, table)
+    ending = ending_of(output, format_)
+    require_matplotlib()
+    use_papers(papers)
+    pages = draw_figure(
+        name, Records(runs_dir(runs)), table, data=data or (), margin=margin, reruns=load_reruns(reruns_dir(None))
+    )
+    stem = "-".join([name, *([table.strip("/").replace("/", "-")] if table else [])])
+    file = output or Path(f"{stem}.{ending}")
+    written = files_of(pages, file, ending)
+    for page in pages:
+        typer.echo(page.describes + ".")
+    for path, content in written.items():
+        with sentences(path, "a file that can be written", SpecError, "--output"):
+            write_output(path, content)
+        typer.echo(f"written: {path}", err=True)

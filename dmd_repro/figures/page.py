@@ -1,0 +1,131 @@
+"""One figure on one page: a title with the data's mark above, the panels, what has to be read with them below.
+
+matplotlib without pyplot: no global state is touched, no display is needed, and equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from dmd_repro.errors import SpecError
+from dmd_repro.visible import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from dmd_repro.results.sheet import Sheet
+
+Ending = Literal["svg", "pdf", "png"]
+ENDINGS: tuple[Ending, ...] = ("svg", "pdf", "png")
+# Okabe and Ito's eight colours, told apart by most of the colour-blind; black is kept for what was printed
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+INK, PALE, MARK = "#000000", "#8a8a8a", "#b3261e"
+STYLE: Any = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "legend.fontsize": 7, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2, "text.parse_math": False, "svg.hashsalt": "dmd", "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans", "savefig.facecolor": "white", "figure.facecolor": "white",
+}  # fmt: skip
+_LINE, _ACROSS = 0.145, 18.5  # inches a line of notes takes, characters an inch holds
+_NO_DATE = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A drawn figure."""
+
+    name: str  # what tells it from the other pages of one figure, for a file's name
+    figure: Figure
+    describes: str  # what it shows, in a sentence: the alt text
+    sheets: Sequence[Sheet] = field(default_factory=tuple)  # the numbers beside the picture
+
+
+def require_matplotlib() -> None:
+    """Raise SpecError naming the extra where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise SpecError.at(
+            "dmd figure", expected="matplotlib, which draws it", got="none",
+            do="Install it: pip install 'dmd-repro[plots]'",
+        ) from None  # fmt: skip
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the house style while the block runs; what the reader's own matplotlibrc says does not enter."""
+    require_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name in letters the font lacks is drawn as boxes, and is no failure
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def panels(
+    rows: int, columns: int, *, size: tuple[float, float], title: str, mark: str | None, notes: Sequence[str] = (),
+    table: str = "", left: float = 0.0, **shared: Any,
+) -> tuple[Figure, list[list[Axes]]]:  # fmt: skip
+    """Return a figure of rows x columns axes of `size` inches each, with title and mark above and notes below.
+
+    `table`: lines of numbers in a fixed-width font, between panels and notes; `left`: inches for names at the left.
+    """
+    from matplotlib.figure import Figure
+
+    width = max(5.5, left + columns * size[0])
+    said = [line for note in notes for line in textwrap.wrap(one_line(note), int(width * _ACROSS))]
+    heads = textwrap.wrap(one_line(title), int(width * 11))
+    numbers = table.splitlines()
+    top = 0.19 * len(heads) + (0.2 if mark else 0.0) + 0.1
+    bottom = _LINE * (len(said) + len(numbers)) + 0.12 + (0.08 if numbers else 0.0)
+    height = rows * size[1] + top + bottom
+    figure = Figure(figsize=(width, height), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0.01, bottom / height, 0.98, 1 - (top + bottom) / height), h_pad=0.05, w_pad=0.05)
+    figure.text(0.1 / width, 1 - 0.08 / height, "\n".join(heads), va="top", size=9.5, weight="bold")
+    if mark:
+        words = f"{mark}: not comparable with the printed numbers"
+        figure.text(0.1 / width, 1 - (0.1 + 0.19 * len(heads)) / height, words, va="top", weight="bold", color=MARK)
+    line = _LINE * len(said)
+    if said:
+        figure.text(0.1 / width, 0.05 / height, "\n".join(said), va="bottom", size=7, linespacing=1.25, color="#333333")
+    if numbers:
+        at = (0.13 + line) / height
+        figure.text(
+            0.1 / width, at, table.rstrip("\n"), va="bottom", size=7, linespacing=1.25, family="DejaVu Sans Mono"
+        )
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared).tolist()
+
+
+def to_bytes(page: Page, ending: Ending) -> bytes:
+    """Return a page as a file: no date and no version is in it."""
+    return _saved([page.figure], ending)
+
+
+def to_book(pages: Sequence[Page]) -> bytes:
+    """Return several pages as one PDF."""
+    return _saved([page.figure for page in pages], "pdf")
+
+
+def _saved(figures: Sequence[Figure], ending: Ending) -> bytes:
+    stream = io.BytesIO()
+    with drawing():
+        if ending != "pdf":
+            figures[0].savefig(stream, format=ending, dpi=160, metadata=_NO_DATE[ending])
+            return stream.getvalue()
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with PdfPages(stream, metadata={"CreationDate": None}) as book:
+            for figure in figures:
+                book.savefig(figure)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""FDMER, reconstructed: its settings, its net, and the system made of both."""

@@ -1,0 +1,1 @@
+"""Language alone: its settings, its net, and the system made of both."""

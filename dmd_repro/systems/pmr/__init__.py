@@ -1,0 +1,1 @@
+"""PMR, reconstructed: its settings, its net, and the system made of both."""

@@ -132,7 +132,8 @@ def tabular(grids: Sequence[tuple[str, TextGrid]], caption: Sequence[str] = ()) 
     With a caption it is a `longtable`, which breaks over pages and repeats its heading.
     """
     kinds, shapes = columns([grid for _, grid in grids])
-    width, body = len(grids[0][1].headers), []
+    body: list[str] = []
+    width = len(grids[0][1].headers)
     for title, grid in grids:
         if body or title:
             body += [r"\midrule"] if body else []

@@ -31,6 +31,7 @@ OWN = {
     "systems.config": 1,
     "systems.resolve": 1,
     "systems.declare": 1,
+    "systems.suggest": 1,
     "systems.switches": 1,
     "systems.bert": 1,
     "systems.rules": 1,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from dmd_repro import __version__
 from dmd_repro.cli import (
@@ -28,10 +31,52 @@ from dmd_repro.cli import (
 )
 from dmd_repro.cli.paths import use_papers
 from dmd_repro.cli.screen import Screen, screens
-from dmd_repro.errors import DmdError
+from dmd_repro.errors import DmdError, SpecError
+
+
+class _Commands(TyperGroup):
+    """The commands, of which an unknown option leads to the one meant, or to the setting: `--lr`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options before the command."""
+        with _understood():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed."""
+        with _understood():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn an unknown option into a SpecError that says what it may mean."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "NoSuchOption":  # click's, or that of the copy of it which newer typers bring
+            raise
+        raise _no_option(error) from None
+
+
+def _no_option(error: Any) -> SpecError:
+    from dmd_repro.systems.registry import setting_names, system_names
+    from dmd_repro.systems.suggest import suggest_option
+
+    options = {name for p in error.ctx.command.get_params(error.ctx) for name in p.opts if name.startswith("-")}
+    typed = {word.partition("+")[0] for word in sys.argv} & set(system_names())
+    models = (typed or system_names()) if "--set" in options else ()
+    settings = {name for model in models for name in setting_names(model)}
+    path = error.ctx.command_path
+    return SpecError.at(
+        error.option_name, expected=f"an option of {path}", got="an unknown one",
+        do=suggest_option(error.option_name, {name for name in options if len(name) > 2}, settings),
+    )  # fmt: skip
+
 
 app = typer.Typer(
     name="dmd",
+    cls=_Commands,
     help="Reproduce and audit the tables of DMD (Decoupled Multimodal Distilling, CVPR 2023), CMU-MOSI and CMU-MOSEI.",
     no_args_is_help=True,
     add_completion=False,

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.data_get import SourcesFile
 from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
-from dmd_repro.errors import DataError, DmdError
-
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+from dmd_repro.errors import DataError
 
 
 def identify(
@@ -56,41 +55,53 @@ def rm(
     runs: RunsDir = None,
 ) -> None:
     """Remove a feature set. What was trained on it stays a record, but cannot be resumed or evaluated without it."""
+    from dmd_repro.data.download.sources import label_file, load_sources
+    from dmd_repro.data.matrix import matrix
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records
+    from dmd_repro.records.lock import writer_of
 
-    store = Store(data_dir(data))
+    store, known = Store(data_dir(data)), load_sources()
+    if name in known and known[name].kind == "labels":
+        _rm_labels(label_file(store.root, known[name].dataset or ""), name, yes)
+        return
+    if name not in store.names():
+        store.manifest(name)  # says what it may mean
+    what = f"'{name}' in {store.root}"
     try:
-        digests, what = set(store.manifest(name).digests.values()), f"'{name}' in {store.root}"
+        digests = set(store.manifest(name).digests.values())
     except DataError:
-        if name not in store.names():
-            raise
-        digests, what = set(), f"'{name}' in {store.root}, which is damaged"
+        digests, what = set(), f"{what}, which is damaged"
     records = Records(runs_dir(runs))
-    used = [row for row in records.rows() if row["digest"] in digests]
+    used = [row["run_id"] for row in records.rows() if row["digest"] in digests]
+    for run in used:
+        if writer := writer_of(records.root, run):
+            raise DataError.at(
+                what, expected="no run at work on it", got=f"run {run} ({writer})", do="Wait until it has finished"
+            )
+    found = matrix(store, known)
+    serves = [*((need.name, need.rows) for need in found.needs), *((own.name, own.rows) for own in found.own)]
+    for table, keys in next((rows for other, rows in serves if other == name), {}).items():
+        typer.echo(f"{table} has {len(keys)} row{'s' if len(keys) > 1 else ''} that train on it.")
     if used:
-        ids = ", ".join(row["run_id"] for row in used[:3]) + (", ..." if len(used) > 3 else "")
+        ids = ", ".join(used[:3]) + (", ..." if len(used) > 3 else "")
         were = "run was" if len(used) == 1 else "runs were"
         typer.echo(f"{len(used)} {were} trained on it ({ids}): still records and in reports,")
         typer.echo("but without it none can be resumed or evaluated.")
-    if ask(f"Remove {what}", yes, DataError):
+    if name in known:
+        typer.echo(f"To have it again: dmd data download {name}")
+    if ask_to_remove(what, yes, DataError):
         store.remove(name)
         typer.echo(f"Removed {what}.")
 
 
-def ask(what: str, yes: bool, kind: type[DmdError]) -> bool:
-    """Ask on a terminal before something goes; `yes`: no question. Raises `kind` where nobody can answer."""
-    if yes:
-        return True
-    if not _on_a_terminal():
-        raise kind.at(what, expected="a yes", got="nobody to ask (no terminal)", do="Add --yes")
-    if typer.confirm(f"{what}?"):
-        return True
-    typer.echo("Nothing was removed.")
-    return False
+def _rm_labels(path: Path, name: str, yes: bool) -> None:
+    from dmd_repro.data.store.disk import disk
 
-
-def _on_a_terminal() -> bool:
-    import sys
-
-    return sys.stdin is not None and sys.stdin.isatty()
+    if not path.is_file():
+        raise DataError.at(f"'{name}'", expected=f"it at {path}", got="nothing there", do="Nothing is to be removed")
+    typer.echo("dmd data check compares with it where --labels names no other.")
+    if ask_to_remove(f"the list of clips {path}", yes, DataError):
+        with disk(path, "Check the folder's permissions"):
+            path.unlink(missing_ok=True)
+        typer.echo(f"Removed {path}.")

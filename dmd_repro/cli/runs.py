@@ -1,4 +1,4 @@
-"""`dmd runs`: what is recorded, from what, and whether it still agrees with itself."""
+"""`dmd runs`: what is recorded, from what, whether it still agrees with itself, and removing it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.paths import RunsDir, runs_dir
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from dmd_repro.records.folder import Records
 
-app = typer.Typer(help="List, show and verify recorded runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, verify and remove recorded runs.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -246,3 +247,30 @@ def verify_runs(
     left = [t for t in found if t.kind == "unreadable" or not repair]
     if left or any(problems[name] for name in unfinished):
         raise typer.Exit(1)
+
+
+@app.command("rm")
+def remove_runs(
+    run: Annotated[list[str], typer.Argument(help="Runs: ids, their first digits, or folders.", show_default=False)],
+    yes: Yes = False,
+    runs: RunsDir = None,
+) -> None:
+    """Remove runs of any state. A table that counts one shows it as missing, and `dmd reproduce` trains it again."""
+    from dmd_repro.errors import RunError
+    from dmd_repro.records.remove import counted_by, refuse_busy, remove
+
+    records = _records(runs)
+    names = list(dict.fromkeys(records.find(name) for name in run))
+    for name in names:
+        refuse_busy(records, name)
+    for name in names:
+        status, record, _ = records.look(name)
+        what = f"{record.spec.model}, seed {record.spec.seed}, on {record.data['name']}" if record else "does not read"
+        counted = counted_by(records, name)
+        typer.echo(one_line(f"{name} {status}: {what}; counted by {', '.join(counted) or 'no table'}"))
+    if ask_to_remove(
+        f"{f'{len(names)} runs' if len(names) > 1 else f'run {names[0]}'} in {records.root}", yes, RunError
+    ):
+        for name in names:
+            remove(records, name)
+            typer.echo(f"Removed {name}.")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from dmd_repro.records.folder import RunRecord
 
 SYSTEMS = f"{', '.join(SHIPPED)}, or one of yours; an option after a plus, as in mult+gd (`dmd systems list`)"
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ... Not part of a run's identity.")]
+Device = Annotated[
+    str, typer.Option("--device", help="cpu, cuda (a table: all cards), cuda:1. Not part of a run's identity.")
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset; repeatable.")

@@ -19,7 +19,8 @@ from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
 from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
-from dmd_repro.systems.registry import system_names
+from dmd_repro.systems.registry import setting_names, system_names
+from dmd_repro.systems.suggest import suggest
 
 UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
 F1Order = Literal["plain", "swapped", "unknown"]
@@ -236,6 +237,9 @@ def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
         head=entry.maybe("head"),
         overrides=entry.scalars("set"),
     )
+    for name in recipe.overrides:
+        if name not in (known := setting_names(model)):
+            entry.fail(f"set.{name}", f"a setting of {model}", "an unknown name", suggest(name, known))
     entry.done()
     return recipe
 

@@ -20,7 +20,8 @@ from dmd_repro.planning.grid import SYNTHETIC_FAMILIES, PlannedTable, expand
 from dmd_repro.records.folder import Records
 from dmd_repro.spec import AblationMask, Scalar
 from dmd_repro.systems.declare import System
-from dmd_repro.systems.registry import find_system, full_name, split_options
+from dmd_repro.systems.registry import find_system, full_name, setting_names, split_options
+from dmd_repro.systems.suggest import meant, suggest
 
 DEFAULT_DATA = "mosi-unaligned-glove"  # what Table 3 is printed for
 LONGEST_NAME = 80
@@ -97,7 +98,7 @@ def switches_asked(
             if name not in known:
                 raise SpecError.at(
                     f"--switch {typed}", expected=f"a switch of {system.name}", got="an unknown name",
-                    do=f"{nearest(name, {*known, *aliases})} All of them: dmd protocol show {system.name}",
+                    do=_no_switch(system, name),
                 )  # fmt: skip
             if not (equals and value):
                 raise SpecError.at(f"--switch {pair}", expected="name=value", got=repr(pair), do=_example(system, name))
@@ -111,6 +112,15 @@ def switches_asked(
             arm[name] = value
         arms.append(arm)
     return arms
+
+
+def _no_switch(system: System, name: str) -> str:
+    """Return what to do about a name that is no switch: perhaps it is a setting, or means one."""
+    switches, settings = {switch.name for switch in system.switches}, setting_names(system.name)
+    means = [name] if name in settings else meant(name, settings)
+    if means and not switches.intersection(means):
+        return f"It is a setting, which changes every arm alike: --set {means[0]}=VALUE"
+    return f"{suggest(name, {*switches, *system.aliases})} All of them: dmd protocol show {system.name}"
 
 
 def _example(system: System, name: str) -> str:
@@ -223,8 +233,8 @@ def plan_ablation(
     if data is None and DEFAULT_DATA not in store.names():
         raise SpecError.at(
             "dmd ablate", expected=f"--data, or the feature set '{DEFAULT_DATA}' in the store", got="neither",
-            do=f"Import it (dmd data import FILE --name {DEFAULT_DATA} --dataset mosi), "
-            "or try the program on stand-in data: --data synthetic",
+            do=f"Get it (dmd data download {DEFAULT_DATA}, or dmd data import FILE --name {DEFAULT_DATA} --dataset "
+            "mosi), or try the program on stand-in data: --data synthetic",
         )  # fmt: skip
     name = data or DEFAULT_DATA
     table = ablation_table(model, arms, name, store, with_bert=bert is not None)

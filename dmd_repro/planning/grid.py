@@ -6,7 +6,7 @@ No torch: a spec is resolved by what its system declares.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from dmd_repro.data.features import Features, TextKind
 from dmd_repro.data.resolve import load_features
@@ -19,8 +19,9 @@ from dmd_repro.records.folder import DataStamp, Records, RunStatus
 from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
 from dmd_repro.systems.declare import Setting
-from dmd_repro.systems.registry import fallback_words, find_system, system_names
+from dmd_repro.systems.registry import fallback_words, find_system, setting_names, system_names
 from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.systems.suggest import suggest
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
@@ -113,6 +114,7 @@ def expand(
     """
     for name in data:  # a typing error is the user's to mend, not a reason under every row
         _ = parse_synthetic(name) if is_synthetic(name) else store.manifest(name)
+    _check_names(overrides or {}, {row.recipe.model for row in table.rows if row.recipe})
     selected = select_rows(table, rows)
     earlier = load_plan(records.root, table.name, data) if rows else None
     planned: dict[str, PlannedRow] = {}
@@ -134,6 +136,19 @@ def expand(
         jobs=tuple(jobs.values()),
         status={name: records.status(name) for name in jobs},
     )
+
+
+def _check_names(overrides: Mapping[str, str | Scalar], models: Iterable[str]) -> None:
+    """Raise SpecError for a setting that no system has: the user's slip, and no reason under every row."""
+    if not overrides:
+        return
+    known = {name for model in system_names() for name in setting_names(model)}
+    for name in overrides:
+        if name not in known:
+            here = {name for model in models if model in system_names() for name in setting_names(model)}
+            raise SpecError.at(
+                f"--set {name}", expected="a known setting", got="an unknown name", do=suggest(name, here or known)
+            )
 
 
 def _plan_row(
@@ -199,21 +214,9 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
         )
     except SpecError as error:
         typed = [name for name in overrides if str(error).startswith(f"--set {name}:")]
-        if typed and typed[0] not in settings_of(recipe.model):
-            known = {name for model in system_names() for name in settings_of(model)}
-            if typed[0] not in known:  # no system has it: the user's slip, just now
-                raise SpecError.at(
-                    f"--set {typed[0]}", expected="a known setting", got="an unknown name", do=nearest(typed[0], known)
-                ) from error
-        elif typed:
+        if typed and typed[0] in setting_names(recipe.model):
             raise  # a value it cannot have
         raise Misfit(f"cannot be run: {error}") from error
-
-
-def settings_of(model: str) -> set[str]:
-    """Return the names `--set` takes for a model; a row whose model lacks one cannot be run, but the command can."""
-    config = find_system(model).config
-    return {f.name for f in fields(config)} | set(config.ALIASES)
 
 
 def _as_reason(load: Callable[[], Features]) -> Features:

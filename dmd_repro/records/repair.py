@@ -24,6 +24,7 @@ from dmd_repro.records.lock import RunLock, writer_of
 from dmd_repro.records.writer import ASIDE, RESUME, read_resume
 
 YOUNG = 600.0  # seconds in which a half-written file outside a run may be another machine's at work
+_REMOVED = re.compile(r"\.[0-9a-f]{12}(\.tmp|\.failed)?\.removed")  # what `dmd runs rm` leaves when it is killed
 _LEFT = re.compile(r"\..+\.(\d+)\.part")  # what `disk.write_atomic` leaves when it is killed, with its process
 Kind = Literal["damaged", "unreadable", "unfinished", "plan", "leftover"]
 Verify = Callable[[str], list[str]]
@@ -109,6 +110,9 @@ def _plan(root: Path, path: Path) -> Iterator[Trouble]:
 
 
 def _strays(root: Path) -> Iterator[Trouble]:
+    for path in sorted(root.glob(".*.removed")) if root.is_dir() else ():
+        if _REMOVED.fullmatch(path.name):
+            yield Trouble(path.name, "leftover", "a run whose removal was interrupted", "removed", path)
     for place in (root, plans_dir(root), root / ".locks"):
         for path in sorted(place.glob(".*.part")) if place.is_dir() else ():
             if _is_left(path):

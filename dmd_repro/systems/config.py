@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from dmd_repro.errors import DataError, SpecError, nearest
 from dmd_repro.shapes import MODALITY_NAMES
 from dmd_repro.spec import AblationMask, Scalar
+from dmd_repro.systems.suggest import suggest
 
 
 def added(default: Any, *, neutral: Any) -> Any:
@@ -85,7 +86,7 @@ class TrainConfig:
             if name not in known:
                 raise SpecError.at(
                     f"--set {asked}", expected="a known setting", got="an unknown name",
-                    do=nearest(asked, {*known, *self.ALIASES}),
+                    do=suggest(asked, {*known, *self.ALIASES}),
                 )  # fmt: skip
             if name in values:
                 raise SpecError.at(f"--set {asked}", expected="each setting once", got="it twice", do="Drop one")

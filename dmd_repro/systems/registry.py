@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -110,6 +111,12 @@ def find_system(name: str) -> System:
             f"model '{name}'", expected="a known model", got="an unknown name", do=nearest(name, system_names())
         )
     return others[name]
+
+
+def setting_names(model: str) -> frozenset[str]:
+    """Return the names `--set` takes for a model, second names too; raises SpecError where the model is unknown."""
+    config = find_system(model).config
+    return frozenset(f.name for f in fields(config)) | set(config.ALIASES)
 
 
 def split_options(name: str) -> tuple[str, dict[str, Scalar]]:

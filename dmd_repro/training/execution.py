@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,17 @@ class Execution:
             )  # fmt: skip
         if self.deterministic:  # read when the GPU's matrix library begins
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        check_device(self.device)
         try:
             device = torch.device(self.device)
             torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
         except (RuntimeError, AssertionError) as error:
+            said = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+            if said.startswith(("Expected one of", "Invalid device string")):  # torch lists two dozen kinds
+                said = "an unknown name"
             raise SpecError.at(
-                f"--device {self.device}", expected="a device of this machine",
-                got=str(error).partition("\n")[0].partition(". ")[0].rstrip("."),
-                do="Use --device cpu, or install a torch build for your GPU",
-            ) from None  # fmt: skip
+                f"--device {self.device}", expected="a device of this machine", got=said, do=_other_device()
+            ) from None
         if device.type == "cuda" and device.index is not None:  # our kernels and captured steps go to the current card
             torch.cuda.set_device(device)
         torch.set_num_threads(self.threads)
@@ -62,6 +65,32 @@ class Execution:
         # the mode would also fill every new tensor with NaN, which costs time and no operation here needs
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return device
+
+
+def check_device(name: str) -> None:
+    """Raise SpecError for the name of several devices, or of a card by its number alone: what is meant is plain."""
+    if "," in name:
+        numbers = ",".join(re.findall(r"\d+", name)) or "0,1"
+        raise SpecError.at(
+            f"--device {name}", expected="one device", got="several",
+            do=f"One run takes one card; the runs of a table go over all cards that are seen: "
+            f"CUDA_VISIBLE_DEVICES={numbers} dmd ... --device cuda",
+        )  # fmt: skip
+    if card := re.fullmatch(r"(?:gpu|cuda)?[ :_-]?(\d+)|gpu", name.lower()):
+        meant = f"cuda:{card[1]}" if card[1] else "cuda"
+        if meant != name:
+            raise SpecError.at(
+                f"--device {name}", expected="a device by its name", got="another", do=f"Did you mean {meant}?"
+            )
+
+
+def _other_device() -> str:
+    """Return what a machine has in place of the device that was asked for."""
+    import torch
+
+    if not (found := torch.cuda.device_count()):
+        return "Use --device cpu, or install a torch build for your GPU"
+    return f"Use {', '.join(['cpu', 'cuda', *(f'cuda:{i}' for i in range(found))])}"
 
 
 def check_precision(spec: RunSpec, device: str) -> None:

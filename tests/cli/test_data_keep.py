@@ -11,10 +11,13 @@ import pytest
 from command import Here
 from toy_files import mmsa, save
 
-from dmd_repro.cli import data_keep
+from dmd_repro.cli import ask
 from dmd_repro.data.download import sources as sources_module
 from dmd_repro.data.download.identify import identify
+from dmd_repro.data.download.sources import label_file
+from dmd_repro.data.store.disk import alone
 from dmd_repro.data.store.folder import Store
+from dmd_repro.errors import DataError
 
 
 def sha256(path: Path) -> str:
@@ -34,7 +37,7 @@ def test_a_file_is_named_by_its_hash_or_by_its_arrays(dmd: Here, tmp_path: Path)
     assert unknown.code == 1
     assert "a.pkl: unknown; no published hash, and no stored set has its arrays" in unknown.out
     assert "could serve table1: mosi-aligned-bert" in unknown.out
-    assert not list((tmp_path / "data").glob(".identify*"))
+    assert not list((tmp_path / "data").glob(".identify-*"))
     assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
     known = dmd("data", "identify", "a.pkl")
     assert (known.code, "a.pkl: mine; it is the file that was imported" in known.out) == (0, True)
@@ -61,7 +64,7 @@ def test_a_feature_set_is_removed_with_what_depends_on_it_in_view(
         assert dmd("data", "import", "a.pkl", "--name", name, "--dataset", "mosi").code == 0
     asked = dmd("data", "rm", "mine")
     assert (asked.code, "Add --yes" in asked.err) == (2, True)
-    monkeypatch.setattr(data_keep, "_on_a_terminal", lambda: True)
+    monkeypatch.setattr(ask, "on_a_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda text: False)
     assert "Nothing was removed" in dmd("data", "rm", "mine").out
     assert (tmp_path / "data" / "mine").is_dir()
@@ -73,7 +76,46 @@ def test_a_feature_set_is_removed_with_what_depends_on_it_in_view(
     assert not (tmp_path / "data" / "mine").exists()
     (tmp_path / "data" / "broken" / "manifest.json").write_text("{")
     assert "which is damaged" in dmd("data", "rm", "broken", "--yes").out
-    assert "Did you mean" in dmd("data", "rm", "mine", "--yes").err or dmd("data", "rm", "mine", "--yes").code == 2
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [".broken.lock", ".mine.lock"]
+    assert "Get one: dmd data download NAME" in dmd("data", "rm", "mine", "--yes").err
+    assert "generated data" in dmd("data", "rm", "synthetic", "--yes").err
+
+
+def test_a_feature_set_in_use_or_half_gone_is_handled(
+    dmd: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects: a set that a run trains on stays; a removal that was killed leaves no set, and its bytes go later."""
+    save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
+    make = ("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi")
+    assert dmd(*make).code == 0
+    store = Store(tmp_path / "data")
+    rows = [{"run_id": "0123456789ab", "digest": store.manifest("mine").digests["hidden"]}]
+    with monkeypatch.context() as patch:
+        patch.setattr("dmd_repro.records.folder.Records.rows", lambda self: iter(rows))
+        patch.setattr("dmd_repro.records.lock.writer_of", lambda root, run: "process 7 on here")
+        busy = dmd("data", "rm", "mine", "--yes")
+        assert (busy.code, "got run 0123456789ab (process 7 on here)" in busy.err) == (2, True)
+    with alone(store.root / ".mine.lock"), pytest.raises(DataError, match="one at work"):
+        store.remove("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda path, **kw: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.remove("mine")
+    assert store.names() == []
+    assert (store.root / ".mine.removed").is_dir()
+    assert dmd(*make).code == 0
+    assert not (store.root / ".mine.removed").exists()
+
+
+def test_labels_are_removed_by_the_name_they_came_by(dmd: Here, tmp_path: Path) -> None:
+    """Protects: a list that `dmd data check` compares with by itself can be taken away again."""
+    assert "nothing there" in dmd("data", "rm", "mosi-labels", "--yes").err
+    path = label_file(tmp_path / "data", "mosi")
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    assert dmd("data", "rm", "mosi-labels").code == 2
+    assert dmd("data", "rm", "mosi-labels", "--yes").code == 0
+    assert not path.exists()
 
 
 def test_the_lists_fit_80_columns(dmd: Here, tmp_path: Path) -> None:

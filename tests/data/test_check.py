@@ -61,7 +61,7 @@ def test_empty_clips_and_lengths_that_lie_are_seen(synthetic):
     lengths = dict(synthetic.splits["valid"].lengths)
     lengths["v"] = np.minimum(lengths["v"], 5)
     report = examine(changed(synthetic, "valid", acoustic=audio, lengths=lengths))
-    assert found(report, "empty clips") == [("warning", "acoustic: 1 clips are zero at every step")]
+    assert found(report, "empty clips") == [("warning", "acoustic: 1 clip zero at every step")]
     assert [s for s, m in found(report, "lengths") if "visual" in m] == ["defect"]
     assert report.failed
 
@@ -74,6 +74,16 @@ def test_values_that_are_not_finite_are_a_defect(synthetic, bad):
     report = examine(changed(synthetic, "train", visual=video))
     assert report.failed
     assert "visual of train 1" in found(report, "finite")[0][1]
+
+
+@pytest.mark.parametrize("splits", [("train", "valid", "test"), ("valid",)])
+def test_a_modality_that_is_zero_in_every_clip_is_a_defect(synthetic, splits):
+    """A run on it is one of the other modalities alone; the loader warned of single clips and let this pass."""
+    broken = synthetic
+    for split in splits:
+        broken = changed(broken, split, visual=np.zeros_like(broken.splits[split].visual))
+    where = "in all splits" if len(splits) == 3 else "of valid"
+    assert found(examine(broken), "empty clips") == [("defect", f"visual: every clip {where} is zero at every step")]
 
 
 def test_a_video_in_two_splits_is_a_defect(synthetic):

@@ -78,6 +78,11 @@ def test_this_paper_does_not_see_another(dmd: Here) -> None:
         ('mae: "0.910"', "mae: 0.910", "printed.mae: expected a quoted text, got float 0.91"),
         ("method: MulT", "method: MulT\n        method: MulT", "the key 'method' twice"),
         ("{model: mult}", "{model: mul}", "model: expected a known system, got 'mul'. Did you mean 'mult'?"),
+        (
+            "{model: mult}",
+            "{model: mult, set: {lr: 0.1}}",
+            "set.lr: expected a setting of mult, got an unknown name. Did you mean 'learning_rate'?",
+        ),
         ("title:", "bomb: [&a [x, x], *a]\ntitle:", "got an alias (*a): write out what it stands for"),
         ("columns: [acc5,", "columns: [acc7,", "columns: expected columns that acme is scored by"),
         ("columns: [acc5,", "columns: [acc5, mae,", "expected each column once, got 'mae' twice"),

@@ -19,7 +19,7 @@ from dmd_repro.results.power import power_lines
 from dmd_repro.results.sides import row_side
 from dmd_repro.results.single import Subject, beside, score_predictions
 from dmd_repro.results.tables import compare
-from dmd_repro.results.verdict import HEADLINES
+from dmd_repro.results.words import HEADLINES
 
 TABLE = load_table("table1")
 ROWS = ("mosi-aligned-glove-pmr", "mosi-aligned-bert-fdmer")
@@ -46,13 +46,15 @@ def test_a_table_has_no_word_for_it(key: str, rights: list[int | None], tmp_path
     row = next(row for row in found.rows if row.row.key == key)
     for cell in row.cells:
         said = cell.to_json()
-        assert said["verdict"] == "not comparable"
-        assert said["verdict_why"].startswith("reconstructed; net: ")
-        assert said["verdict_why"].endswith("numbers, and no word on the printed ones")
+        assert said["place"] == "not comparable"
+        assert said["place_why"].startswith("reconstructed; net: ")
+        assert said["place_why"].endswith("numbers, and no word on the printed ones")
         bare = ("difference", "p", "p_equivalence", "p_difference", "d_interval", "one_run")
         assert [said[name] for name in bare] == [None] * len(bare)
         assert said["chances"] == []
-    assert found.family == 0
+    assert found.decided == ()
+    assert row.words.mean == "not comparable"
+    assert (row.words.one_run, row.words.best, row.words.smallest_margin) == (None, None, None)
     assert not any(word in found.prose for word in HEADLINES)
     assert row.to_json()["grade"] == "reconstructed"
     if None not in rights:

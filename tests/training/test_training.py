@@ -145,6 +145,23 @@ def test_a_device_that_is_not_there(toy: Features, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cuda:0,1", r"expected one device, got several\. .* CUDA_VISIBLE_DEVICES=0,1 dmd \.\.\. --device cuda\."),
+        ("cuda:0,cuda:2", "CUDA_VISIBLE_DEVICES=0,2 "),
+        ("0", "Did you mean cuda:0?"),
+        ("gpu", "Did you mean cuda?"),
+        ("CUDA:1", "Did you mean cuda:1?"),
+        ("rocket", "expected a device of this machine, got an unknown name. Use "),
+    ],
+)
+def test_the_name_of_a_device_is_understood(device: str, said: str) -> None:
+    """Protects: whoever has several cards learns how they are used; a number alone is read as what it means."""
+    with pytest.raises(SpecError, match=said.replace("?", r"\?")):
+        Execution(device=device).prepare()
+
+
 def test_a_diverged_run_is_recorded_as_such(toy: Features, tmp_path: Path) -> None:
     """Protects: NaN predictions end in the record and in no average; nothing crashes on the way."""
     record = fit(spec_of(toy, learning_rate=1e30), toy, Records(tmp_path), execution=Execution())

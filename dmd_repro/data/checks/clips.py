@@ -20,6 +20,7 @@ KNOWN_TWICE = frozenset({"bOL9jKpeJRs$_$24", "bOL9jKpeJRs$_$25"})  # CMU-MOSI it
 _AGREE, _LOST = 0.6, 0.3  # correlation of clip durations: in step, out of step
 _FEWEST = 20  # clips below which durations tell nothing
 _FARTHEST = 5  # clips a modality is tried to be moved by
+_SURE = 5.0  # standard errors of a correlation beyond which it is no chance, among the many that are looked at
 
 
 def shared(features: Features, facts: DatasetFacts, names: ClipNames) -> Iterator[DataFinding]:
@@ -125,17 +126,20 @@ def in_step(
 ) -> Iterator[DataFinding]:
     """The modalities of a clip last equally long: one that does not has lost step with the others.
 
-    `words` counts the official transcript's, where one is given (0: not known).
+    Only agreement beyond chance is evidence, so nothing is said of few clips or of durations that never agree. `words`
+    counts the official transcript's, where one is given (0: not known).
     """
-    looked, lost = 0, False
+    looked, lost, agree, best = 0, False, False, -1.0
     for split in SPLITS:
         series = {MODALITY_NAMES[m]: gathered[split][m].used for m in MODALITIES if m in gathered[split]}
         if split in tokens:
             series["token ids"] = tokens[split].tokens
         if words and split in words and (words[split] > 0).all():
             series["the transcript"] = words[split]
-        told = {name: np.log1p(x) for name, x in series.items() if len(x) >= _FEWEST and np.ptp(x) > 0}
+        told = {name: np.log1p(x) for name, x in series.items() if _varied(x)}
         looked += len(told) > 1
+        for x, y in combinations(told.values(), 2):
+            best, agree = max(best, _corr(x, y)), agree or _beyond_chance(x, y) >= _AGREE
         for name, x in told.items():
             finding = _out_of_step(split, name, x, {k: y for k, y in told.items() if k != name})
             if finding:
@@ -145,32 +149,59 @@ def in_step(
         for finding in _moved_in_time(gathered):
             lost = True
             yield finding
-    if looked and not lost:
-        yield DataFinding(
-            "in step", "ok", "the modalities of each clip last equally long: none is shifted against the others"
-        )
-    elif not looked:
-        yield DataFinding("in step", "ok", "nothing is padded, so a shifted modality could not be seen")
+    if not lost:
+        text = "nothing is padded, so a shifted modality could not be seen"
+        if agree:
+            text = "the modalities of each clip last equally long: none is shifted against the others"
+        elif looked:
+            told_by = f"correlation at most {best:.2f}" + ("" if best < _AGREE else ", of too few clips")
+            text = f"how long modalities last does not agree ({told_by}): no shift could be seen"
+        yield DataFinding("in step", "ok", text)
 
 
 def _out_of_step(
     split: str, name: str, x: NDArray[np.float64], others: Mapping[str, NDArray[np.float64]]
 ) -> DataFinding | None:
-    """A series that agrees with no other, while moving it by some clips, or the others among themselves, agree."""
-    if not others or max(_corr(x, y) for y in others.values()) >= _LOST:
+    """A series that agrees with no other, while moving it by some clips, or the others among themselves, agree.
+
+    Both are held against chance: of clips with durations that have nothing in common, hardly one set in a million
+    shows either.
+    """
+    unmoved = max((_corr(x, y) for y in others.values()), default=1.0)
+    if unmoved >= _LOST:
         return None
-    among = [_corr(y, z) for y, z in combinations(others.values(), 2)]
-    moved = {k: max(_corr(np.roll(x, k), y) for y in others.values()) for k in range(-_FARTHEST, _FARTHEST + 1) if k}
+    shifts = [k for k in range(-_FARTHEST, _FARTHEST + 1) if k]
+    moved = {k: max(_beyond_chance(np.roll(x, k), y) for y in others.values()) for k in shifts}
     best = max(moved, key=lambda k: moved[k])
+    among = max((_beyond_chance(y, z, apart_from=unmoved) for y, z in combinations(others.values(), 2)), default=0.0)
     names = " and ".join(others)
     if moved[best] >= _AGREE and (len(others) > 1 or name != "language"):
         way = f"{plural(abs(best), 'clip')} {'back' if best < 0 else 'on'}"
         text = f"{name} of {split} agrees with {names} only when moved by {way}"
-    elif among and max(among) >= _AGREE:
-        text = f"{name} of {split} does not last as long as {names}, which agree (correlation {max(among):.2f})"
+    elif among >= _AGREE:
+        text = f"{name} of {split} does not last as long as {names}, which agree (correlation {among:.2f})"
     else:
         return None
     return DataFinding("in step", "defect", text, "the model reads one clip's words with another clip's voice or face")
+
+
+def _varied(used: Counts) -> bool:
+    """Whether durations tell clips apart: enough clips, and no duration that most of them have."""
+    return len(used) >= _FEWEST and int(np.bincount(used).max()) <= len(used) / 2
+
+
+def _beyond_chance(x: NDArray[np.float64], y: NDArray[np.float64], apart_from: float | None = None) -> float:
+    """Return the correlation, or 0 where chance could have made it (Fisher's z).
+
+    Clips that last about as long as the clip before them count for less (Bartlett). `apart_from` is another correlation
+    that it must lie above.
+    """
+    inertia = max(_corr(x[1:], x[:-1]), 0.0) * max(_corr(y[1:], y[:-1]), 0.0)
+    clips = len(x) * (1 - inertia) / (1 + inertia)
+    r = _corr(x, y)
+    z = np.arctanh(min(r, 0.9999)) - np.arctanh(apart_from or 0.0)
+    error = np.sqrt((1 if apart_from is None else 2) / max(clips - 3, 1e-9))
+    return r if z > _SURE * error else 0.0
 
 
 def _moved_in_time(gathered: Gathered) -> Iterator[DataFinding]:
@@ -191,4 +222,4 @@ def _moved_in_time(gathered: Gathered) -> Iterator[DataFinding]:
 
 
 def _corr(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    return float(np.corrcoef(x, y)[0, 1])
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0

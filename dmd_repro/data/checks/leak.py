@@ -93,18 +93,14 @@ def predictability(x: Numbers, y: Numbers, w: Numbers, z: Numbers, folds: NDArra
 
     The penalty of the ridge regression is the one that is best out of fold, for both.
     """
-    kernel, cross = x @ x.T, w @ x.T
-    unit = max(float(np.trace(kernel)) / len(y), 1e-12)
-    best, inside, penalty = np.inf, 0.0, _PENALTIES[0]
-    for candidate in _PENALTIES:
-        said = np.empty_like(y)
-        for fold in range(folds.max() + 1):
-            out = folds == fold
-            said[out] = _ridge(kernel[np.ix_(~out, ~out)], y[~out], kernel[np.ix_(out, ~out)], candidate * unit)
-        wrong = float(np.mean((said - y) ** 2))
-        if wrong < best:
-            best, inside, penalty = wrong, _corr(said, y), candidate
-    return inside, _corr(_ridge(kernel, y, cross, penalty * unit), z)
+    unit = max(float((x**2).sum()) / len(y), 1e-12)
+    penalties = [candidate * unit for candidate in _PENALTIES]
+    said = np.empty((len(penalties), len(y)))
+    for fold in range(folds.max() + 1):
+        out = folds == fold
+        said[:, out] = _ridge(x[~out], y[~out], x[out], penalties)
+    best = int(((said - y) ** 2).mean(axis=1).argmin())
+    return _corr(said[best], y), _corr(_ridge(x, y, w, penalties[best : best + 1])[0], z)
 
 
 def _kept(names: ClipNames) -> str:
@@ -127,10 +123,14 @@ def fold_of(ids: Sequence[str], names: ClipNames) -> NDArray[np.int64]:
     return np.array([home[v] for v in videos])
 
 
-def _ridge(kernel: Numbers, y: Numbers, cross: Numbers, penalty: float) -> Numbers:
-    centre = y.mean()
-    found: Numbers = cross @ np.linalg.solve(kernel + penalty * np.eye(len(y)), y - centre) + centre
-    return found
+def _ridge(x: Numbers, y: Numbers, w: Numbers, penalties: Sequence[float]) -> Numbers:
+    """Return the predictions (penalties, rows of w), by channels or by clips, whichever are fewer."""
+    centre, n = y.mean(), min(x.shape)
+    if n == x.shape[1]:
+        gram, seen, right = x.T @ x, w, x.T @ (y - centre)
+    else:
+        gram, seen, right = x @ x.T, w @ x.T, y - centre
+    return np.array([seen @ np.linalg.solve(gram + penalty * np.eye(n), right) + centre for penalty in penalties])
 
 
 def _corr(a: Numbers, b: Numbers) -> float:

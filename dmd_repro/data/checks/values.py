@@ -64,8 +64,13 @@ def padding(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
             )
         else:
             yield DataFinding("padding", "ok", what)
-        if zero := sum(p.zero_clips for p in pads.values()):
-            text = f"{name}: {zero} clips are zero at every step"
+        bare = [s for s, g in parts.items() if g.empty.all()]
+        if bare:
+            where = "in all splits" if len(bare) == len(parts) else f"of {' and '.join(bare)}"
+            effect = "a run sees nothing of this modality, and its numbers are those of the others alone"
+            yield DataFinding("empty clips", "defect", f"{name}: every clip {where} is zero at every step", effect)
+        if zero := sum(p.zero_clips for s, p in pads.items() if s not in bare):
+            text = f"{name}: {plural(zero, 'clip')} zero at every step"
             yield DataFinding("empty clips", "warning", text, "the model sees nothing of them in this modality")
         if longer := sum(p.longer_than_claimed for p in pads.values()):
             text = f"{name}: {longer} clips have more steps than their stated length"

@@ -15,7 +15,7 @@ from dmd_repro.data.checks.check import CheckReport, check
 from dmd_repro.data.checks.labels import read_labels
 from dmd_repro.data.download import drive
 from dmd_repro.data.download.http import Policy
-from dmd_repro.data.download.part import Part
+from dmd_repro.data.download.part import Part, sweep
 from dmd_repro.data.download.places import Progress, from_place
 from dmd_repro.data.download.sources import FeatureSource, label_file
 from dmd_repro.data.download.trust import Trust, other_than
@@ -60,6 +60,9 @@ def download(
     `siblings` are the other sources that may come in the same archive. Raises DataError if no place gives the file, if
     it is another than is known, or if it cannot be imported; what has arrived is kept for the next call.
     """
+    for folder in (store.root / ".downloads", store.root / "checkpoints"):
+        with disk(folder, _NO_SPACE):
+            sweep(folder)
     if source.kind == "folder":
         return _folder(source, store, options)
     if source.kind == "labels":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.formats.importer import import_file
 from dmd_repro.data.matrix import served_name
+from dmd_repro.data.store.disk import alone, disk
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.errors import DataError, DmdError
@@ -72,12 +74,19 @@ def _by_content(
     held: Mapping[str, Manifest],
     progress: Callable[[str, int, int], None],
 ) -> Identity:
-    root = next(folder for folder in (store.root, *store.root.absolute().parents) if folder.is_dir())
-    with tempfile.TemporaryDirectory(dir=root, prefix=".identify-") as folder:
-        try:
-            manifest, _ = import_file(path, Store(Path(folder)), name="unknown", on_progress=progress)
-        except DmdError as error:
-            return Identity(sha256, size, None, f"no published hash, and it cannot be imported: {error}")
+    root = store.root
+    with disk(root, "Free some space, or choose another folder with --data-dir"):
+        root.mkdir(parents=True, exist_ok=True)
+        with alone(root / ".identify.lock", "other dmd data identify"):
+            for left in root.glob(".identify-*"):  # of one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=".identify-") as folder:
+                try:
+                    manifest, _ = import_file(path, Store(Path(folder)), name="unknown", on_progress=progress)
+                except DmdError as error:
+                    if isinstance(error.__cause__, OSError):  # the disk's fault, not the file's
+                        raise
+                    return Identity(sha256, size, None, f"no published hash, and it cannot be imported: {error}")
     serves = served_name(manifest)
     for name, other in held.items():
         if other.digest == manifest.digest:

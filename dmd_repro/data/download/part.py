@@ -35,6 +35,13 @@ class State:
     synced: int = 0
 
 
+def sweep(folder: Path) -> None:
+    """Remove notes of parts that are none any more: left where a kill came just after a file got its name."""
+    for note in folder.rglob("*.part.json") if folder.is_dir() else ():
+        if not note.with_suffix("").exists():
+            note.unlink(missing_ok=True)
+
+
 class Part:
     """One file on its way into a folder; a context manager. OSError is the caller's."""
 

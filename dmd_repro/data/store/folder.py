@@ -18,8 +18,9 @@ from dmd_repro.data.store.digest import array_digest, features_digest, ids_diges
 from dmd_repro.data.store.disk import alone, disk, no_link, verified, write_text
 from dmd_repro.data.store.manifest import Manifest
 from dmd_repro.data.store.tensors import map_tensors, write_tensors
+from dmd_repro.data.store.unknown import unknown_set
 from dmd_repro.disk import fsync_folder, parse_json
-from dmd_repro.errors import DataError, nearest
+from dmd_repro.errors import DataError
 from dmd_repro.shapes import MODALITIES, SPLITS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
@@ -41,16 +42,13 @@ class Store:
 
     def manifest(self, name: str) -> Manifest:
         """Return a feature set's facts without opening its arrays; DataError if unknown or damaged."""
-        path = self.root / check_name(name) / "manifest.json"
+        if not _NAME.fullmatch(name) or name.partition("-")[0] == _RESERVED:
+            raise unknown_set(name, self.root, self.names())
+        path = self.root / name / "manifest.json"
         with disk(path, "Check the folder's permissions"):
             no_link(path.parent, path)
             if not path.is_file():
-                raise DataError.at(
-                    f"feature set '{name}'",
-                    expected=f"one of those imported in {self.root}, or 'synthetic'",
-                    got="an unknown name",
-                    do=nearest(name, [*self.names(), "synthetic"]),
-                )
+                raise unknown_set(name, self.root, self.names())
             text = path.read_bytes()
         try:
             data = parse_json(text)
@@ -122,18 +120,21 @@ class Store:
         return manifest
 
     def remove(self, name: str) -> None:
-        """Remove a feature set, damaged or not: its manifest first, so that a kill leaves nothing that reads as one.
+        """Remove a feature set, damaged or not: at once by a new name, so that a kill leaves the whole set or none.
 
         Raises DataError if it is unknown, if an import of that name is at work, or if the disk refuses.
         """
-        home = self.root / check_name(name)
+        if name not in self.names():
+            raise unknown_set(name, self.root, self.names())
+        home, gone = self.root / name, self.root / f".{name}.removed"
         with disk(home, "Check the folder's permissions"):
-            no_link(home)
-            if name not in self.names():
-                self.manifest(name)  # says which are there
+            no_link(home, gone)
             with alone(self.root / f".{name}.lock"):
-                (home / "manifest.json").unlink(missing_ok=True)
-                shutil.rmtree(home)
+                if gone.exists():  # left by a kill
+                    shutil.rmtree(gone)
+                home.rename(gone)
+                fsync_folder(self.root)
+                shutil.rmtree(gone)
 
     def _write(self, home: Path, manifest: Manifest, incoming: Incoming) -> None:
         fresh = not home.exists()
@@ -161,6 +162,7 @@ class Store:
                 shutil.rmtree(other, ignore_errors=True)
             elif other.suffix == ".tmp":
                 other.unlink(missing_ok=True)
+        shutil.rmtree(self.root / f".{manifest.name}.removed", ignore_errors=True)  # of a killed removal
 
     def _ids(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         path = self.root / manifest.name / manifest.content / "ids.json"

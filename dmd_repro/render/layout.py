@@ -205,16 +205,11 @@ def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
     return [grid for make in makers if (grid := make(block)) is not None]
 
 
-def printed_only(table: ComparisonTable) -> TextGrid:
-    """Return the printed numbers of a table of which nothing was run: one grid, its blocks under their titles."""
-    columns = list(dict.fromkeys(column for block in table.blocks for column in block.columns))
-    rows: list[tuple[str, ...]] = []
-    for block in table.blocks:
-        rows.append((block.title, *[""] * len(columns)))
-        for row in block.rows:
-            by = {cell.column: cell.printed.text for cell in row.cells}
-            rows.append((f"  {row.row.label}", *(by.get(column, "") for column in columns)))
-    return TextGrid("", ("printed", *(COLUMNS[column] for column in columns)), "l" + "r" * len(columns), tuple(rows))
+def printed_only(block: ComparedBlock) -> TextGrid:
+    """Return the printed numbers of a block of which nothing was run."""
+    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows)
+    heads = ("printed", *(COLUMNS[column] for column in block.columns))
+    return TextGrid(block.title, heads, "l" + "r" * len(block.columns), rows)
 
 
 def cell_name(cell: Cell) -> str:

@@ -70,7 +70,8 @@ def _show(table: ComparisonTable, console: Console, ink: Ink, said: set[str]) ->
     else:
         for grid in (grid for block in table.blocks for grid in more(block, whole=False)):
             show_grid(grid, console)
-        show_grid(printed_only(table), console)
+        for block in table.blocks:
+            show_grid(printed_only(block), console, title=block.title)
     show_list("Notes", [(str(i), note) for i, note in enumerate(footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
     if ink.whole:

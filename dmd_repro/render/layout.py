@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
 from dmd_repro.results.chances import WORDS, shown
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
-from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, Unprinted
 from dmd_repro.stats.chances import Chance
 
 

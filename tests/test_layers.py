@@ -45,6 +45,8 @@ OWN = {
     "papers.dmd.parts": 7,
     "papers.dmd.edges": 7,
     "papers.dmd.table4": 7,
+    "papers.dmd.separation": 7,
+    "papers.dmd.claimed": 7,
 }
 SIDEWAYS = {  # between packages of one rank: (from, to)
     ("systems", "nn"),

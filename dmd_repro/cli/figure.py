@@ -13,7 +13,7 @@ from dmd_repro.errors import SpecError
 
 
 def figure(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="fig5, curves, seeds, forest or power.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="fig3, fig4, fig5, curves, seeds, forest or power.")],
     table: Annotated[
         str | None, typer.Argument(metavar="[TABLE]", help="table1 ... table5, or NAME/table1; of curves also a run.")
     ] = None,
@@ -23,7 +23,15 @@ def figure(
     format_: Annotated[
         str | None, typer.Option("--format", "-f", help="svg, pdf or png; else FILE's ending tells.")
     ] = None,
+    perplexity: Annotated[
+        list[float] | None, typer.Option("--perplexity", min=1, help="Of t-SNE, fig3 and fig4; repeatable. Else 5, 30.")
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=1, max=100, help="Samples of the paper's size, fig3 and fig4. Else 3.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws those samples.")] = 0,
     margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    json_: Annotated[bool, typer.Option("--json", help="Print the numbers of fig3 or fig4 as JSON.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[
@@ -33,14 +41,17 @@ def figure(
 ) -> None:
     """Draw a figure from recorded runs. Trains nothing.
 
-    fig5: the edges of the graph units. curves: losses and measures by epoch. seeds, forest: a table's numbers beside
-    the printed ones. power: what so many seeds can settle. Several pages: one PDF, or a file each.
+    fig3, fig4: t-SNE maps of what dmd features stored, with numbers. fig5: edges of the graph units. curves: losses and
+    measures by epoch. seeds, forest: a table's numbers beside the printed ones. power: what so many seeds can settle.
+    Several pages: one PDF, or a file each.
     """
     from dmd_repro.disk import sentences, write_output
     from dmd_repro.figures.make import check_figure, draw_figure, ending_of, files_of
     from dmd_repro.figures.page import require_matplotlib
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.records.folder import Records
+    from dmd_repro.render.sheet import render_sheets, show_sheets
+    from dmd_repro.render.terminal import terminal_console
 
     if not (math.isfinite(margin) and margin > 0):
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
@@ -49,13 +60,20 @@ def figure(
     require_matplotlib()
     use_papers(papers)
     pages = draw_figure(
-        name, Records(runs_dir(runs)), table, data=data or (), margin=margin, reruns=load_reruns(reruns_dir(None))
-    )
+        name, Records(runs_dir(runs)), table, data=data or (), margin=margin,
+        reruns=load_reruns(reruns_dir(None)), perplexities=perplexity, draws=draws, seed=seed,
+        say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
     stem = "-".join([name, *([table.strip("/").replace("/", "-")] if table else [])])
     file = output or Path(f"{stem}.{ending}")
     written = files_of(pages, file, ending)
-    for page in pages:
-        typer.echo(page.describes + ".")
+    sheets = [sheet for page in pages for sheet in page.sheets]
+    if json_:
+        typer.echo(render_sheets(sheets, "json"), nl=False)
+    else:
+        for page in pages:
+            typer.echo(page.describes + ".")
+        show_sheets(sheets, terminal_console())
     for path, content in written.items():
         with sentences(path, "a file that can be written", SpecError, "--output"):
             write_output(path, content)

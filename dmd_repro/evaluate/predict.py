@@ -77,9 +77,13 @@ def evaluate_checkpoint(
     return _own(checkpoint, features, split, execution, device)
 
 
-def _own(
-    checkpoint: Checkpoint, features: Features, split: str, execution: Execution, device: torch.device
-) -> Evaluated:
+def own_model(
+    checkpoint: Checkpoint, features: Features, execution: Execution, device: torch.device
+) -> tuple[nn.Module, Features]:
+    """Return the model of a run with its weights, and the features as it reads them.
+
+    Raises DataError where text, widths or steps are not those it was trained on.
+    """
     spec, data = checkpoint.spec, checkpoint.data
     assert spec is not None
     assert data is not None
@@ -96,6 +100,16 @@ def _own(
     ready, bert = prepare(spec, features, execution.bert, execution.cache, device)
     model = as_module(build(spec, ready, device, bert))
     write_weights(model, checkpoint.weights, spec.model, checkpoint.where)
+    return model, ready
+
+
+def _own(
+    checkpoint: Checkpoint, features: Features, split: str, execution: Execution, device: torch.device
+) -> Evaluated:
+    spec, data = checkpoint.spec, checkpoint.data
+    assert spec is not None
+    assert data is not None
+    model, ready = own_model(checkpoint, features, execution, device)
     notes = []
     if features.digest != data["digest"]:
         notes.append(f"trained on {data['label']}, scored on other data: {features.label}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmd_repro.errors import SpecError, nearest
@@ -12,13 +12,15 @@ from dmd_repro.records.folder import Records
 from dmd_repro.stats.verdict import MARGIN
 
 FIGURES = {
+    "fig3": "t-SNE maps of the homogeneous features by class, and how far apart the classes are",
+    "fig4": "t-SNE maps of the heterogeneous features by modality, and how far apart those are",
     "fig5": "the six edges of each graph unit over the epochs, beside start and prior",
     "curves": "every loss term and measure over the epochs; of a table, a run, or all configurations",
     "seeds": "the runs behind each measured number of a table",
     "forest": "every row of a table: printed, ours, others'",
     "power": "what a number of seeds can settle",
 }
-NEEDS_TABLE, NO_TABLE = ("seeds", "forest"), ("fig5",)
+NEEDS_TABLE, NO_TABLE = ("seeds", "forest"), ("fig3", "fig4", "fig5")
 
 
 def check_figure(name: str, table: str | None) -> None:
@@ -40,9 +42,12 @@ def check_figure(name: str, table: str | None) -> None:
 
 def draw_figure(
     name: str, records: Records, table: str | None = None, *, data: Sequence[str] = (), margin: float = MARGIN,
-    reruns: Sequence[Rerun] | None = None,
+    reruns: Sequence[Rerun] | None = None, perplexities: Sequence[float] | None = None, draws: int | None = None,
+    seed: int = 0, say: Callable[[str], None] = lambda line: None,
 ) -> list[Page]:  # fmt: skip
     """Return the pages of a figure; `reruns`: others' runs (None: those that come with the package).
+
+    `perplexities`, `draws` and the `seed` that draws the clips are of Figures 3 and 4; `say` hears what takes long.
 
     Raises SpecError as `check_figure` does and where matplotlib is missing, ClaimError for an unknown table, RunError
     where the runs at hand do not hold what it shows.
@@ -52,6 +57,13 @@ def draw_figure(
         from dmd_repro.figures.edges import draw_edges
 
         return draw_edges(records, data)
+    if name in ("fig3", "fig4"):
+        from dmd_repro.figures.scatter import DRAWS, PERPLEXITIES, draw_scatter
+
+        return draw_scatter(
+            "fig3" if name == "fig3" else "fig4", records, data, perplexities=perplexities or PERPLEXITIES,
+            draws=DRAWS if draws is None else draws, seed=seed, say=say,
+        )  # fmt: skip
     if name == "curves":
         from dmd_repro.figures.curves import draw_curves
 

@@ -34,7 +34,7 @@ STYLE: Any = {
     "lines.linewidth": 1.2, "text.parse_math": False, "svg.hashsalt": "dmd", "pdf.fonttype": 42,
     "font.family": "DejaVu Sans", "savefig.facecolor": "white", "figure.facecolor": "white",
 }  # fmt: skip
-_LINE, _ACROSS = 0.145, 18.5  # inches a line of notes takes, characters an inch holds
+_LINE, _NUMBERS, _ACROSS = 0.133, 0.124, 18.5  # inches a line of notes takes, one of numbers; characters an inch
 _NO_DATE = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
@@ -87,7 +87,7 @@ def panels(
     heads = textwrap.wrap(one_line(title), int(width * 11))
     numbers = table.splitlines()
     top = 0.19 * len(heads) + (0.2 if mark else 0.0) + 0.1
-    bottom = _LINE * (len(said) + len(numbers)) + 0.12 + (0.08 if numbers else 0.0)
+    bottom = _LINE * len(said) + _NUMBERS * len(numbers) + 0.12 + (0.08 if numbers else 0.0)
     height = rows * size[1] + top + bottom
     figure = Figure(figsize=(width, height), layout="constrained")
     engine: Any = figure.get_layout_engine()

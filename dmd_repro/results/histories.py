@@ -116,19 +116,19 @@ def named(held: str, asked: str) -> bool:
     return held == asked or (asked == "synthetic" and held.startswith("synthetic-"))
 
 
-def settings_words(record: RunRecord) -> str:
-    """Return the settings of a run that are not its preset's, as `name=value, ...`; "" for none, or unknown ones."""
+def settings_changed(record: RunRecord) -> dict[str, Any]:
+    """Return the settings of a run that are not its preset's, with their values; {} where the preset is unknown."""
     spec = record.spec
     usual = preset(spec.model, spec.dataset, aligned=bool(record.data["aligned"]), protocol=spec.protocol)
     values = usual.to_dict() if usual else dict(spec.config)
-    return ", ".join(f"{k}={v}" for k, v in sorted(spec.config.items()) if k != "bert" and values.get(k, v) != v)
+    return {k: v for k, v in sorted(spec.config.items()) if k != "bert" and values.get(k, v) != v}
 
 
 def _of(name: str, title: str, found: Iterable[RunRecord]) -> Histories:
     runs = sorted(found, key=lambda record: record.spec.seed)
     first = runs[0]
     whose = f"{full_name(first.spec.model, first.spec.config)} ({first.spec.mask.label}, {first.spec.protocol})"
-    whose += f", {words}" if (words := settings_words(first)) else ""
+    whose += "".join(f", {k}={v}" for k, v in settings_changed(first).items())
     lines = {record.spec.seed: record.history() for record in runs}
     selected = {r.spec.seed: int(r.provenance.get("best_epoch") or len(lines[r.spec.seed])) for r in runs}
     return Histories(name, f"{title}: {whose}" if title else whose, first, lines, selected)

@@ -10,8 +10,9 @@ import numpy as np
 from made_records import IDS, LABELS, Scores, spec_for, stamp_for
 
 from dmd_repro.papers.tables import load_table
+from dmd_repro.records.decoupled import Decoupled, write_decoupled
 from dmd_repro.records.folder import Predictions, Records
-from dmd_repro.spec import run_id
+from dmd_repro.spec import AblationMask, run_id
 
 ROW = load_table("table3").row("mosi-unaligned-glove-dmd")
 UNIFORM = [1 / 6] * 6
@@ -44,3 +45,24 @@ def record(
             provenance={"best_epoch": best, "epochs": len(lines)},
         )
     return run_id(spec, stamp.digest)
+
+
+def planted(
+    runs: Path, off: tuple[str, ...], seed: int, *, apart: float, clips: int = 42, standing: str = "official"
+) -> str:
+    """A run of a mask whose stored features hold planted groups: classes in X^com, modalities in X^prt, `apart` sigma.
+
+    Labels run through the seven classes; what carries them is the same for every modality, the noise is not.
+    """
+    name = record(runs, seed, [line(1)], standing=standing, mask=AblationMask(off))
+    found = Records(runs).get(name)
+    assert found is not None
+    draw = np.random.Generator(np.random.PCG64([seed, len(off)]))
+    labels = np.resize(np.arange(-3, 4), clips).astype(np.float32)
+    centres = np.random.Generator(np.random.PCG64(0)).standard_normal((7, 8))
+    common = {m: apart * centres[labels.astype(int) + 3] + draw.standard_normal((clips, 8)) for m in "lav"}
+    private = {m: apart * centres[i] + draw.standard_normal((clips, 8)) for i, m in enumerate("lav")}
+    ids = tuple(f"v{i}$_$0" for i in range(clips))
+    spaces = ({m: x.astype(np.float32) for m, x in space.items()} for space in (common, private))
+    write_decoupled(found, "test", Decoupled(ids, labels, *spaces))
+    return name

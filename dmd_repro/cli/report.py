@@ -1,4 +1,4 @@
-"""`dmd report`: the printed tables beside what the recorded runs measured, with a verdict on each number."""
+"""`dmd report`: the printed tables beside what the recorded runs measured, with words on each row."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
+    """Print the paper's tables beside the runs at hand, with words on each row. Trains nothing.
 
     First the answer, a sentence a row; then printed, mean ± sample STD over seeds and the chances of each number.
     """

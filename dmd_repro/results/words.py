@@ -13,6 +13,7 @@ from typing import Any, Literal
 from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Row
+from dmd_repro.results.rule import points_of
 from dmd_repro.stats.stages import Stage
 
 HEADLINES = ("reproduced", "worse", "better", "mixed", "inconclusive")  # what the rule says; other words need none
@@ -44,6 +45,7 @@ class Words:
     outside: tuple[str, ...] = ()  # columns outside the interval of one more run
     one_run_level: float | None = None
     best: EvenBet | None = None  # if they are of the best of several
+    margin: float | None = None  # points
     smallest_margin: float | None = None  # points: beyond it the first word would be *reproduced*
     stage: Stage | None = None  # the first n planned seeds, and the level
     provisional: bool = False  # the plan is not finished, or has more seeds than its last stage read
@@ -60,12 +62,13 @@ class Words:
         """The words as sentences: if a mean, if one run, if the best of several."""
         out = []
         if self.headline or self.kind:
-            about = [", ".join(self.past)] if self.past else []
-            about += [f"provisional, of the first {self.stage.n} runs"] if self.provisional and self.stage else []
-            if self.smallest_margin is not None:
-                about.append(f"reproduced beyond a margin of {self.smallest_margin:.2f}")
-            said = f" ({'; '.join(about)})" if about else ""
-            out.append(f"if a mean, {self.mean}{said}{f': {self.why}' if self.why else ''}")
+            later = f" (provisional, of the first {self.stage.n} runs)" if self.provisional and self.stage else ""
+            at = f" at a margin of {points_of(self.margin)}" if self.margin is not None and self.headline else ""
+            why = f": {self.why}" if self.why else ""
+            beyond = self.smallest_margin
+            more = "" if beyond is None else f"; reproduced at any margin beyond {beyond:.2f}"
+            past = f" in {', '.join(self.past)}" if self.past else ""
+            out.append(f"if a mean, {self.mean}{past}{at}{later}{why}{more}")
         elif self.why:
             out.append(f"{self.mean}: {self.why}")
         if self.one_run:
@@ -83,7 +86,7 @@ class Words:
             "runs_to_tell": self.runs_to_tell,
             "if_one_run": self.one_run, "outside": list(self.outside), "one_run_level": self.one_run_level,
             "if_best_of_k": None if best is None else {"metric": best.metric, "k": best.k, "exact": best.exact},
-            "smallest_margin": self.smallest_margin,
+            "margin": self.margin, "smallest_margin": self.smallest_margin,
             "runs": self.stage.n if self.stage else None, "level": self.stage.level if self.stage else None,
             "provisional": self.provisional, "cells": self.cells,
             "stages": [{"runs": stage.n, "level": stage.level, "if_a_mean": word} for stage, word in self.history],

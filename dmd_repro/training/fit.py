@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.data.sides import padding_words
 from dmd_repro.errors import SpecError
 from dmd_repro.nn.bert import Bert
 from dmd_repro.records import provenance
@@ -31,6 +33,7 @@ from dmd_repro.training.probe import refuse_unsound
 from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare
 
+log = logging.getLogger(__name__)
 SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and moments meanwhile
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
@@ -87,10 +90,13 @@ def fit_stack(
     if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
     stamp, collected = DataStamp.of(features), provenance.collect()
+    if said := padding_words(features, str(specs[0].config.get("pad_side", "none"))):
+        collected["padding"] = said
     features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
     refuse_unsound(specs[0], features, bert)
     size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))
     waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
+    log.info("%d seeds on %s, at most %d as one model", len(specs), device, size)
     done: dict[int, RunRecord] = {}
     with ExitStack() as files:
         writers: dict[int, RunWriter] = {}

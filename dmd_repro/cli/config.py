@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dmd_repro.cli.settings import Settings
 
 app = typer.Typer(
-    help="Defaults of your own (dmd.toml, or [tool.dmd] of pyproject.toml) and where they come from.",
+    help="Defaults of your own (dmd.toml), and where each of them comes from.",
     no_args_is_help=True,
 )
 
@@ -19,8 +19,8 @@ app = typer.Typer(
 def show(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show every default and where its value comes from: the environment, a file, or the program.
 
-    An option of a command wins over the environment variable, that over dmd.toml (or [tool.dmd] of a pyproject.toml) in
-    the working folder or the nearest above, that over the default. Folders in a file are relative to it.
+    An option of a command wins over the environment variable, that over dmd.toml (or the table tool.dmd of a
+    pyproject.toml) in the working folder or the nearest above, that over the default. Folders in a file are relative to it.
     """
     import json
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.data_get import SourcesFile
+from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
@@ -32,6 +34,7 @@ from dmd_repro.cli.planned import (
     totals,
     train_missing,
 )
+from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -58,6 +61,18 @@ def reproduce(
     threads: Threads = 1,
     jobs: Jobs = None,
     stack: Stacked = "auto",
+    on: On = None,
+    gpus: Gpus = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    account: Account = None,
+    sbatch: Sbatch = "",
+    setup: Setup = "",
+    no_wait: NoWait = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
+    ] = False,
+    sources: SourcesFile = None,
     margin: Annotated[
         float | None,
         typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
@@ -101,26 +116,39 @@ def reproduce(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    if not dry_run:
+    if not (dry_run or on):
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
-    planned = grid.expand(
-        under_protocol(with_readings(published), protocol),
-        seeds=chosen,
-        store=features,
-        records=records,
-        data=tuple(data or ()),
-        rows=tuple(rows or ()),
-        overrides=parse_settings(settings, epochs),
-        bert=(lambda: fingerprint(source)) if source else None,
-    )
-    planned = one_protocol(planned, records, mixed=mix)
+
+    def expanded() -> grid.PlannedTable:
+        found = grid.expand(
+            under_protocol(with_readings(published), protocol),
+            seeds=chosen,
+            store=features,
+            records=records,
+            data=tuple(data or ()),
+            rows=tuple(rows or ()),
+            overrides=parse_settings(settings, epochs),
+            bert=(lambda: fingerprint(source)) if source else None,
+        )
+        return one_protocol(found, records, mixed=mix)
+
+    slurm = executor(
+        on, records, features.root, execution, published.name, jobs=jobs, gpus=gpus, partition=partition, time=time,
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: say(console, line),
+    )  # fmt: skip
+    planned, lost = expanded(), []
+    if waiting := grid.lacking(planned, features):
+        lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
+        planned = expanded()
     before = load_plan(records.root, published.name, planned.plan.data)
     runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
     begun = sum(records.status(run) != "missing" for run in runs_named)
     planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
+    if dry_run and download and waiting and not planned.jobs and not json_:
+        return  # what runs is known once the data are there
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
         say(console, line)
@@ -134,6 +162,8 @@ def reproduce(
         dry_run=dry_run,
         json_=json_,
         console=console,
+        slurm=slurm,
+        wait=not no_wait,
     )
     if failed is None:
         return
@@ -145,4 +175,8 @@ def reproduce(
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         show([compared], terminal_console())
+    if lost:
+        typer.echo(f"dmd: could not be downloaded, so its rows were not run: {', '.join(lost)}", err=True)
     refuse_failures(failed, len(missing))
+    if lost:
+        raise typer.Exit(1)

@@ -27,7 +27,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documents as a site (site/), without network; nothing in it is loaded from elsewhere, no link leads nowhere."""
+    """The documents as a site (site/), without network: it loads nothing from elsewhere, no link leads nowhere."""
     session.run("python", "benchmarks/site.py")
 
 

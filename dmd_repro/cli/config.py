@@ -20,7 +20,8 @@ def show(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     """Show every default and where its value comes from: the environment, a file, or the program.
 
     An option of a command wins over the environment variable, that over dmd.toml (or the table tool.dmd of a
-    pyproject.toml) in the working folder or the nearest above, that over the default. Folders in a file are relative to it.
+    pyproject.toml) in the working folder or the nearest above, that over the default.
+    Folders in a file are relative to it.
     """
     import json
 

@@ -106,7 +106,8 @@ def train(
     said = f", on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
-    said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
+    if words := padding_words(features, str(spec.config["pad_side"])):
+        typer.echo(f"note: {words}", err=True)
     if seeds is not None:
         what += f", seeds {', '.join(map(str, chosen))}{said}"
         with telling(records, [run_id(one, features.digest) for one in specs]):

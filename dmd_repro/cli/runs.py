@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +46,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width: fold nothing
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # a pipe has no width: fold nothing
         console.width = 200
     narrow = console.width < WIDE and len(rows) <= MANY
     # narrow: the data stand under the model, and what else `dmd runs show` tells gives way to them
@@ -76,7 +77,14 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         if narrow:
             cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
         lines.append(cells)
-    if len(rows) > MANY:  # rich takes its time over thousands of lines
+    if len(rows) > MANY and console.width < WIDE:  # the data once, over their runs
+        by_data: dict[str, list[list[str]]] = {}
+        for cells in lines:
+            by_data.setdefault(cells[3], []).append([*cells[:3], cells[4], *cells[7:-1]])
+        heads = ["run", "state", "what", "seed", *heads]
+        for data, some in by_data.items():
+            typer.echo(f"{data}\n{columns(heads, some, right=1 + len(metrics_shown))}\n")
+    elif len(rows) > MANY:  # rich takes its time over thousands of lines
         heads = [str(column.header) for column in table.columns]
         typer.echo(columns(heads, lines, right=len(numbers)))
     else:

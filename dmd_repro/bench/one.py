@@ -25,6 +25,7 @@ from dmd_repro.bench.measure import (
 from dmd_repro.bench.prepare import features_of, specs_of
 from dmd_repro.bench.roofline import count, measure_ceilings, roofline
 from dmd_repro.bench.types import Case, Memory, Operator, Result, Spread
+from dmd_repro.data.sides import with_padding
 from dmd_repro.data.store.folder import Store
 from dmd_repro.systems.registry import full_name
 from dmd_repro.training.feed import Order
@@ -55,6 +56,7 @@ class Bench:
         self.device = Execution(device=case.device, threads=case.threads).prepare()
         self.features = features_of(case, store)
         self.specs = specs_of(case, self.features)
+        self.features = with_padding(self.features, str(self.specs[0].config["pad_side"]))
         self.clock = Clock(self.device)
         self.open(capture=capture)
         self.batches = Batches(self.loop)

@@ -6,9 +6,22 @@ from typing import Annotated
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.paths import (
+    BertSource,
+    DataDir,
+    Device,
+    Jobs,
+    RunsDir,
+    Seeds,
+    Stacked,
+    Threads,
+    bert_source,
+    data_dir,
+    encoded_dir,
+    runs_dir,
+)
 from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
-from dmd_repro.cli.train import SYSTEMS, Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
+from dmd_repro.cli.train import SYSTEMS, MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
@@ -31,16 +44,14 @@ def ablate(
     data: Annotated[
         str | None, typer.Option("--data", help="A feature set, or synthetic. Else mosi-unaligned-glove.")
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
+    seeds: Seeds = "5",
     model: Annotated[str, typer.Option("--model", help=f"The system, {SYSTEMS}.")] = "dmd",
     bert: BertSource = None,
     epochs: MaxEpochs = None,
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = 1,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
-    ] = None,
+    jobs: Jobs = None,
     stack: Stacked = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,10 +18,12 @@ from dmd_repro.cli import (
     audit,
     bench,
     compare,
+    config,
     data,
     evaluate,
     features,
     figure,
+    log,
     protocol,
     report,
     reproduce,
@@ -32,6 +34,7 @@ from dmd_repro.cli import (
 )
 from dmd_repro.cli.paths import use_papers
 from dmd_repro.cli.screen import Screen, screens
+from dmd_repro.cli.settings import KEYS, Settings, read_settings
 from dmd_repro.errors import DmdError, SpecError
 
 
@@ -75,12 +78,14 @@ def _no_option(error: Any) -> SpecError:
     )  # fmt: skip
 
 
+log_ = logging.getLogger(__name__)
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # that Typer has a completion for
+
 app = typer.Typer(
     name="dmd",
     cls=_Commands,
     help="Reproduce and audit the tables of DMD (Decoupled Multimodal Distilling, CVPR 2023), CMU-MOSI and CMU-MOSEI.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,6 +94,8 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(reruns.app, name="reruns")
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(systems.app, name="systems")
+app.add_typer(config.app, name="config")
+app.add_typer(log.app, name="log")
 app.command("train")(train.train)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
@@ -112,15 +119,53 @@ def _version(show: bool) -> None:
 def _root(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say on stderr what is read from where, and resumed."),
     system: list[str] = typer.Option([], "--system", metavar="FILE.py", help="A file with a system of your own."),
 ) -> None:
+    if verbose:
+        _say_more()
+    settings = read_settings()
+    context.default_map = _defaults(context.command, settings)
     if system:
         from dmd_repro.systems.registry import add_file
 
         for file in system:
             add_file(Path(file))
-    if os.environ.get("DMD_PAPERS") and context.invoked_subcommand not in ("reproduce", "report", "audit", "figure"):
-        use_papers()  # these four have the option, which wins
+    papers, source = settings.settled("papers")
+    asked = context.command.commands.get(context.invoked_subcommand or "")  # type: ignore[attr-defined]
+    if papers and not any(parameter.name == "papers" for parameter in asked.params):  # where it is an option, that wins
+        use_papers(Path(str(papers)) if source == "file" else None)
+    log_.info("Python %s, dmd %s, defaults from %s", sys.version.split()[0], __version__, settings.file or "no file")
+
+
+def _defaults(group: Any, settings: Settings) -> dict[str, Any]:
+    """Return what the file sets, by command and by the name of its parameter: an option is known by its variable."""
+    if not settings.values:
+        return {}
+    values = {KEYS[name].variable: value for name, value in settings.values.items()}
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found[name] = _defaults(command, settings)
+        else:
+            found[name] = {p.name: values[p.envvar] for p in command.params if getattr(p, "envvar", None) in values}
+    return found
+
+
+def _say_more() -> None:
+    """Let the program's own log messages reach stderr, those that only inform too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    ours = logging.getLogger("dmd_repro")
+    ours.handlers[:], ours.propagate = [handler], False
+    ours.setLevel(logging.INFO)
+
+
+def _say_less() -> None:
+    """Undo `_say_more`: its stream ends with the command."""
+    ours = logging.getLogger("dmd_repro")
+    ours.handlers[:], ours.propagate = [], True
+    ours.setLevel(logging.NOTSET)
 
 
 def main() -> None:
@@ -130,6 +175,7 @@ def main() -> None:
     """
     with screens() as out:
         code = _run(out)
+        _say_less()
         if code in (0, 1):  # a failure of the command itself stays what it is
             with suppress(OSError):
                 out.flush()
@@ -155,6 +201,7 @@ def _run(out: Screen) -> int:
             2,
         )
     try:
+        _check_shell(sys.argv[1:])
         app()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -166,6 +213,22 @@ def _run(out: Screen) -> int:
         if out.error is None:
             raise
     return 0
+
+
+def _check_shell(arguments: list[str]) -> None:
+    """Refuse to make a completion for a shell that Typer cannot find, or has no completion for."""
+    asked = next((a for a in arguments if a in ("--install-completion", "--show-completion")), None)
+    if asked is None:
+        return
+    import shellingham
+
+    try:
+        shell = shellingham.detect_shell()[0]
+    except (shellingham.ShellDetectionFailure, RuntimeError, NotImplementedError):
+        shell = "no shell"
+    if shell not in SHELLS:
+        do = "Type it in such a shell, at its prompt"
+        raise DmdError.at(f"dmd {asked}", expected=f"to be typed in {', '.join(SHELLS)}", got=shell, do=do)
 
 
 def _fail(message: str, code: int) -> int:

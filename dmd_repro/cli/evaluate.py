@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, output_path, runs_dir
-from dmd_repro.cli.train import Device, Threads, parse_settings
+from dmd_repro.cli.paths import (
+    BertSource,
+    DataDir,
+    Device,
+    RunsDir,
+    Threads,
+    bert_source,
+    data_dir,
+    encoded_dir,
+    output_path,
+    runs_dir,
+)
+from dmd_repro.cli.train import parse_settings
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""Where things lie on this machine: an option wins over the environment, that over the default."""
+"""Options that commands share: an option wins over the environment, that over `dmd.toml`, that over the default."""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,26 +11,61 @@ import typer
 
 from dmd_repro.errors import DataError, DmdError, RunError, SpecError
 
+log = logging.getLogger(__name__)
+
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Where imported features are kept (env DMD_DATA; else the user's data folder)."),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        envvar="DMD_DATA",
+        help="Where imported features are kept; else the user's own.",
+    ),
 ]
 BertSource = Annotated[
     str | None,
     typer.Option(
         "--bert",
         metavar="FOLDER|NAME",
-        help="The BERT that reads token ids: a folder, or a hub name in the local cache (env DMD_BERT).",
+        envvar="DMD_BERT",
+        help="The BERT that reads token ids: a folder, or a hub name in the local cache.",
     ),
 ]
 RunsDir = Annotated[
-    Path | None, typer.Option("--runs-dir", help="Where runs are recorded (env DMD_RUNS; else ./runs).")
+    Path | None,
+    typer.Option("--runs-dir", metavar="DIR", envvar="DMD_RUNS", help="Where runs are recorded; else ./runs."),
 ]
-
-
 PapersDir = Annotated[
     Path | None,
-    typer.Option("--papers", metavar="DIR", help="More papers: DIR/NAME/table1.yaml is NAME/table1 (env DMD_PAPERS)."),
+    typer.Option(
+        "--papers", metavar="DIR", envvar="DMD_PAPERS", help="More papers: DIR/NAME/table1.yaml is NAME/table1."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", envvar="DMD_DEVICE", help="cpu, cuda (a table: all cards), cuda:1. Not part of a run's identity."
+    ),
+]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", min=1, envvar="DMD_THREADS", help="Threads of a run. Equal results need equal threads."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, envvar="DMD_JOBS", help="Runs side by side. Else one a core; one a GPU."),
+]
+Stacked = Annotated[
+    str,
+    typer.Option(
+        "--stack",
+        metavar="auto|K",
+        envvar="DMD_STACK",
+        help="Seeds of a row that train as one model. auto: what a GPU holds, 1 on a CPU.",
+    ),
+]
+Seeds = Annotated[
+    str, typer.Option("--seeds", envvar="DMD_SEEDS", help="A count from 1111 on (5), or the seeds (7,8,9).")
 ]
 TableName = Annotated[
     str | None,
@@ -58,8 +94,8 @@ def output_path(text: str) -> Path:
 
 def data_dir(option: Path | None) -> Path:
     """Return the folder of imported features."""
-    if option is None and os.environ.get("DMD_DATA"):
-        option = Path(os.environ["DMD_DATA"])
+    if option is None and (said := _settled("data-dir")):
+        option = Path(said)
     if option is None:
         from platformdirs import user_data_path
 
@@ -70,7 +106,7 @@ def data_dir(option: Path | None) -> Path:
 def runs_dir(option: Path | None) -> Path:
     """Return the folder of run records."""
     if option is None:
-        option = Path(os.environ.get("DMD_RUNS") or "runs")
+        option = Path(_settled("runs-dir") or "runs")
     return _folder(option, "--runs-dir", RunError)
 
 
@@ -84,6 +120,7 @@ def _folder(path: Path, option: str, kind: type[DmdError]) -> Path:
         ) from None
     if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112 (pathlib raises where it may not look)
         raise kind.at(str(path), expected="a folder", got="a file", do=f"Name a folder with {option}")
+    log.info("%s is %s", option, path)
     return path
 
 
@@ -99,4 +136,12 @@ def reruns_dir(option: Path | None) -> Path:
 
 def bert_source(option: str | None) -> str:
     """Return the folder or hub name of the BERT, "" where none is named."""
-    return option or os.environ.get("DMD_BERT") or ""
+    return option or _settled("bert") or ""
+
+
+def _settled(name: str) -> str | None:
+    """Return what the environment or `dmd.toml` says, for commands that lack the option."""
+    from dmd_repro.cli.settings import read_settings
+
+    value, _ = read_settings().settled(name)
+    return None if value is None else str(value)

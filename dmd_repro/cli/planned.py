@@ -48,7 +48,7 @@ def train_missing(
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.plans import save_plan
     from dmd_repro.planning.stacks import group
-    from dmd_repro.training.execution import cards, check_precision
+    from dmd_repro.training.execution import check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)
     for job in missing:
@@ -63,8 +63,7 @@ def train_missing(
 
     each = seconds_per_epoch(missing, records, store, execution, timing, timed=not dry_run)
     stacks = group(missing, records, execution.stack)
-    side = _cores(execution.threads) if execution.device == "cpu" else cards(execution.device)
-    workers = min(jobs or side, max(1, len(stacks)))
+    workers = min(jobs or sides(execution), max(1, len(stacks)))
     known = all(job.configuration_id in each for job in missing)
     most = most_seconds([each[j.configuration_id] * j.max_epochs for j in missing], workers) if known else None
     say(console, summary(planned, earlier, workers, "" if most is None else duration(most)))
@@ -199,6 +198,11 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
         say(console, f"  not run: {who}: {reason}")
 
 
-def _cores(threads: int) -> int:
+def sides(execution: Execution) -> int:
+    """Return how many runs go side by side when nobody says: one a core (threads taken into account), one a GPU."""
+    if execution.device != "cpu":
+        from dmd_repro.training.execution import cards
+
+        return cards(execution.device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    return max(1, cores // execution.threads)

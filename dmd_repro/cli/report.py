@@ -104,7 +104,7 @@ def report(
         raise SpecError.at("--edges", expected="the DMD paper", got=str(table), do="Write dmd report --edges")
     view = next((name for name, on in views.items() if on), None)
     if view:
-        _sheets(_make_sheets(view, folder, names, wanted, compare), chosen, standalone, output)
+        _sheets(_make_sheets(view, folder, names, wanted, compare, table), chosen, standalone, output)
         return
     others = load_reruns(reruns_dir(None))
     tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
@@ -154,8 +154,14 @@ def _format(asked: str | None, json_: bool, output: Path | None, standalone: boo
 
 
 def _make_sheets(
-    view: str, folder: Path, names: Sequence[str], data: Sequence[str] | None, compare: str | None
+    view: str,
+    folder: Path,
+    names: Sequence[str],
+    data: Sequence[str] | None,
+    compare: str | None,
+    table: str | None = None,
 ) -> list[Any]:
+    from dmd_repro.errors import RunError
     from dmd_repro.papers.tables import load_table
     from dmd_repro.records.folder import Records
     from dmd_repro.results.tables import plans_of
@@ -168,7 +174,15 @@ def _make_sheets(
     if view == "edges":
         from dmd_repro.papers.dmd.edges import edge_sheets
 
-        return edge_sheets(records, data or ())
+        if table is None:
+            return edge_sheets(records, data or ())
+        made = [plan for plan in plans_of(folder, names, data).values() if plan]
+        if not made:
+            raise RunError.at(
+                f"--edges of {table}", expected=f"a plan of {table} in {folder}", got="none",
+                do=f"Make one: dmd reproduce {table}; without a table the edges of every run are shown",
+            )  # fmt: skip
+        return edge_sheets(records, data or (), [run for plan in made for run in plan.run_ids])
     if view == "readings":
         from dmd_repro.papers.dmd.table4 import table4_sheets
         from dmd_repro.planning.plans import load_plan
@@ -196,8 +210,25 @@ def _sheets(sheets: Sequence[Any], chosen: Format, standalone: bool, output: Pat
 
     if chosen == "terminal" and output is None:
         show_sheets(sheets, terminal_console())
+    elif chosen == "csv" and sum(len(sheet.grids) for sheet in sheets) > 1:
+        _csv_files(sheets, output)
     else:
         _write(_text(sheets, chosen, standalone), output)
+
+
+def _csv_files(sheets: Sequence[Any], output: Path | None) -> None:
+    """Write a CSV file for each table of the sheets; one file can hold one alone."""
+    from dmd_repro.errors import SpecError
+    from dmd_repro.render.sheet import csv_files
+
+    files = csv_files(sheets)
+    if output is None or (output.exists() and not output.is_file()):
+        raise SpecError.at(
+            "--format csv", expected=f"a file for each of the {len(files)} tables", got=str(output or "none"),
+            do="Write -o NAME.csv: they are called NAME-... then",
+        )  # fmt: skip
+    for name, text in files.items():
+        _write(text, output.with_name(f"{output.stem}-{name}{output.suffix or '.csv'}"))
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.data_get import SourcesFile
+from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
+    Device,
+    Jobs,
     PapersDir,
     RunsDir,
+    Seeds,
+    Stacked,
+    Threads,
     bert_source,
     data_dir,
     encoded_dir,
@@ -27,13 +34,13 @@ from dmd_repro.cli.planned import (
     totals,
     train_missing,
 )
-from dmd_repro.cli.train import Device, MaxEpochs, Settings, Stacked, Threads, fingerprint, parse_settings
+from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
     table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
-    seeds: Annotated[str, typer.Option("--seeds", help="A count from 1111 on (5), or the seeds (7,8,9).")] = "5",
+    seeds: Seeds = "5",
     rows: Annotated[
         list[str] | None,
         typer.Option("--rows", help="Only these rows: key, method, or words of a key (aligned-glove); repeatable."),
@@ -51,10 +58,12 @@ def reproduce(
     settings: Settings = None,
     device: Device = "cpu",
     threads: Threads = 1,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs side by side. Else one a core; one a GPU.")
-    ] = None,
+    jobs: Jobs = None,
     stack: Stacked = "auto",
+    download: Annotated[
+        bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
+    ] = False,
+    sources: SourcesFile = None,
     margin: Annotated[
         float | None,
         typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
@@ -102,22 +111,31 @@ def reproduce(
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
-    planned = grid.expand(
-        under_protocol(with_readings(published), protocol),
-        seeds=chosen,
-        store=features,
-        records=records,
-        data=tuple(data or ()),
-        rows=tuple(rows or ()),
-        overrides=parse_settings(settings, epochs),
-        bert=(lambda: fingerprint(source)) if source else None,
-    )
-    planned = one_protocol(planned, records, mixed=mix)
+
+    def expanded() -> grid.PlannedTable:
+        found = grid.expand(
+            under_protocol(with_readings(published), protocol),
+            seeds=chosen,
+            store=features,
+            records=records,
+            data=tuple(data or ()),
+            rows=tuple(rows or ()),
+            overrides=parse_settings(settings, epochs),
+            bert=(lambda: fingerprint(source)) if source else None,
+        )
+        return one_protocol(found, records, mixed=mix)
+
+    planned, lost = expanded(), []
+    if waiting := grid.lacking(planned, features):
+        lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
+        planned = expanded()
     before = load_plan(records.root, published.name, planned.plan.data)
     runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
     begun = sum(records.status(run) != "missing" for run in runs_named)
     planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
+    if dry_run and download and waiting and not planned.jobs and not json_:
+        return  # what runs is known once the data are there
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
         say(console, line)
@@ -142,4 +160,8 @@ def reproduce(
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         show([compared], terminal_console())
+    if lost:
+        typer.echo(f"dmd: could not be downloaded, so its rows were not run: {', '.join(lost)}", err=True)
     refuse_failures(failed, len(missing))
+    if lost:
+        raise typer.Exit(1)

@@ -13,6 +13,7 @@ from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
     from dmd_repro.records.folder import Records
+    from dmd_repro.records.run import RunRecord
 
 app = typer.Typer(help="List, show, verify and remove recorded runs.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -129,7 +130,7 @@ def show_run(
     """Show one run: spec, data, where and how long it ran, its metrics in both conventions; or why it is not done."""
     import json
 
-    from dmd_repro.cli.train import metric_lines, result
+    from dmd_repro.cli.outcome import metric_lines, result
     from dmd_repro.records.run import RunRecord
 
     records = _records(runs)
@@ -142,6 +143,7 @@ def show_run(
             document["problems"] = [problem]
         else:
             found = RunRecord.load(records.root / f"{name}{suffix}")
+            document |= _how_far(records, name, found) if status == "partial" else {}
             document |= {"spec": found.spec.to_json(), "data": found.data, "provenance": found.provenance}
         document["traceback"] = records.failure(name)
         typer.echo(json.dumps(document, indent=1) if json_ else "\n".join(_lines(document)))
@@ -158,6 +160,18 @@ def show_run(
         "provenance": record.provenance,
     }
     typer.echo("\n".join([*_lines(document), *metric_lines(record)]))
+
+
+def _how_far(records: Records, name: str, run: RunRecord) -> dict[str, Any]:
+    """Return what is kept of an unfinished run, who is at it, and the command that resumes it."""
+    from dmd_repro.records.lock import writer_of
+
+    most, kept = run.spec.config.get("max_epochs"), records.kept_epochs(name)
+    found: dict[str, Any] = {"epochs": f"{kept} of at most {most} are kept" if kept else "none is kept yet"}
+    if who := writer_of(records.root, name):
+        return found | {"in progress": f"{who} is training it"}
+    where = f"at epoch {kept + 1}" if kept else "from the start"
+    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} (starts {where})"}
 
 
 def _lines(document: dict[str, Any], indent: str = "") -> list[str]:

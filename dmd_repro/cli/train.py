@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.paths import (
+    BertSource,
+    DataDir,
+    Device,
+    Jobs,
+    RunsDir,
+    Stacked,
+    Threads,
+    bert_source,
+    data_dir,
+    encoded_dir,
+    runs_dir,
+)
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.systems.registry import SHIPPED
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import TextKind
-    from dmd_repro.records.folder import RunRecord
+    from dmd_repro.records.folder import Records
 
 SYSTEMS = f"{', '.join(SHIPPED)}, or one of yours; an option after a plus, as in mult+gd (`dmd systems list`)"
-Device = Annotated[
-    str, typer.Option("--device", help="cpu, cuda (a table: all cards), cuda:1. Not part of a run's identity.")
-]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of a run. Equal results need equal threads.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset; repeatable.")
-]
-Stacked = Annotated[
-    str,
-    typer.Option(
-        "--stack", metavar="auto|K", help="Seeds of a row that train as one model. auto: what a GPU holds, 1 on a CPU."
-    ),
 ]
 MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short for --set max_epochs=N.")]
 
 
 def train(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help=f"The system to train, {SYSTEMS}.")],
     data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 1111,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="One seed; else 1111.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Several: a count from 1111 on (5), or the seeds (7,8,9).")
+    ] = None,
     epochs: MaxEpochs = None,
     settings: Settings = None,
     text: Annotated[str | None, typer.Option("--text", help="glove, hidden or bert; else what the set holds.")] = None,
@@ -49,55 +56,90 @@ def train(
     ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
+    jobs: Jobs = None,
+    stack: Stacked = "auto",
     runs: RunsDir = None,
     store: DataDir = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else.")
     ] = False,
 ) -> None:
-    """Train one run, or resume it. A run that is there already is shown, not repeated."""
+    """Train one run, or with --seeds several, or resume them. A run that is there already is shown, not repeated."""
     import json
 
+    from dmd_repro.cli.outcome import report, result
+    from dmd_repro.cli.planned import seeds_of_one_model
     from dmd_repro.cli.progress import Epochs, duration, say
+    from dmd_repro.cli.train_seeds import train_seeds
     from dmd_repro.data.resolve import load_features
+    from dmd_repro.data.sides import padding_words
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
+    from dmd_repro.seeds import FIRST_SEED, parse_seeds
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import fallback_words, full_name
     from dmd_repro.systems.resolve import resolve_spec
     from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
 
-    source = bert_source(bert)
-    execution = Execution(device=device, threads=threads, bert=source, cache=str(encoded_dir(store)))
+    if seed is not None and seeds is not None:
+        raise SpecError.at(f"--seeds {seeds}", expected="no --seed beside it", got=f"--seed {seed}", do="Drop one")
+    chosen = parse_seeds(seeds) if seeds is not None else (FIRST_SEED if seed is None else seed,)
+    most_of_one = seeds_of_one_model(stack, device) if len(chosen) > 1 else 1
+    source, held = bert_source(bert), Store(data_dir(store))
+    execution = Execution(device=device, threads=threads, stack=most_of_one, bert=source, cache=str(encoded_dir(store)))
     execution.prepare()
-    features = load_features(data, Store(data_dir(store)), text=text_kind(text or ("bert" if bert else None)))
+    if (where := context.get_parameter_source("bert")) and where.name != "COMMANDLINE":
+        bert = None  # one that the environment or a file names is used where token ids are read, and asks for nothing
+    features = load_features(data, held, text=text_kind(text or ("bert" if bert else None)))
     if bert and features.text != "bert":
         raise SpecError.at("--bert", expected="--text bert", got=f"--text {features.text}", do="Drop one of the two")
-    spec = resolve_spec(
-        model,
-        seed=seed,
-        features=features,
-        protocol=protocol,
-        mask=AblationMask(tuple(part for item in drop or () for part in item.split(",") if part)),
-        overrides=parse_settings(settings, epochs),
-        bert=fingerprint(source) if features.text == "bert" else "",
-    )
-    records = Records(runs_dir(runs))
+    mask = AblationMask(tuple(part for item in drop or () for part in item.split(",") if part))
+    overrides = parse_settings(settings, epochs)
+    reader = fingerprint(source) if features.text == "bert" else ""
+    specs = [
+        resolve_spec(model, seed=one, features=features, protocol=protocol, mask=mask, overrides=overrides, bert=reader)
+        for one in chosen
+    ]
+    records, spec = Records(runs_dir(runs)), specs[0]
     name = run_id(spec, features.digest)
     what = f"{full_name(spec.model, spec.config)} ({spec.mask.label}, {spec.protocol})"
-    said = f"run {name}: {what}, seed {seed}, on {features.label}"
+    said = f", on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
+    said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
+    if seeds is not None:
+        what += f", seeds {', '.join(map(str, chosen))}{said}"
+        with telling(records, [run_id(one, features.digest) for one in specs]):
+            train_seeds(specs, features, records, held, execution=execution, jobs=jobs, json_=json_, said=what)
+        return
+    said = f"run {name}: {what}, seed {spec.seed}{said}"
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
         left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
         goes_on = ", resumed from the last finished epoch" if records.status(name) == "partial" else ""
-        with Epochs(most) as progress:
+        with telling(records, [name]), Epochs(most) as progress:
             say(progress.console, f"{said}{goes_on}; {left}")
             record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)
     else:
         typer.echo(f"{said}: already there, not trained again", err=True)
     typer.echo(json.dumps(result(record), indent=1) if json_ else report(record))
+
+
+@contextmanager
+def telling(records: Records, names: list[str]) -> Iterator[None]:
+    """Say what is kept of runs that Ctrl-C ends while the block runs; the command then ends with exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = [(name, records.status(name), records.kept_epochs(name)) for name in names]
+        lines = [f"run {name}: epochs 1 to {epochs} are kept" for name, state, epochs in kept if epochs]
+        if done := sum(state == "done" for _, state, _ in kept):
+            lines.insert(0, f"{done} of {len(names)} runs are done")
+        # the bar left the cursor in its line
+        typer.echo("\n" + "".join(f"{line}\n" for line in lines), err=True, nl=False)
+        how = "run the same command again to resume" if lines else "no epoch was finished, so nothing is kept"
+        typer.echo(f"dmd: interrupted: {how}.", err=True)
+        raise typer.Exit(130) from None
 
 
 def fingerprint(source: str) -> str:
@@ -133,86 +175,3 @@ def parse_settings(settings: list[str] | None, epochs: int | None) -> dict[str, 
             raise SpecError.at(f"--set {item}", expected="each setting once", got=f"'{name}' twice", do="Drop one")
         found[name] = value.strip()
     return found
-
-
-def result(record: RunRecord) -> dict[str, Any]:
-    """Return what `--json` prints of a record."""
-    from dmd_repro.cli.progress import scores
-    from dmd_repro.results.learned import learned
-
-    facts, data, spec, judged = record.provenance, record.data, record.spec, learned(record)
-    return {
-        "run_id": record.run_id,
-        "path": str(record.path),
-        "model": spec.model,
-        "protocol": spec.protocol,
-        "mask": list(spec.mask.off),
-        "seed": spec.seed,
-        "dataset": spec.dataset,
-        "data": {k: data[k] for k in ("name", "text", "aligned", "digest", "standing", "label")},
-        "standing": data["standing"],
-        "config": dict(spec.config),
-        "epochs": facts.get("epochs"),
-        "best_epoch": facts.get("best_epoch"),
-        "seconds": facts.get("seconds"),
-        "learned": {"outcome": judged.outcome, "reason": judged.reason or None},
-        "metrics": {split: scores(record, split) for split in ("test", "valid")},
-    }
-
-
-def report(record: RunRecord) -> str:
-    """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
-    from dmd_repro.records.folder import bert_words
-
-    bert = bert_words(record.spec.config)
-    from dmd_repro.results.learned import learned
-    from dmd_repro.systems.registry import fallback_words, full_name
-
-    judged = learned(record)
-    facts, spec, standing = record.provenance, record.spec, record.data["standing"]
-    mark = {"synthetic": "SYNTHETIC DATA: these numbers compare with nothing printed", "official": ""}.get(
-        standing, "PARTIAL DATA: not the official split, these numbers compare with nothing printed"
-    )
-    hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
-    chosen = "taken, as it is the last" if spec.config.get("selection_epoch") == "last" else "selected on valid"
-    lines = [
-        f"{full_name(spec.model, spec.config)} on {record.data['label']}{', ' + bert if bert else ''}, "
-        f"seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
-        *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
-        *metric_lines(record),
-        *([f"settings: {words}"] if (words := fallback_words(spec.model, spec.dataset)) else []),
-        *left_out(record),
-        *([mark] if mark else []),
-        f"record: {shorten(record.path)}",
-    ]
-    return "\n".join(lines)
-
-
-def left_out(record: RunRecord) -> list[str]:
-    """Return a line on the clips that no batch of an epoch held; none where all were trained on."""
-    config = record.spec.config
-    if not (clips := record.provenance.get("left_out_clips")):
-        return []
-    why = "is not full" if config.get("drop_last") else f"has fewer than {config.get('least_batch')}"
-    which = "the same" if config.get("order") == "once" else "others"
-    return [f"left out: {clips} clip{'s' if clips > 1 else ''} an epoch, the last batch {why} ({which} each time)"]
-
-
-def metric_lines(record: RunRecord) -> list[str]:
-    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others."""
-    from dmd_repro.cli.progress import scores, shown
-    from dmd_repro.metrics.registry import METRICS, shown_in
-
-    split = {name: scores(record, name) for name in ("test", "valid")}
-    lines = [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
-    for name in shown_in("run", record.data["dataset"]):
-        metric = METRICS[name]
-        cells = [shown(name, split[s][name]) for s in ("test", "valid")]
-        lines.append(f"  {metric.heading:6} {cells[0]:>10} {cells[1]:>10}   {metric.words}".rstrip())
-    return lines
-
-
-def shorten(path: Path) -> str:
-    """Return a path as the user would type it from where they are."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -15,7 +15,7 @@ from dmd_repro.disk import sentences
 from dmd_repro.errors import DmdError, RunError, Unreadable, nearest
 from dmd_repro.records.check import examine
 from dmd_repro.records.run import DataStamp, Predictions, RunRecord
-from dmd_repro.records.writer import RunBusy, RunWriter
+from dmd_repro.records.writer import RunBusy, RunWriter, kept_epochs
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.registry import full_name
 
@@ -105,6 +105,10 @@ class Records:
         """Return the provenance of a run in progress or interrupted; raises RunError if it does not read."""
         return RunRecord.load(self.root / f"{run_id}.tmp").provenance
 
+    def kept_epochs(self, run_id: str) -> int:
+        """Return how many epochs of a run in progress or interrupted are kept; 0 where there is none."""
+        return kept_epochs(self.root / f"{run_id}.tmp")
+
     def failure(self, run_id: str) -> str | None:
         """Return the traceback of the last attempt if that one FAILED."""
         path = self.root / f"{run_id}.failed" / "FAILED"
@@ -178,7 +182,7 @@ def _row(name: str, status: RunStatus, record: RunRecord | None, problem: str) -
         "seed": spec.seed,
         "digest": data["digest"],
         "configuration": record.configuration_id,
-        "epochs": where.get("epochs"),
+        "epochs": kept_epochs(record.path) or None if status == "partial" else where.get("epochs"),
         "best_epoch": where.get("best_epoch"),
         "seconds": where.get("seconds"),
         "device": where.get("device") or (where.get("execution") or {}).get("device"),

@@ -45,6 +45,17 @@ def read_resume(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, meta
 
 
+def kept_epochs(folder: Path) -> int:
+    """Return how many epochs of an unfinished run are kept, from what it resumes from; 0 where that does not read."""
+    try:
+        with (folder / RESUME).open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(size, os.fstat(stream.fileno()).st_size)))
+        return int(json.loads(header["__metadata__"]["meta"])["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def _content_digest(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> str:
     plain = json.loads(json.dumps(meta))  # as it will be read: keys are text then
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
@@ -183,6 +194,7 @@ class RunWriter:
             # killed after the state was replaced and before its line was added: the state carries that line
             write_atomic(history, "".join(f"{line}\n" for line in kept))
             self._epochs, self._history = meta["epochs"], _chain(kept)
+            log.info("run %s resumes after epoch %d, kept in %s", self.run_id, self._epochs, self.path)
             return arrays, meta["state"]
 
     def save_epoch(

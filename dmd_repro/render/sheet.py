@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from html import escape as html_escape
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def _render(sheets: Sequence[Sheet], format_: Format, standalone: bool, width: i
     if format_ == "html":
         return page("DMD: from the recorded runs", [part for sheet in sheets for part in _html(sheet)])
     if format_ == "csv":
-        return _csv(sheets)
+        return "\n".join(csv_files(sheets).values())
     from rich.console import Console
 
     stream = io.StringIO()
@@ -87,15 +88,19 @@ def _html(sheet: Sheet) -> list[str]:
     return [*parts, *(items_html(title, items) for title, items in sheet.lists), "</section>"]
 
 
-def _csv(sheets: Sequence[Sheet]) -> str:
-    """One block a grid: its title, its headings, its lines, an empty line."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+def csv_files(sheets: Sequence[Sheet]) -> dict[str, str]:
+    """Return each grid as a CSV of its own, by a name for its file; each line says what it is of, with the mark."""
+    found: dict[str, str] = {}
     for sheet in sheets:
         for grid in sheet.grids:
-            lines = [[": ".join(filter(None, (sheet.heading, grid.title)))], grid.headers, *grid.rows, []]
+            stream = io.StringIO()
+            writer = csv.writer(stream, lineterminator="\n")
+            lines = [("result", "part", *grid.headers), *((sheet.heading, grid.title, *row) for row in grid.rows)]
             writer.writerows([csv_cell(cell) for cell in line] for line in lines)
-    return stream.getvalue()
+            words = re.sub(r"\W+", "-", f"{sheet.name} {grid.title if len(sheet.grids) > 1 else ''}").strip("-").lower()
+            name = next(n for n in (words, *(f"{words}-{k}" for k in range(2, 1000))) if n not in found)
+            found[name] = stream.getvalue()
+    return found
 
 
 def _latex(sheet: Sheet) -> list[str]:

@@ -73,6 +73,7 @@ class TrainConfig:
     selection_ties: str = added("earlier", neutral="earlier")  # which of two epochs with one validation loss is kept
     selection_margin: float = added(0.0, neutral=0.0)  # how far the loss has to fall to count as better
     selection_epoch: str = added("best", neutral="best")  # or last: the last epoch trained, whatever its loss
+    pad_side: str = added("none", neutral="none")  # the clips' padding is moved to the left or right; none: as stored
 
     def with_overrides(self, overrides: Mapping[str, str | Scalar]) -> Self:
         """Return a copy with `--set name=value` applied, each value read as the field's own type.

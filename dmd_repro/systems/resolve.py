@@ -22,6 +22,7 @@ WORDS = {  # settings that are one of a few words
     "order": ("epoch", "once"),
     "selection_ties": ("earlier", "later"),
     "selection_epoch": ("best", "last"),
+    "pad_side": ("none", "left", "right"),
 }
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -88,6 +89,11 @@ def resolve_spec(
     config = config.with_overrides({**options, **(overrides or {})})
     config = with_bert(config, features.text, bert, overrides or {})
     check_loop(config, features.sizes["train"])
+    if config.pad_side != "none" and features.aligned and features.text == "bert":
+        raise SpecError.at(
+            f"--set pad_side={config.pad_side}", expected="text as vectors: the tokens of aligned features cannot move",
+            got="bert text (token ids)", do="Drop it, or take --text hidden",
+        )  # fmt: skip
     config.check(features.steps, mask)
     return RunSpec(
         model=model,

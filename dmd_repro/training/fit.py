@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from dmd_repro.training.probe import refuse_unsound
 from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare
 
+log = logging.getLogger(__name__)
 SAVED_AT_ONCE = 8  # seeds of a stack: each holds a copy of its weights and moments meanwhile
 ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
@@ -91,6 +93,7 @@ def fit_stack(
     refuse_unsound(specs[0], features, bert)
     size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))
     waiting = [list(specs[i : i + size]) for i in range(0, len(specs), size)]
+    log.info("%d seeds on %s, at most %d as one model", len(specs), device, size)
     done: dict[int, RunRecord] = {}
     with ExitStack() as files:
         writers: dict[int, RunWriter] = {}

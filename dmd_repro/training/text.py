@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dmd_repro.data.batches import batch_slices
 from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.data.sides import with_padding
 from dmd_repro.data.store.digest import array_digest
 from dmd_repro.data.store.tensors import map_tensors, write_tensors
 from dmd_repro.disk import sentences
@@ -34,12 +35,14 @@ ENCODED_AT_ONCE = 64  # clips; fixed, so that equal clips give equal bits
 def prepare(
     spec: RunSpec, features: Features, source: str, cache: str, device: torch.device
 ) -> tuple[Features, Bert | None]:
-    """Return what the model is fed, and the BERT to be trained with it.
+    """Return what the model is fed, padded on the side the run asks for, and the BERT to be trained with it.
 
-    Without token ids both are as given. A frozen BERT turns the ids into hidden states here, once for all epochs and,
+    Without token ids there is none. A frozen BERT turns the ids into hidden states here, once for all epochs and,
     with a `cache` folder, for all runs; then none is left to be trained. Raises SpecError where the BERT at `source` is
-    not the one the spec names, DataError on token ids it cannot read or a cache that cannot be written.
+    not the one the spec names, DataError on token ids it cannot read, on padding that cannot be moved, and on a cache
+    that cannot be written.
     """
+    features = with_padding(features, str(spec.config.get("pad_side", "none")))
     named = str(spec.config.get("bert") or "")
     if not named:
         return features, None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
+import statistics
 from pathlib import Path
 
 import pytest
@@ -50,21 +52,45 @@ def test_json_is_the_whole_of_stdout_and_a_second_call_trains_nothing(dmd: Here)
     assert (Path(document["path"]) / "DONE").stat().st_mtime_ns == written
 
 
+def test_several_seeds_are_runs_of_their_own_with_their_mean(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seed is the run it would be alone; mean and STD are those of the runs; a second call trains nothing."""
+    monkeypatch.setenv("DMD_BERT", "nowhere")  # of use only where token ids are read
+    said = dmd(*QUICK, "--epochs", "1", "--seeds", "7,8", "--jobs", "1", "--json")
+    document = json.loads(said.out)
+    assert [run["seed"] for run in document["runs"]] == [7, 8]
+    values = [run["metrics"]["test"]["mae"] for run in document["runs"]]
+    assert document["over_seeds"]["test"]["mae"] == {
+        "n": 2, "mean": pytest.approx(statistics.mean(values)), "std": pytest.approx(statistics.stdev(values)),
+    }  # fmt: skip
+    assert document["failed"] == []
+    again = dmd(*QUICK, "--epochs", "1", "--seeds", "7,8")
+    assert "all 2 runs are there, none trained again" in again.err
+    assert f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" in again.out
+    assert "SYNTHETIC DATA" in again.out
+    assert "already there" in dmd(*QUICK, "--epochs", "1", "--seed", "8").err
+
+
 def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     """A run killed twice and typed again ends as an uninterrupted one does: predictions, epochs, weights."""
     arguments = (*QUICK, "--epochs", "6")
-    for after in (1, 3):
+    for after, how in ((1, signal.SIGINT), (3, signal.SIGKILL)):
         process = start(*arguments, cwd=tmp_path)
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith(f"epoch {after}/"):
                 break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, how)
+        if how == signal.SIGINT:
+            said = process.stderr.read()
+            assert re.search(r"\nrun [0-9a-f]{12}: epochs 1 to [1-9] are kept\ndmd: interrupted: run the same", said)
+        assert process.wait() in (130, -signal.SIGKILL)
         process.stderr.close()
     records = Records(tmp_path / "runs")
     (run,) = records.run_ids()
     assert records.status(run) == "partial"
+    shown = dmd("runs", "show", run).out
+    assert re.search(r"^epochs: [3-5] of at most 6 are kept$", shown, re.MULTILINE)
+    assert f"to resume: dmd {' '.join(arguments)} (starts at epoch " in shown
     resumed = dmd(*arguments)
     assert "resumed from the last finished epoch" in resumed.err
     assert "epoch 1/" not in resumed.err
@@ -95,6 +121,8 @@ def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
         ((*QUICK, "--protocol", "offical"), "official"),
         ((*QUICK, "--device", "cuda:63"), "--device cpu"),
         ((*QUICK, "--device", "toaster"), "--device cpu"),
+        ((*QUICK, "--seed", "7", "--seeds", "2"), "no --seed beside it"),
+        ((*QUICK, "--seeds", "0"), "a count from 1 to 50"),
     ],
 )
 def test_a_slip_is_one_sentence(dmd: Here, arguments: tuple[str, ...], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from command import Here
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import IDS, LABELS, spec_for, stamp_for
+from made_records import IDS, LABELS, plan_rows, spec_for, stamp_for
 
 from dmd_repro.errors import RunError
 from dmd_repro.papers.dmd.edges import edge_prior, edge_sheets, pull
@@ -107,3 +108,24 @@ def test_no_unit_no_edges(tmp_path: Path, monkeypatch, capsys) -> None:
     with pytest.raises(RunError, match="Did you mean 'mosi-unaligned-glove'"):
         edge_sheets(Records(dmd.folder / "runs"), ["mosi-unaligned-golve"])
     assert dmd("report", "--edges", "--shapley").code == 2
+
+
+def test_edges_of_a_table_are_those_of_its_plan(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Asked for a table, runs that no row of it uses stay out; a CSV holds one table, with the mark in each line."""
+    dmd = Here(tmp_path, monkeypatch, capsys)
+    for seed in (1, 2):
+        recorded(dmd.folder / "runs", seed, [UNIFORM], best=1)
+    said = dmd("report", "table3", "--edges")
+    assert (said.code, "dmd reproduce table3" in said.err) == (2, True)
+    plan_rows(dmd.folder / "runs", "table3", {ROW.key: (stamp_for(ROW), [spec_for(ROW, 2)])})
+    assert "over 1 seed " in dmd("report", "table3", "--edges").out
+    assert "over 2 seeds" in dmd("report", "--edges").out
+    said = dmd("report", "--edges", "-f", "csv")
+    assert (said.code, "-o NAME.csv" in said.err) == (2, True)
+    assert dmd("report", "--edges", "-o", "e.csv").code == 0
+    files = sorted(dmd.folder.glob("e-*.csv"))
+    assert len(files) == 2
+    for file in files:
+        lines = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))
+        assert {len(line) for line in lines} == {len(lines[0])}
+        assert {line[0] for line in lines[1:]} == {lines[1][0]}

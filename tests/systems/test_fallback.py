@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command import Here
 
-from dmd_repro.cli.train import report
+from dmd_repro.cli.outcome import report
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
 from dmd_repro.evaluate.checkpoint import open_checkpoint

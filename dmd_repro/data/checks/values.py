@@ -59,9 +59,8 @@ def padding(features: Features, gathered: Gathered) -> Iterator[DataFinding]:
         shares = ", ".join(f"{s} {p.share:.0%}" for s, p in pads.items())
         what = f"{name}: {' and '.join(sides)} ({shares} of the steps)"
         if set(sides) & {"right", "both"}:
-            yield DataFinding(
-                "padding", "warning", what, "the authors' code reads the last step, which is then padding"
-            )
+            effect = "the authors' code reads the last step, which is then padding (--set pad_side=left moves it)"
+            yield DataFinding("padding", "warning", what, effect)
         else:
             yield DataFinding("padding", "ok", what)
         bare = [s for s, g in parts.items() if g.empty.all()]

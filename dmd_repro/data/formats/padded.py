@@ -25,5 +25,5 @@ def padding_remarks(padded: Mapping[str, Mapping[str, Mapping[str, int]]]) -> It
     for side, keys in sides.items():
         yield (
             f"{', '.join(keys)} padded {side}: the authors' code reads the last step, which is then padding"
-            " (the public files are padded on the left)"
+            " (the public files are padded on the left; a run moves it with --set pad_side=left)"
         )

@@ -8,7 +8,7 @@ prior puts on them, and where they are after training.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dmd_repro.errors import DmdError, RunError, nearest
@@ -74,19 +74,19 @@ def edge_prior(unit: str, kind: str) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def edge_sheets(records: Records, data: Sequence[str] = ()) -> list[Sheet]:
+def edge_sheets(records: Records, data: Sequence[str] = (), runs: Collection[str] | None = None) -> list[Sheet]:
     """Return a sheet for each configuration with a graph unit among the finished runs; raises as `edge_runs` does."""
-    return [_sheet(unit) for unit in edge_runs(records, data)]
+    return [_sheet(unit) for unit in edge_runs(records, data, runs)]
 
 
-def edge_runs(records: Records, data: Sequence[str] = ()) -> list[EdgeRuns]:
-    """Return, for each configuration with a graph unit among the finished runs, and each of its units, their edges.
+def edge_runs(records: Records, data: Sequence[str] = (), runs: Collection[str] | None = None) -> list[EdgeRuns]:
+    """Return, for each configuration with a graph unit among the finished runs (or those of them in `runs`), the edges.
 
     Raises RunError if there is none, or none on the named feature sets.
     """
     groups: dict[tuple[str, str], list[RunRecord]] = {}
     known: set[str] = set()
-    for record in _finished(records):
+    for record in _finished(records, runs):
         for unit in _edges_of(record):
             known.add(str(record.data["name"]))
             if not data or any(_named(record, name) for name in data):
@@ -101,8 +101,8 @@ def edge_runs(records: Records, data: Sequence[str] = ()) -> list[EdgeRuns]:
     return units
 
 
-def _finished(records: Records) -> Iterator[RunRecord]:
-    for name in records.run_ids():
+def _finished(records: Records, runs: Collection[str] | None) -> Iterator[RunRecord]:
+    for name in records.run_ids() if runs is None else sorted(set(runs)):
         record = records.whole(name)
         if record is not None:
             yield record

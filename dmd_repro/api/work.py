@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmd_repro.api.records import Folder
 from dmd_repro.api.tables import Comparison, compare
+from dmd_repro.errors import SpecError
 
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
@@ -42,29 +43,30 @@ def train(
     seed: int = 1111,
     epochs: int | None = None,
     settings: Mapping[str, Setting] | None = None,
-    protocol: str = "official",
+    protocol: str | None = None,
     drop: Iterable[str] = (),
     text: str | None = None,
     bert: str | None = None,
-    device: str = "cpu",
-    threads: int = 1,
+    device: str | None = None,
+    threads: int | None = None,
     runs_dir: Folder = None,
     data_dir: Folder = None,
 ) -> dict[str, Any]:
     """Train one run, or resume it; one that is there is read, not repeated. Progress goes to stderr.
 
-    The arguments are those of `dmd train` (`settings` are its `--set`, `drop` the parts to switch off). Returns what
-    `dmd train --json` prints: run_id, epochs, best_epoch, config, learned, and metrics by split in the unit tables
-    print. `predictions_df(run_id)` and `history_df(run_id)` hold the rest.
+    The arguments are those of `dmd train`, with its defaults, environment and `dmd.toml` (`settings` are its `--set`,
+    `drop` the parts to switch off). Returns what `dmd train --json` prints: run_id, epochs, best_epoch, config,
+    learned, and metrics by split (shares from 0 to 1, MAE and Corr on their own scale). `predictions_df(run_id)` and
+    `history_df(run_id)` hold the rest.
 
     Raises DmdError, one sentence, for whatever can be mended.
     """
-    from dmd_repro.cli.train import train as command
-
-    return _json(
-        command, model=model, data=data, seed=seed, epochs=epochs, settings=_sets(settings), text=text, bert=bert,
-        protocol=protocol, drop=list(drop), device=device, threads=threads, runs=_path(runs_dir), store=_path(data_dir),
-    )  # fmt: skip
+    given = {
+        "--data": data, "--seed": seed, "--epochs": epochs, "--text": text, "--bert": bert, "--protocol": protocol,
+        "--device": device, "--threads": threads, "--runs-dir": runs_dir, "--data-dir": data_dir,
+        "--set": _sets(settings), "--drop": list(drop),
+    }  # fmt: skip
+    return _command("train", model, given)
 
 
 def reproduce(
@@ -77,8 +79,8 @@ def reproduce(
     settings: Mapping[str, Setting] | None = None,
     protocol: str | None = None,
     bert: str | None = None,
-    device: str = "cpu",
-    threads: int = 1,
+    device: str | None = None,
+    threads: int | None = None,
     jobs: int | None = None,
     runs_dir: Folder = None,
     data_dir: Folder = None,
@@ -90,33 +92,45 @@ def reproduce(
 
     Raises DmdError, one sentence, for whatever can be mended.
     """
-    import typer
-
-    from dmd_repro.cli.reproduce import reproduce as command
-
     chosen = [data] if isinstance(data, str) else list(data or ())
-    named = str(seeds) if isinstance(seeds, int) else ",".join(map(str, seeds)) + ","
-    with contextlib.suppress(typer.Exit):  # of a failed run, which the comparison names
-        _json(
-            command, table=table, seeds=named, rows=[rows] if isinstance(rows, str) else list(rows), data=chosen,
-            protocol=protocol, bert=bert, epochs=epochs, settings=_sets(settings), device=device, threads=threads,
-            jobs=jobs, runs=_path(runs_dir), store=_path(data_dir),
-        )  # fmt: skip
+    given = {
+        "--seeds": seeds if isinstance(seeds, int) else ",".join(map(str, seeds)) + ",", "--data": chosen,
+        "--rows": [rows] if isinstance(rows, str) else list(rows), "--protocol": protocol, "--bert": bert,
+        "--epochs": epochs, "--set": _sets(settings), "--device": device, "--threads": threads, "--jobs": jobs,
+        "--runs-dir": runs_dir, "--data-dir": data_dir,
+    }  # fmt: skip
+    _command("reproduce", table, given)
     return compare(table, chosen or None, runs_dir=runs_dir)
 
 
-def _json(command: Callable[..., None], **arguments: Any) -> dict[str, Any]:
-    """Run a command with --json and return its document; what it says besides goes to stderr, as there."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        command(**arguments, json_=True)
+def _command(name: str, argument: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a command with --json, as typed, and return its document; what it says besides goes to stderr, as there.
+
+    A failed run (exit code 1) is in the document. Raises SpecError for what the command line does not take.
+    """
+    import typer
+
+    from dmd_repro.cli import app
+
+    usage = typer.BadParameter.__mro__[1]  # the errors of a command line, in whichever click this typer brings
+
+    typed, said = [name, argument, "--json"], io.StringIO()
+    for option, value in given.items():
+        typed += [f"{option}={one}" for one in (value if isinstance(value, list) else [value]) if one is not None]
+    try:
+        with contextlib.redirect_stdout(said):
+            code = app(typed, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except usage as error:
+        raise SpecError.at(
+            name, expected="arguments that it takes", got=f"'{error}'", do=f"See help(dmd.{name})"
+        ) from None
+    if code == 130:
+        raise KeyboardInterrupt
     found: dict[str, Any] = json.loads(said.getvalue())
     return found
 
 
 def _sets(settings: Mapping[str, Setting] | None) -> list[str]:
     return [f"{name}={str(x).lower() if isinstance(x, bool) else x}" for name, x in (settings or {}).items()]
-
-
-def _path(folder: Folder) -> Path | None:
-    return None if folder is None else Path(folder)

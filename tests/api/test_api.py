@@ -233,6 +233,8 @@ def test_training_and_reproducing_return_values(runs: Path, tmp_path: Path, caps
         dmd.load_features("toi")
     with pytest.raises(DmdError):
         dmd.train("ef-lstm", "toy", settings={"nosuch": 1})
+    with pytest.raises(SpecError, match="arguments that it takes"):
+        dmd.train("ef-lstm", "toy", epochs=0)
 
 
 def test_a_figure_shows_and_saves_itself(runs: Path, tmp_path: Path) -> None:

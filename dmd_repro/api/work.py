@@ -112,7 +112,7 @@ def _command(name: str, argument: str, given: Mapping[str, Any]) -> dict[str, An
 
     from dmd_repro.cli import app
 
-    usage = typer.BadParameter.__mro__[1]  # the errors of a command line, in whichever click this typer brings
+    usage: Any = typer.BadParameter.__mro__[1]  # the errors of a command line, in whichever click this typer brings
 
     typed, said = [name, argument, "--json"], io.StringIO()
     for option, value in given.items():

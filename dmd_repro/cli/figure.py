@@ -30,7 +30,7 @@ def figure(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws those samples.")] = 0,
     margin: Annotated[
-        float | None, typer.Option("--margin", help="Of power: points within which a mean counts as reproduced.")
+        float | None, typer.Option("--margin", help="Points within which a mean counts as reproduced; else the plan's.")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers of fig3 or fig4 as JSON.")] = False,
     runs: RunsDir = None,

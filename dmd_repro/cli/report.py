@@ -1,4 +1,4 @@
-"""`dmd report`: the printed tables beside what the recorded runs measured, with a verdict on each number."""
+"""`dmd report`: the printed tables beside what the recorded runs measured, with words on each row."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
+    """Print the paper's tables beside the runs at hand, with words on each row. Trains nothing.
 
-    Per number: printed value, mean ± sample STD over seeds, verdict, intervals, one-run reading, both conventions. The
+    Per number: printed value, mean ± sample STD over seeds, where it lies, intervals, chances, both conventions. The
     rule stands under each table.
     """
     from dmd_repro.cli.planned import check_margin

@@ -193,7 +193,7 @@ def _words(
     one_run: OneRun | None = None if None in inside else "not compatible" if outside else "compatible"
     words = Words(
         found.word, found.kind, one_run=one_run, outside=tuple(outside), one_run_level=1 - ALPHA / len(cells),
-        best=best, smallest_margin=found.smallest_margin, stage=stage,
+        best=best, margin=terms.margin, smallest_margin=found.smallest_margin, stage=stage,
     )  # fmt: skip
     if terms.margin != terms.sealed:
         why = f"margin chosen after looking: the plan's is {points_of(terms.sealed)}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.data.sides import padding_words
 from dmd_repro.errors import SpecError
 from dmd_repro.nn.bert import Bert
 from dmd_repro.records import provenance
@@ -29,6 +30,7 @@ from dmd_repro.training.execution import Execution, check_precision, out_of_memo
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.loop import Loop, arithmetic
 from dmd_repro.training.probe import refuse_unsound
+from dmd_repro.training.report import EpochReport
 from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare
 
@@ -38,20 +40,6 @@ ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
 
 Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `SeedState.save` returns
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What a progress display is told after each epoch."""
-
-    seed: int
-    epoch: int
-    max_epochs: int
-    seconds: float  # the run's share, in a stack
-    valid_loss: float
-    best_epoch: int
-    best_valid_loss: float
-    stopped: bool
 
 
 def fit(
@@ -89,6 +77,8 @@ def fit_stack(
     if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
     stamp, collected = DataStamp.of(features), provenance.collect()
+    if said := padding_words(features, str(specs[0].config.get("pad_side", "none"))):
+        collected["padding"] = said
     features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
     refuse_unsound(specs[0], features, bert)
     size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))

@@ -241,7 +241,8 @@ def _answer(row: Row, mine: Mapping[str, Reading]) -> str:
     said = [f"{_percent(one.value)} as {SHOWN_WORDS[one.hypothesis, one.k]}" for one in few(first.chances)]
     if said:
         column = columns[0]
-        text += f" {COLUMNS[column]} {row.cells[column].text} or better has a chance there of {', '.join(said)}."
+        reached = "more" if METRICS[row.metric_id(column)].higher_is_better else "less"
+        text += f" {COLUMNS[column]} {row.cells[column].text} or {reached} has a chance there of {', '.join(said)}."
     return text
 
 

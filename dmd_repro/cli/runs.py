@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +29,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     import json
 
     records = _records(runs)
-    rows = [_facts(row, every=json_) for row in records.rows()]
+    rows = [_facts(row, every=json_) for row in _with_states(records)]
     if json_:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -86,6 +86,23 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     for row in rows:
         if row["problem"]:
             typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
+
+
+def _with_states(records: Records) -> Iterator[dict[str, Any]]:
+    """Yield every run; `training` and `queued` are states of those that a process or a scheduler is at."""
+    from dmd_repro.execution.slurm.status import states
+    from dmd_repro.records.folder import SCAN_COLUMNS
+    from dmd_repro.records.lock import writer_of
+
+    queued = states(records)
+    for row in records.rows():
+        state = queued.pop(row["run_id"], "")
+        if row["status"] != "done":
+            at_work = "training" if writer_of(records.root, row["run_id"]) else ""
+            row["status"] = at_work or state or row["status"]
+        yield row
+    for name, state in queued.items():  # not begun: it has no folder yet
+        yield dict.fromkeys(SCAN_COLUMNS) | {"run_id": name, "status": state, "record": None}
 
 
 def columns(heads: Sequence[str], lines: Sequence[Sequence[str]], *, right: int) -> str:

@@ -76,7 +76,14 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         if narrow:
             cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
         lines.append(cells)
-    if len(rows) > MANY:  # rich takes its time over thousands of lines
+    if len(rows) > MANY and console.width < WIDE:  # the data once, over their runs
+        by_data: dict[str, list[list[str]]] = {}
+        for cells in lines:
+            by_data.setdefault(cells[3], []).append([*cells[:3], cells[4], *cells[7:-1]])
+        heads = ["run", "state", "what", "seed", *heads]
+        for data, some in by_data.items():
+            typer.echo(f"{data}\n{columns(heads, some, right=1 + len(metrics_shown))}\n")
+    elif len(rows) > MANY:  # rich takes its time over thousands of lines
         heads = [str(column.header) for column in table.columns]
         typer.echo(columns(heads, lines, right=len(numbers)))
     else:

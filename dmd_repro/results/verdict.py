@@ -117,7 +117,8 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     cells = dict(base)
     for column, one in zip(columns, placed, strict=True):
         cells[column] = _cell(row, column, base[column], one, words, measured)
-    return RowJudged(words, cells)
+    past = [COLUMNS[column] for column in columns if cells[column].word in MARKS]
+    return RowJudged(replace(words, past=tuple(past) if words.mean in (*MARKS, "mixed") else ()), cells)
 
 
 def _apart(row: Row, column: str, measured: Measured) -> Judged:

@@ -266,7 +266,7 @@ def best_of_cell(row: Row, column: str, measured: Measured) -> EvenBet | None:
     way = 1.0 if metric.higher_is_better else -1.0
     edge = way * float(row.cells[column].value) - half_cell(row.cells[column].decimals)
     k, exact = even_bet([way * value for value in values], edge, model=not measured.not_learned)
-    return EvenBet(metric.id, k, exact)
+    return EvenBet(metric.id, k, exact, len(values) if measured.not_learned and k is None else None)
 
 
 def _cell(row: Row, column: str, base: Judged, placed: Placed, words: Words, measured: Measured) -> Judged:

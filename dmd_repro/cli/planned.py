@@ -29,6 +29,10 @@ def check_margin(margin: float | None) -> None:
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
 
 
+LEFT_QUEUED = "the same command attaches to them; dmd runs list shows them, dmd runs cancel stops them"
+UNKNOWN_TIME = "no finished run tells how long it takes"
+
+
 def train_missing(
     planned: PlannedTable,
     *,
@@ -86,7 +90,7 @@ def train_missing(
         return None
     if slurm and missing and not wait:
         slurm.carry_out(stacks, lambda event: None, wait=False)
-        say(console, "the same command attaches to them; dmd runs list shows them, dmd runs cancel stops them")
+        say(console, LEFT_QUEUED)
         return None
     try:
         with Work(missing, each, records, workers, json_) as work:
@@ -170,7 +174,7 @@ def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, mos
         return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
     done = ", ".join([f"{counts['done']} done", *reused])
     side = f" on {workers} processes" if workers > 1 else ""
-    time = f"at most {most}{side} (early stops shorten it)" if most else "no finished run tells how long it takes"
+    time = f"at most {most}{side} (early stops shorten it)" if most else UNKNOWN_TIME
     return (
         f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
         f"{second} reused by another row; {time}"

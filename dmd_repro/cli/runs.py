@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +46,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width: fold nothing
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # a pipe has no width: fold nothing
         console.width = 200
     narrow = console.width < WIDE and len(rows) <= MANY
     # narrow: the data stand under the model, and what else `dmd runs show` tells gives way to them

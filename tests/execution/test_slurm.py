@@ -29,6 +29,7 @@ sys.meta_path.insert(0, Refuse())
 from dmd_repro.cli import main
 main()
 """
+ONE = ("--data", "synthetic", "--seed", "3")
 FILES = ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors")
 
 
@@ -146,11 +147,12 @@ def test_without_slurm_the_way_out_is_named(dmd: Here, monkeypatch: pytest.Monke
 def test_a_login_node_needs_no_card_and_no_torch(dmd: Here, state: Path) -> None:
     """`--device cuda` is planned and submitted where there is no card, by a process that cannot import torch."""
     (state / "hold").touch()
-    line = [sys.executable, "-c", WITHOUT_TORCH, *TABLE, "--on", "slurm", "--device", "cuda"]
-    for more in (["--dry-run"], ["--no-wait"]):
-        said = subprocess.run([*line, *more], capture_output=True, text=True, check=False)
+    on = ("--on", "slurm", "--device", "cuda")
+    for line in ((*TABLE, *on, "--dry-run"), (*TABLE, *on, "--no-wait"), ("train", "dmd", *ONE, *on, "--no-wait")):
+        said = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *line], capture_output=True, text=True, check=False)
         assert said.returncode == 0, said.stderr
-        assert "no finished run tells how long it takes" in said.stdout
+        assert "no finished run tells how long it takes" in said.stdout + said.stderr
+    assert len(submitted(state)) == 2
     dmd("runs", "cancel")
     (state / "hold").unlink()
 

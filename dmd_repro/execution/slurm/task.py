@@ -91,11 +91,11 @@ def _requeue() -> int:
     """Ask Slurm to start this task again, and wait for the end it then makes."""
     # SLURM_JOB_ID is the whole array's id in one of its tasks: that would requeue all of them
     me = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    print("time is up: requeued, finished epochs are kept", flush=True)  # noqa: T201
     done = subprocess.run(["scontrol", "requeue", me], capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"dmd: Slurm did not requeue this task: {done.stderr.strip()}", flush=True)  # noqa: T201
         return 1
-    print("time is up: requeued, finished epochs are kept", flush=True)  # noqa: T201
     time.sleep(600.0)
     return 1
 

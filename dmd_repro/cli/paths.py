@@ -31,6 +31,9 @@ BertSource = Annotated[
         help="The BERT that reads token ids: a folder, or a hub name in the local cache.",
     ),
 ]
+Control = Annotated[
+    bool, typer.Option("--control/--no-control", help="With our row of language alone in each block, or without it.")
+]
 RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", metavar="DIR", envvar="DMD_RUNS", help="Where runs are recorded; else ./runs."),

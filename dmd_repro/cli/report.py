@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.paths import Control, PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -60,6 +60,7 @@ def report(
     data: Annotated[
         list[str] | None, typer.Option("--data", help="The plan made on this data; else the most recent one.")
     ] = None,
+    control: Control = True,
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[
@@ -104,10 +105,10 @@ def report(
         raise SpecError.at("--edges", expected="the DMD paper", got=str(table), do="Write dmd report --edges")
     view = next((name for name, on in views.items() if on), None)
     if view:
-        _sheets(_make_sheets(view, folder, names, wanted, compare, table), chosen, standalone, output)
+        _sheets(_make_sheets(view, folder, names, wanted, compare, table, control), chosen, standalone, output)
         return
     others = load_reruns(reruns_dir(None))
-    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
+    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others, control=control)
     tables = with_looks(tables, folder, wanted)
     if all_:
         from dmd_repro.render.folder import write_report
@@ -160,9 +161,10 @@ def _make_sheets(
     data: Sequence[str] | None,
     compare: str | None,
     table: str | None = None,
+    control: bool = False,
 ) -> list[Any]:
     from dmd_repro.errors import RunError
-    from dmd_repro.papers.tables import load_table
+    from dmd_repro.papers.tables import load_table, with_controls
     from dmd_repro.records.folder import Records
     from dmd_repro.results.tables import plans_of
 
@@ -195,7 +197,8 @@ def _make_sheets(
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
     from dmd_repro.results.between import between_sheet
 
-    return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
+    tables = {name: with_controls(load_table(name)) if control else load_table(name) for name in plans}
+    return [between_sheet(tables[name], plan, records, compare) for name, plan in plans.items()]
 
 
 def _text(sheets: Sequence[Any], chosen: Format, standalone: bool = False) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from dmd_repro.cli.paths import (
     BertSource,
+    Control,
     DataDir,
     Device,
     Jobs,
@@ -67,6 +68,7 @@ def reproduce(
         typer.Option("--one-look", help="Words once, at these seeds, instead of at 5, 10, 20, 50; sealed likewise."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    control: Control = True,
     runs: RunsDir = None,
     papers: PapersDir = None,
     store: DataDir = None,
@@ -82,7 +84,7 @@ def reproduce(
     from dmd_repro.data.store.folder import Store
     from dmd_repro.papers.dmd.readings import with_readings
     from dmd_repro.papers.reruns import load_reruns
-    from dmd_repro.papers.tables import load_table
+    from dmd_repro.papers.tables import load_table, with_controls
     from dmd_repro.planning import grid
     from dmd_repro.planning.looks import sealed
     from dmd_repro.planning.plans import load_plan
@@ -95,6 +97,7 @@ def reproduce(
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
+    asked = with_controls(published)
     check_margin(margin)
     source = bert_source(bert)
     execution = Execution(
@@ -106,7 +109,7 @@ def reproduce(
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
     planned = grid.expand(
-        under_protocol(with_readings(published), protocol),
+        under_protocol(with_readings(asked), protocol),
         seeds=chosen,
         store=features,
         records=records,
@@ -114,6 +117,7 @@ def reproduce(
         rows=tuple(rows or ()),
         overrides=parse_settings(settings, epochs),
         bert=(lambda: fingerprint(source)) if source else None,
+        control=control,
     )
     planned = one_protocol(planned, records, mixed=mix)
     before = load_plan(records.root, published.name, planned.plan.data)
@@ -139,7 +143,8 @@ def reproduce(
         return
     others = load_reruns(reruns_dir(store))
     plan = load_plan(records.root, published.name, planned.plan.data)  # as it was sealed
-    (compared,) = with_looks([compare(published, plan, records, reruns=others)], records.root, planned.plan.data)
+    shown = asked if control else published
+    (compared,) = with_looks([compare(shown, plan, records, reruns=others)], records.root, planned.plan.data)
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

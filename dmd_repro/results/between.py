@@ -106,8 +106,9 @@ def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) 
                     f"seed{'s' if failed > 1 else ''} failed in one of them, and leaving it out would flatter the mean"
                 )
             data = str((a.features or {}).get("dataset"))
-            defined = {c for c in first.cells if same_range(METRICS[first.metric_id(c)], data)}
-            columns = [column for column in first.cells if column in second.cells and column in defined]
+            defined = {c for c in (*first.cells, *first.ours) if same_range(METRICS[first.metric_id(c)], data)}
+            theirs = (*second.cells, *second.ours)
+            columns = [column for column in (*first.cells, *first.ours) if column in theirs and column in defined]
             found += [replace(_gap(first, second, column, a, b), failed=failed) for column in columns]
     tests = {i: test for i, gap in enumerate(found) if (test := gap.test)}
     for i, p in zip(tests, holm([test.p for test in tests.values()]), strict=True):

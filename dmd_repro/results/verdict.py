@@ -107,7 +107,7 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     base = {column: _apart(row, column, measured) for column in row.cells}
     if not columns:
         first = next((judged for judged in base.values() if judged.why), None) or next(iter(base.values()), None)
-        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_RUN), base)
+        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_PRINTED), base)
     stage, history = _stages(row, columns, measured, terms)
     words, placed = _words(row, columns, measured, terms, stage)
     last = terms.stages[-1].n

@@ -17,7 +17,7 @@ from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Same, Switch
 from dmd_repro.systems.told import Shapes, Told
 
-GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
+GRADES = ("matched", "ported", "from text", "reconstructed", "ours", "copied")  # from the strongest to the weakest
 ASPECTS = ("net", "training", "settings", "inputs")
 FALLBACK = "mosi"  # the data set whose preset a system uses where it has none of the data set's own
 WITH_WORDS = GRADES[:3]  # below, a row gets numbers and no word

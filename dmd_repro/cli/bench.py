@@ -150,12 +150,12 @@ def show(found: Sequence[Result]) -> None:
         f"{first.accumulate} batches; {first.parameters:,} parameters a seed"
     )
     typer.echo(textwrap.fill(what, 80, break_on_hyphens=False))
-    table("time of a step; MB held by model and data, and by a step above it", *_times(found), whole=(CASE,))
-    table("what a step is spent on, and the ms of an optimizer step", *_phases(found), whole=(CASE,))
-    table("what a step does, and the time each ceiling of this machine would allow it", *_bounds(found), whole=(CASE,))
+    table("time of a step; MB held by model and data, and by a step above it", *_times(found))
+    table("what a step is spent on, and the ms of an optimizer step", *_phases(found))
+    table("what a step does, and the time each ceiling of this machine would allow it", *_bounds(found))
     if any(r.plain for r in found):
         head, compared = _compared(found)
-        table("against the plain implementation (one seed), step by step in turn", head, compared, whole=(CASE,))
+        table("against the plain implementation (one seed), step by step in turn", head, compared)
     for r in found:
         if r.profile:
             rows = [(o.name, str(o.calls), f"{o.self_ms:.2f}", f"{o.share:.1%}") for o in r.profile]

@@ -14,7 +14,7 @@ from dmd_repro.cli.paths import DataDir, data_dir
 from dmd_repro.datasets import DATASETS
 
 DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
-HEADS = ("name", "text", "train/valid/test", "l", "a", "v")  # of `list`; 80 columns hold them unfolded
+HEADS = ("name", "text", "clips", "l", "a", "v")  # of `list`; 80 columns hold them unfolded
 app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
 app.command("check")(check)
 app.command("download")(download)
@@ -145,17 +145,8 @@ def list_(
         return
     if rows:
         typer.echo(f"Feature sets in {store.root}:")
-        lines = [
-            (
-                f"{row['name']}\n  {row['dataset']} {'aligned' if row['aligned'] else 'unaligned'}{_standing(row)}",
-                "\n".join(row["texts"]),
-                "/".join(str(n) for n in row["splits"].values()),
-                *(f"{row['lengths'][m]}x{row['dims'].get(m, 'ids')}" for m in "lav"),
-            )
-            for row in rows
-        ]
-        table("", HEADS, lines, whole=HEADS)
-        typer.echo("l, a, v: language, acoustic, visual, as steps x width")
+        table("", HEADS, [line for row in rows for line in _two_lines(row)])
+        typer.echo("clips: train/valid/test; l, a, v: language, acoustic, visual, as steps x width")
     else:
         typer.echo(f"No feature set in {store.root} yet. Get one: dmd data download NAME (see")
         typer.echo("dmd data matrix), or dmd data import FILE.")
@@ -166,5 +157,13 @@ def list_(
     )
 
 
-def _standing(row: dict[str, Any]) -> str:
-    return "" if row["standing"] == "official" else f", {row['standing'].upper()}"
+def _two_lines(row: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return a feature set in two lines of the table: its numbers, and below the name what it is of."""
+    numbers = (f"{row['lengths'][m]}x{row['dims'].get(m, 'ids')}" for m in "lav")
+    setting = f"  {row['dataset']} {'aligned' if row['aligned'] else 'unaligned'}"
+    standing = "" if row["standing"] == "official" else f", {row['standing'].upper()}"
+    clips = "/".join(str(n) for n in row["splits"].values())
+    return [
+        (row["name"], " ".join(row["texts"]), clips, *numbers),
+        (f"{setting}{standing}", *[""] * (len(HEADS) - 1)),
+    ]

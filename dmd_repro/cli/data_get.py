@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dmd_repro.data.download.get import Downloaded
+    from dmd_repro.data.download.http import Policy
     from dmd_repro.data.download.sources import FeatureSource
+    from dmd_repro.data.store.folder import Store
 
 SourcesFile = Annotated[
     Path | None, typer.Option("--sources", help="Another list of sources, in the form of the package's sources.yaml.")
@@ -42,9 +44,6 @@ def download(
     """Fetch published files, verify, import and check them. If interrupted, run the same command again to resume."""
     import json
 
-    from dmd_repro.cli.data_show import byte_progress
-    from dmd_repro.data.download.get import DownloadOptions
-    from dmd_repro.data.download.get import download as run
     from dmd_repro.data.download.http import Policy
     from dmd_repro.data.download.manual import by_hand
     from dmd_repro.data.download.sources import load_sources
@@ -61,26 +60,20 @@ def download(
         return
     done: list[Downloaded] = []
     refused: list[str] = []
+    policy = Policy(timeout=timeout, attempts=attempts, on_retry=tell)
     for source in chosen:
-        with byte_progress() as progress:
-
-            def say(text: str) -> None:
-                typer.echo(text, err=True)
-
-            policy = Policy(timeout=timeout, attempts=attempts, on_retry=say)
-            options = DownloadOptions(policy, accept=accept, keep=keep, force=force, progress=progress, say=say)
-            try:
-                done.append(run(source, store, options, siblings=list(known.values())))
-            except DataError as error:
-                if len(chosen) == 1:
-                    raise
-                refused.append(str(error))
-                typer.echo(f"dmd: {error}", err=True)
+        try:
+            done.append(fetch(source, known, store, policy, accept=accept, keep=keep, force=force))
+        except DataError as error:
+            if len(chosen) == 1:
+                raise
+            refused.append(str(error))
+            typer.echo(f"dmd: {error}", err=True)
     if as_json:
         typer.echo(json.dumps({"done": [_facts(d) for d in done], "refused": refused}, indent=1))
     else:
         for d in done:
-            typer.echo(_line(d))
+            typer.echo(line(d))
     if refused:
         raise typer.Exit(2)
     if any(d.report and d.report.failed for d in done):
@@ -114,7 +107,25 @@ def _facts(done: Downloaded) -> dict[str, Any]:
     }
 
 
-def _line(done: Downloaded) -> str:
+def fetch(
+    source: FeatureSource, known: Mapping[str, FeatureSource], store: Store, policy: Policy, **how: bool
+) -> Downloaded:
+    """Fetch one source with its progress on stderr. Raises DataError."""
+    from dmd_repro.cli.data_show import byte_progress
+    from dmd_repro.data.download.get import DownloadOptions, download
+
+    with byte_progress() as progress:
+        options = DownloadOptions(policy, progress=progress, say=tell, **how)
+        return download(source, store, options, siblings=list(known.values()))
+
+
+def tell(text: str) -> None:
+    """Say on stderr how a download goes."""
+    typer.echo(text, err=True)
+
+
+def line(done: Downloaded) -> str:
+    """Return what came of one source, in a line."""
     if done.manifest is None:
         files = f"{len(done.files)} files" if len(done.files) != 1 else str(done.files[0])
         return f"{done.name}: {files}" + ("" if done.new else ", all there already")
@@ -173,11 +184,11 @@ def matrix(
     ]
     copied = ("(copied numbers)", "not run", *(str(found.copied.get(t, "") or "") for t in tables), "no recipe")
     heads = [t.replace("table", "T") for t in tables]
-    table("", ("name", "state", *heads, "from"), [*rows, copied], whole=("state", "from", *heads))
+    table("", ("name", "state", *heads, "from"), [*rows, copied])
     if found.own:
         standing = [f"yours ({own.standing})" for own in found.own]
         mine = [(o.name, s, *counts(o.rows), o.serves) for o, s in zip(found.own, standing, strict=True)]
-        table("", ("name", "state", *heads, "can stand for"), mine, whole=("state", *heads))
+        table("", ("name", "state", *heads, "can stand for"), mine)
         typer.echo("Rows take a set of yours where it is named:")
         typer.echo(f"  dmd reproduce {tables[0]} --data {found.own[0].name}")
     typer.echo("Counts are the rows of a table that a feature set serves. GloVe text is in the")

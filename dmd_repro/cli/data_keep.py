@@ -86,8 +86,8 @@ def rm(
     if used:
         ids = ", ".join(used[:3]) + (", ..." if len(used) > 3 else "")
         were = "run was" if len(used) == 1 else "runs were"
-        typer.echo(f"{len(used)} {were} trained on it ({ids}): still records and in reports,")
-        typer.echo("but without it none can be resumed or evaluated.")
+        typer.echo(f"{len(used)} {were} trained on it ({ids}).")
+        typer.echo("They stay records and in reports, but cannot be resumed or evaluated without it.")
     if name in known:
         typer.echo(f"To have it again: dmd data download {name}")
     if ask_to_remove(what, yes, DataError):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dmd_repro.data.store.manifest import Manifest
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]], *, whole: Sequence[str] = ()) -> None:
-    """Print a table; the columns named in `whole` are never folded."""
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print a table."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -31,7 +31,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str | Text]],
     named = Text(one_line(title), style="table.title") if title else None
     drawn = Table(title=named, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
-        drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check", *whole))
+        drawn.add_column(heading, overflow="fold", no_wrap=heading in ("name", "check"))
     for row in rows:
         drawn.add_row(*(Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row))
     return terminal_console().print(drawn)

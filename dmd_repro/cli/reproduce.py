@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.data_get import SourcesFile
+from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
     Control,
@@ -59,6 +61,10 @@ def reproduce(
     threads: Threads = 1,
     jobs: Jobs = None,
     stack: Stacked = "auto",
+    download: Annotated[
+        bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
+    ] = False,
+    sources: SourcesFile = None,
     margin: Annotated[
         float | None,
         typer.Option("--margin", help="Points within which a mean counts as reproduced; sealed with the first run."),
@@ -108,23 +114,32 @@ def reproduce(
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
-    planned = grid.expand(
-        under_protocol(with_readings(asked), protocol),
-        seeds=chosen,
-        store=features,
-        records=records,
-        data=tuple(data or ()),
-        rows=tuple(rows or ()),
-        overrides=parse_settings(settings, epochs),
-        bert=(lambda: fingerprint(source)) if source else None,
-        control=control,
-    )
-    planned = one_protocol(planned, records, mixed=mix)
+
+    def expanded() -> grid.PlannedTable:
+        found = grid.expand(
+            under_protocol(with_readings(asked), protocol),
+            seeds=chosen,
+            store=features,
+            records=records,
+            data=tuple(data or ()),
+            rows=tuple(rows or ()),
+            overrides=parse_settings(settings, epochs),
+            bert=(lambda: fingerprint(source)) if source else None,
+            control=control,
+        )
+        return one_protocol(found, records, mixed=mix)
+
+    planned, lost = expanded(), []
+    if waiting := grid.lacking(planned, features):
+        lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
+        planned = expanded()
     before = load_plan(records.root, published.name, planned.plan.data)
     runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
     begun = sum(records.status(run) != "missing" for run in runs_named)
     planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
+    if dry_run and download and waiting and not planned.jobs and not json_:
+        return  # what runs is known once the data are there
     grid.refuse_empty(planned)
     for line in power_lines(published, planned.plan, records):
         say(console, line)
@@ -150,4 +165,8 @@ def reproduce(
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         show([compared], terminal_console())
+    if lost:
+        typer.echo(f"dmd: could not be downloaded, so its rows were not run: {', '.join(lost)}", err=True)
     refuse_failures(failed, len(missing))
+    if lost:
+        raise typer.Exit(1)

@@ -23,7 +23,7 @@ _LOOKED_AT = 500  # clips of train that tell the side
 
 def padded_right(features: Features) -> tuple[str, ...]:
     """Return the modalities (l, a, v) whose clips end in a step of zeros more often than they begin with one."""
-    return tuple(m for m in _sequences(features.splits["train"]) if _ends(features, m) > 0)
+    return _otherwise(features, "left")
 
 
 def padding_words(features: Features, side: str = "none") -> str:
@@ -32,7 +32,8 @@ def padding_words(features: Features, side: str = "none") -> str:
     `side` is the run's setting `pad_side`.
     """
     if side != "none":
-        return f"padding moved to the {side} (pad_side={side})"
+        wrong = [MODALITY_NAMES[m] for m in _otherwise(features, side)]
+        return f"{' and '.join(wrong)}: padding moved to the {side} (pad_side={side})" if wrong else ""
     wrong = [MODALITY_NAMES[m] for m in padded_right(features)]
     if not wrong:
         return ""
@@ -45,29 +46,34 @@ def padding_words(features: Features, side: str = "none") -> str:
 def with_padding(features: Features, side: str) -> Features:
     """Return the clips with the zero steps at their other end moved to `side`; "none": as they are.
 
-    Aligned modalities move together, by the steps that are zero in all of them; token ids stay as BERT reads them, and
-    the digest stays that of what is stored. Where lengths are given, no more steps count as padding than they leave.
+    Where clips are padded on that side already, they stay as they are, whatever zero steps end some of them. Aligned
+    modalities move together, by the steps that are zero in all of them; token ids stay as BERT reads them, and the
+    digest stays that of what is stored. Where lengths are given, no more steps count as padding than they leave.
     Raises DataError where modalities are padded on the other side and no step can be moved.
     """
-    if side == "none":
+    if side == "none" or not (wrong := _otherwise(features, side)):
         return features
     splits, moved = {}, 0
     for split in SPLITS:
         part = features.splits[split]
-        shifts = _shifts(part, side)
+        shifts = {m: shift for m, shift in _shifts(part, side).items() if part.aligned or m in wrong}
         moved += sum(int(np.abs(shift).sum()) for shift in shifts.values())
         names = {"l": "language", "a": "acoustic", "v": "visual"}
         splits[split] = replace(part, **{names[m]: _rolled(part.array(m), shift) for m, shift in shifts.items()})  # type: ignore[arg-type]
-    sign = 1 if side == "left" else -1
-    wrong = [MODALITY_NAMES[m] for m in _sequences(features.splits["train"]) if sign * _ends(features, m) > 0]
-    if wrong and not moved:
+    if not moved:
         raise DataError.at(
             f"--set pad_side={side} on {features.name}",
             expected="padding that is zero at the same steps in every modality, as its features are aligned",
-            got=f"{' and '.join(wrong)} padded on the other side alone",
-            do="Drop it, or move the padding in the file",
+            got=f"{' and '.join(MODALITY_NAMES[m] for m in wrong)} padded on the other side alone",
+            do="Read them as they are (--set pad_side=none), or move the padding in the file",
         )
     return replace(features, splits=splits)
+
+
+def _otherwise(features: Features, side: str) -> tuple[str, ...]:
+    """Return the modalities whose clips are padded on the other side."""
+    sign = 1 if side == "left" else -1
+    return tuple(m for m in _sequences(features.splits["train"]) if sign * _ends(features, m) > 0)
 
 
 def _sequences(part: FeatureSet) -> list[str]:

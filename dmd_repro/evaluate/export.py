@@ -88,7 +88,8 @@ def _plain(
 
 
 def _untold(options: Sequence[str]) -> str:
-    stage = all(o.startswith(("--set last_steps=", "--set visual_scale=", "--set pool_sum=")) for o in options)
+    settings = ("last_steps", "visual_scale", "pool_sum", "pad_side")
+    stage = all(o.startswith(tuple(f"--set {name}=" for name in settings)) for o in options)
     return "all of its input stage" if stage else "all of its settings"
 
 

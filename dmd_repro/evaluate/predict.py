@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from dmd_repro.data.features import Features
+from dmd_repro.data.sides import with_padding
 from dmd_repro.errors import DataError, SpecError
 from dmd_repro.evaluate import official, plain_state
 from dmd_repro.evaluate.checkpoint import Checkpoint
@@ -195,6 +196,7 @@ def _plain(
     setting = Setting(features.dataset, features.aligned, system.protocols[0])
     settled = plain_state.settle(state, setting, dims, features.steps, given)
     plain_state.misfit(state, settled.told, dims, features.steps, features.name)
+    features = with_padding(features, settled.config.pad_side)
     train = {m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES}
     one = plain_state.build_plain(state, settled, train)
     model: nn.Module = one if bert is None else WithBert(one, bert)

@@ -229,9 +229,10 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
             bert=bert,
         )
     except SpecError as error:
-        typed = [name for name in overrides if str(error).startswith(f"--set {name}:")]
-        if typed and typed[0] in setting_names(recipe.model):
-            raise  # a value it cannot have
+        if typed := [name for name in overrides if str(error).startswith(f"--set {name}:")]:
+            if typed[0] in setting_names(recipe.model):
+                raise  # a value it cannot have
+            raise Misfit(f"cannot be run: {recipe.model} has no setting '{typed[0]}'") from error
         raise Misfit(f"cannot be run: {error}") from error
 
 
@@ -246,10 +247,8 @@ def _choose(row: Row, data: Sequence[str], store: Store, bert: bool) -> tuple[st
     """Return the feature set and the kind of text a row trains on; raises Misfit with the reason if none fits."""
     assert row.recipe is not None
     if not data:
-        name, held = row.recipe.features, store.names()
-        # one imported MMSA file holds token ids and hidden states, under either of the two names
-        data = tuple(n for n in (name, name.replace("-bert", "-hidden")) if n in held)[:1]
-        if not data:
+        name = row.recipe.features
+        if not (data := _held(name, store)):
             raise Misfit(
                 f"needs the feature set '{name}', which has not been imported: "
                 f"dmd data download {name}, or dmd data import FILE --name {name} --dataset {row.dataset}"
@@ -295,6 +294,24 @@ def _fit(row: Row, name: str, store: Store, bert: bool) -> tuple[str, TextKind]:
     raise Misfit(f"'{name}' holds {' and '.join(held)} text, the row needs {' or '.join(wanted) or row.text}")
 
 
+def lacking(grid: PlannedTable, store: Store) -> dict[str, tuple[str, ...]]:
+    """Return the feature sets that rows of a plan name and the store lacks, each with the keys of the rows it keeps."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in grid.table.rows:
+        planned = grid.plan.rows[row.key]
+        if row.key in grid.selected and row.recipe and not grid.plan.data and planned.status == "skipped":
+            name = row.recipe.features
+            if row.recipe.model in system_names() and not _held(name, store):
+                found[name] = (*found.get(name, ()), row.key)
+    return found
+
+
+def _held(name: str, store: Store) -> tuple[str, ...]:
+    """Return under which name the store has it: an MMSA file holds token ids and hidden states, under either name."""
+    held = store.names()
+    return tuple(n for n in (name, name.replace("-bert", "-hidden")) if n in held)[:1]
+
+
 def refuse_empty(grid: PlannedTable) -> None:
     """Raise SpecError if no row of a plan can be run, offering the synthetic data."""
     if grid.jobs:
@@ -310,5 +327,6 @@ def refuse_empty(grid: PlannedTable) -> None:
     first = reasons[min((row for row in grid.table.rows if row.key in reasons), key=helps).key]
     raise SpecError.at(
         f"{grid.table.name}", expected="at least one row that can be run", got=f"none ({first})",
-        do=f"Import the data, or try the program on stand-in data: dmd reproduce {grid.table.name} --data synthetic",
+        do=f"Get the data (--download), or try the program on stand-in data: dmd reproduce {grid.table.name} "
+        "--data synthetic",
     )  # fmt: skip

@@ -31,6 +31,7 @@ class PooledConfig(TrainConfig):
     norm_start: str = "ones"
     reduction: str = "mean"  # of the L1 loss over the batch, or sum
     last_steps: int = 0  # 0: all steps
+    pad_side: str = "left"
     visual_scale: str = "none"  # or train_max: Facet divided by its training maximum
     pool_sum: str = "float32"  # precision of the mean over all steps, padding included
     least_batch: int = 2  # BatchNorm has no variance of one clip

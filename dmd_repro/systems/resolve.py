@@ -90,10 +90,13 @@ def resolve_spec(
     config = with_bert(config, features.text, bert, overrides or {})
     check_loop(config, features.sizes["train"])
     if config.pad_side != "none" and features.aligned and features.text == "bert":
-        raise SpecError.at(
-            f"--set pad_side={config.pad_side}", expected="text as vectors: the tokens of aligned features cannot move",
-            got="bert text (token ids)", do="Drop it, or take --text hidden",
-        )  # fmt: skip
+        if "pad_side" in (overrides or {}):
+            raise SpecError.at(
+                f"--set pad_side={config.pad_side}",
+                expected="text as vectors: the tokens of aligned features cannot move", got="bert text (token ids)",
+                do="Drop it, or take --text hidden",
+            )  # fmt: skip
+        config = replace(config, pad_side="none")
     config.check(features.steps, mask)
     return RunSpec(
         model=model,

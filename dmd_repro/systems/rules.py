@@ -24,7 +24,7 @@ MULT_SIZES: dict[tuple[str, bool], dict[str, Any]] = {
 # validation loss a mean of batch means rounded to 4 digits, better means lower by 1e-6. No limit of epochs: 200 ours.
 MMSA: dict[str, Any] = {
     "plateau_patience": NEVER, "early_stop": 8, "max_epochs": 200, "selection_mean": "batches", "selection_digits": 4,
-    "selection_margin": 1e-6,
+    "selection_margin": 1e-6, "pad_side": "none",
 }  # fmt: skip
 
 # Justin1904's ports of TFN and LMF: L1 summed over the batch, Adam, no clip, no schedule, strictly lower validation L1

@@ -23,7 +23,8 @@ class Told:
     dims: Mapping[str, int] = field(default_factory=dict)  # feature width, of the modalities that have one of their own
     steps: Mapping[str, int] = field(default_factory=dict)  # time steps, where a tensor is made for a number of them
     joint: int = 0  # width of the three modalities together, where tensors tell only that
-    open: tuple[str, ...] = ("last_steps", "visual_scale")  # settings that move a prediction and that no tensor tells
+    # settings that move a prediction and that no tensor tells
+    open: tuple[str, ...] = ("last_steps", "visual_scale", "pad_side")
     beside: tuple[str, ...] = ()  # beginnings of names that the reference's own files lack and ours hold
     missing: str = ""
     mend: str = ""  # what to do about it

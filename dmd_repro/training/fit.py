@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from dmd_repro.data.features import Features, FeatureSet
+from dmd_repro.data.sides import padding_words
 from dmd_repro.errors import SpecError
 from dmd_repro.nn.bert import Bert
 from dmd_repro.records import provenance
@@ -89,6 +90,8 @@ def fit_stack(
     if len(specs) > 1 and (reason := why_not_stacked(specs[0])):
         raise SpecError.at(f"a stack of {len(specs)} seeds", expected="one seed at a time", got=reason, do="--stack 1")
     stamp, collected = DataStamp.of(features), provenance.collect()
+    if said := padding_words(features, str(specs[0].config.get("pad_side", "none"))):
+        collected["padding"] = said
     features, bert = prepare(specs[0], features, execution.bert, execution.cache, device)
     refuse_unsound(specs[0], features, bert)
     size = min(len(specs), execution.stack or room(specs[0], features, device, bert, execution.sharers))

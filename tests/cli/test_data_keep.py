@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command import Here
@@ -118,19 +119,35 @@ def test_labels_are_removed_by_the_name_they_came_by(dmd: Here, tmp_path: Path) 
     assert not path.exists()
 
 
-def test_the_lists_fit_80_columns(dmd: Here, tmp_path: Path) -> None:
+def test_the_lists_fit_80_columns(dmd: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects: no head and no number is folded or cut; one's own sets stand in the matrix with what they serve."""
     save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
     assert "dmd data download NAME" in dmd("data", "list").out
     assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
     shown = dmd("data", "list").out
-    assert "train/valid/test" in shown
-    assert "mosi aligned, PARTIAL" in shown
-    assert "x768" in shown
+    for words in ("clips: train/valid/test", "  mosi aligned, PARTIAL", "x768", "hidden bert"):
+        assert words in shown
     matrix = dmd("data", "matrix").out
     assert "mosei-unaligned-glove" in matrix
     assert "yours (partial)" in matrix
     lines = [line for line in (matrix + shown).splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 80
+    largest = {
+        "name": "mosei-unaligned-bert", "dataset": "mosei", "aligned": False, "standing": "partial",
+        "texts": ["hidden", "bert"], "splits": {"train": 16326, "valid": 1871, "test": 4659},
+        "lengths": {"l": 50, "a": 500, "v": 375}, "dims": {"l": 768, "a": 74, "v": 35},
+    }  # fmt: skip
+    monkeypatch.setattr(Store, "names", lambda self: ["mosei-unaligned-bert"])
+    monkeypatch.setattr(Store, "manifest", lambda self, name: SimpleNamespace(summary=lambda: largest))
+    out = dmd("data", "list").out.splitlines()
+    row = next(line for line in out if "16326/1871/4659" in line)
+    assert row.split() == ["mosei-unaligned-bert", "hidden", "bert", "16326/1871/4659", "50x768", "500x74", "375x35"]
+    assert max(len(line) for line in out if str(tmp_path) not in line) <= 80
+
+
+def test_own_sets_say_what_they_serve(dmd: Here, tmp_path: Path) -> None:
+    """Protects: a set under a name of one's own is found, with the rows it can stand for."""
+    save(tmp_path / "a.pkl", mmsa(aligned=True, text=768))
+    assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
     own = json.loads(dmd("data", "matrix", "--json").out)["own"]
     assert [(o["name"], o["serves"]) for o in own] == [("mine", "mosi-aligned-bert")]

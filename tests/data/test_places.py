@@ -74,7 +74,19 @@ def take(place: Mirror, folder: Path) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "how",
-    ["good", "cut:2", "cutnotag:2", "stall:1", "norange", "wrongrange", "503:2", "garbage:1"],
+    [
+        "good",
+        "cut",
+        "cut:2",
+        "cutnotag:2",
+        "stall:1",
+        "drip:1",
+        "norange",
+        "wrongrange",
+        "chunked",
+        "503:2",
+        "garbage:1",
+    ],
 )
 def test_what_can_be_overcome_is_overcome(services, tmp_path, monkeypatch, kind, how):
     """Whatever service a file comes from, a cut, a stall, a refusal for the moment and odd ranges are survived."""
@@ -91,7 +103,8 @@ def test_what_can_be_overcome_is_overcome(services, tmp_path, monkeypatch, kind,
         ("gzip", "the coding 'gzip'"), ("empty", "an empty answer|got one of 0"),
         ("tohost", "redirect to another host, localhost"),
         ("huge", r"free space|one of 1,000,000,000,000,000"), ("503", "answered 503, 3 times"),
-        ("nothing", "ended after 0 of"), ("toftp", "the scheme 'ftp'"),
+        ("nothing", "ended after 0 of"), ("toftp", "the scheme 'ftp'"), ("tofile", "not allowed"), ("toloop", "302"),
+        ("long", "3 times in a row|got one of"),
     ],
 )  # fmt: skip
 def test_what_cannot_is_one_sentence_and_no_file(services, tmp_path, monkeypatch, kind, how, word):

@@ -60,6 +60,11 @@ class FeatureSource:
     sha256: str | None = None  # where published
     see_also: tuple[str, ...] = ()
 
+    @property
+    def bytes_about(self) -> int | None:
+        """How much there is to download, as far as that is published."""
+        return self.size or (int(float(self.about.split()[0]) * 1e9) if self.about else None)
+
 
 def load_sources(path: Path | None = None) -> dict[str, FeatureSource]:
     """Read the sources that come with the package, or another file of that form.
@@ -99,6 +104,9 @@ def _source(name: str, entry: Entry, groups: Entry) -> FeatureSource:
     sha256 = entry.maybe("sha256")
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         entry.fail("sha256", "64 hexadecimal digits", repr(sha256))
+    about = entry.maybe("about")
+    if about is not None and not re.fullmatch(r"\d+(\.\d+)? GB", about):
+        entry.fail("about", 'a size such as "0.6 GB"', repr(about))
     own = entry.entries("places") if entry.has("places") else group.entries("places")
     kind: SourceKind = entry.choice("kind", ("features", "labels", "folder"))
     source = FeatureSource(
@@ -115,7 +123,7 @@ def _source(name: str, entry: Entry, groups: Entry) -> FeatureSource:
         setting=entry.choice("setting", ("aligned", "unaligned")) if kind == "features" else None,
         within=entry.maybe("within"),
         size=int(size) if size else None,
-        about=entry.maybe("about"),
+        about=about,
         sha256=sha256,
         see_also=tuple(group.texts("see_also")),
     )

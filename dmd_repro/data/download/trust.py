@@ -77,7 +77,8 @@ class Trust:
             return f"it CHANGED since {before.seen[:10]}, as you accepted"
         if published is not None:
             return other_than(published, sha256)
-        return f"no hash is published: trusted on first use and remembered, sha256 {sha256}"
+        doubt = "; this place is not known to hold the published file, look at dmd data check" if may_differ else ""
+        return f"no hash is published: trusted on first use and remembered, sha256 {sha256}{doubt}"
 
     def remember(self, key: str, sha256: str, size: int, place: str, note: str = "") -> None:
         """Note what a file is, once it has proved to be whole; an equal note stays as it is."""

@@ -32,6 +32,7 @@ class EFLSTMConfig(TrainConfig):
     align: str = "none"  # unequal lengths: ctc (MulT's module), pool (MMSA's average pooling), none: refused
     aligner_weights: str = "selected"
     last_steps: int = 0  # 0: all steps, as MulT's loader gives them; MFN keeps the last 20
+    pad_side: str = "left"
     visual_scale: str = "none"  # or train_max: MFN divides Facet by its training maximum
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:

@@ -39,6 +39,7 @@ class GraphMFNConfig(TrainConfig):
     nodes: str = "frozen"
     align: str = "none"  # or pool: unequal lengths by average pooling, which no printed row did
     last_steps: int = 0
+    pad_side: str = "left"
     visual_scale: str = "none"
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:

@@ -21,6 +21,7 @@ class LFLSTMConfig(TrainConfig):
     head: int = 64
     dropout: float = 0.5
     last_steps: int = 0  # 0: all steps
+    pad_side: str = "left"
     visual_scale: str = "none"  # or train_max
 
     @property

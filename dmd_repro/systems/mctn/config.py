@@ -47,6 +47,7 @@ class MCTNConfig(TrainConfig):
     attention: str = "static"
     forget_gate: str = "input"
     last_steps: int = 20  # the authors' FIRST 20 words of files padded behind: the last of files padded before
+    pad_side: str = "left"
     visual_scale: str = "train_max"  # Facet by its training maximum; or none
     acoustic_scale: str = "none"  # or train_max: no decoder reaches a target outside (-1, 1)
     align: str = "none"  # unequal lengths: ctc (MulT's module), none: refused

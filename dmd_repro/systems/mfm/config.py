@@ -48,6 +48,7 @@ class MFMConfig(TrainConfig):
     lambda_v: float = 0.5
     align: str = "none"  # or pool: unequal lengths by average pooling, which no printed row did
     last_steps: int = 0  # 0: all steps; the authors keep the last 20 words
+    pad_side: str = "left"
     visual_scale: str = "none"  # or train_max
 
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:

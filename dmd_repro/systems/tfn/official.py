@@ -20,5 +20,5 @@ def pooled(shapes: Shapes, more: Mapping[str, Scalar]) -> Told:
     return Told(
         {**hidden, "text_out": shapes["text_subnet.linear_1.weight"][0], **more},
         dims={"l": shapes["text_subnet.rnn.weight_ih_l0"][1], "a": d_a, "v": d_v},
-        open=("last_steps", "visual_scale", "pool_sum"),
+        open=("last_steps", "visual_scale", "pool_sum", "pad_side"),
     )

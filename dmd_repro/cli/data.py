@@ -15,7 +15,7 @@ from dmd_repro.datasets import DATASETS
 
 DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
 HEADS = ("name", "text", "clips", "l", "a", "v")  # of `list`; 80 columns hold them unfolded
-app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
+app = typer.Typer(help="Download, import, identify, list, check and remove feature files.", no_args_is_help=True)
 app.command("check")(check)
 app.command("download")(download)
 app.command("identify")(identify)

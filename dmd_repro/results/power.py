@@ -48,9 +48,27 @@ class RowPower:
         found = next((stage for stage in STAGES if self.reproduced(stage, margin) >= POWER), None)
         if found and not one_look:
             return found
-        above = FEWEST - 1 if one_look else STAGES[-1].n
-        n = fewest(lambda runs: self.reproduced(Stage(runs, ALPHA), margin) >= POWER, above)
+        n = fewest(lambda runs: self.reproduced(Stage(runs, ALPHA), margin) >= POWER, FEWEST - 1)
         return None if n is None else Stage(n, ALPHA)
+
+
+def assumed_power(row: Row, n: int) -> RowPower:
+    """Return the power of a row of which no run is at hand: every printed number spreads as assumed."""
+    return _row_power(row, n, Measured())
+
+
+def row_powers(table: PublishedTable, plan: TablePlan, records: Records) -> list[RowPower]:
+    """Return the power of every planned row that may have a word, at its own spread where it has one.
+
+    Raises as `power_lines` does.
+    """
+    planned = {key: row for key, row in plan.rows.items() if row.status == "planned"}
+    measured = measure_table(table, plan, Runs(records))
+    return [
+        _row_power(row, len(planned[row.key].runs), measured[row.key])
+        for row in table.rows
+        if row.key in planned and row.cells and not why_no_word(row)
+    ]
 
 
 def power_lines(table: PublishedTable, plan: TablePlan, records: Records) -> list[str]:
@@ -85,7 +103,8 @@ def _at(stage: Stage, n: int, powers: Sequence[RowPower], margin: float) -> list
     worst = min(powers, key=lambda one: (one.reproduced(stage, margin), one.different(stage, margin)))
     spread = max(std for _, std, _ in worst.gaps)
     source = "of its finished runs" if worst.measured else "assumed, as one study of DMD on MOSI found over 10 seeds"
-    of = "" if len(powers) == 1 else f", worst row {worst.label} ({worst.key})"
+    best = max(one.reproduced(stage, margin) for one in powers)
+    of = f", worst row {worst.label} ({worst.key})" if worst.reproduced(stage, margin) < best else ""
     at = f"{stage.n} runs a row" + ("" if n == stage.n else f" (the stage that {n} reach)")
     return [
         f"power: {at}, level {stage.level:g}, margin {points_of(margin)}{of}, {len(worst.gaps)} numbers, spread "
@@ -104,10 +123,11 @@ def _recommended(powers: Sequence[RowPower], margin: float, one_look: int | None
         who = "every row" if len(by) == 1 else ", ".join(one.key for one in by[stage])
         if stage is None:
             parts.append(f"over {MOST} for {who}")
-        elif stage in STAGES:
-            parts.append(f"{stage.n} for {who}")
+        elif one_look is None and stage in STAGES:
+            once = max(one.n for one in (row.needed(margin, one_look=True) for row in by[stage]) if one)
+            parts.append(f"{stage.n} for {who}" + (f" ({once} with --one-look)" if once < stage.n else ""))
         else:
-            parts.append(f"{stage.n} for {who}, in a plan of one look (--one-look)")
+            parts.append(f"{stage.n} for {who}, read once (--one-look)")
     return f"recommended runs a row, for {POWER:.0%} power: {'; '.join(parts)}"
 
 

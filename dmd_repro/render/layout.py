@@ -211,7 +211,7 @@ def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
 
 def printed_only(block: ComparedBlock) -> TextGrid:
     """Return the printed numbers of a block of which nothing was run."""
-    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows)
+    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows if row.cells)
     heads = ("printed", *(COLUMNS[column] for column in block.columns))
     return TextGrid(block.title, heads, "l" + "r" * len(block.columns), rows)
 

@@ -60,7 +60,7 @@ def test_every_block_of_both_tables_has_one_and_print_has_none() -> None:
         assert not [row for row in table.rows if row.ours or not row.cells]
         for block in with_controls(table).blocks:
             last = block.rows[-1]
-            assert (last.cells, last.ours, last.label.rstrip("*")) == ({}, block.columns, "Language (ours)")
+            assert (last.cells, last.ours, last.label.rstrip("*")) == ({}, block.columns, "Text (ours)")
             assert last.recipe is not None
             assert (last.recipe.model, last.recipe.features) == ("language", block.key)
     assert not [b for name in table_names() if name > "table2" for b in load_table(name).blocks if b.controls]
@@ -92,9 +92,10 @@ def test_it_is_measured_and_gets_no_word(runs: Path) -> None:
 def test_every_format_shows_it(format_: str, runs: Path) -> None:
     """Protects: text, HTML, LaTeX and CSV hold the row and its mean, and lose both without the control."""
     with_, without = (render(compare_tables(runs, ["table1"], control=c), format_) for c in (True, False))  # type: ignore[arg-type]
-    assert "Language (ours)" in with_
+    assert "Text (ours)" in with_
     assert "79.39" in with_
-    assert "Language (ours)" not in without
+    assert "not printed: what the same text gives" in with_
+    assert "Text (ours)" not in without
 
 
 def test_neighbours_are_compared_with_it(runs: Path) -> None:
@@ -140,12 +141,12 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     asked = ("reproduce", "table1", "--data", "synthetic", "--seeds", "1", "--epochs", "1", "--jobs", "1")
     said = dmd(*asked, "--rows", "mosi-aligned-glove-language")
     assert said.code == 0
-    assert "Language (ours)" in said.out
+    assert "Text (ours)" in said.out
     assert "[1/1]" in said.out
     again = dmd(*asked, "--rows", "aligned-glove", "--no-control", "--dry-run")
     assert "-language" not in again.out
-    assert "Language (ours)" in dmd("report", "table1").out
-    assert "Language (ours)" not in dmd("report", "table1", "--no-control").out
+    assert "Text (ours)" in dmd("report", "table1").out
+    assert "Text (ours)" not in dmd("report", "table1", "--no-control").out
 
 
 def test_a_control_prints_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.errors import DataError, DmdError, RunError, SpecError
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,10 @@ Seeds = Annotated[
 ]
 TableName = Annotated[
     str | None,
-    typer.Argument(help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it."),
+    typer.Argument(
+        autocompletion=complete.tables,
+        help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it.",
+    ),
 ]
 
 

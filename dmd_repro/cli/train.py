@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
@@ -38,8 +39,13 @@ MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short fo
 
 def train(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help=f"The system to train, {SYSTEMS}.")],
-    data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
+    model: Annotated[str, typer.Argument(autocompletion=complete.systems, help=f"The system to train, {SYSTEMS}.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", autocompletion=complete.feature_sets, help="A feature set (see `dmd data list`), or synthetic."
+        ),
+    ],
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="One seed; else 1111.")] = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Several: a count from 1111 on (5), or the seeds (7,8,9).")

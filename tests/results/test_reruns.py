@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.reruns import load_reruns
@@ -13,7 +15,7 @@ from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records
 from dmd_repro.render.formats import FORMATS, render
 from dmd_repro.render.sentences import ALL, Ink
-from dmd_repro.results.reruns import not_comparable, places, readings_of, why_not
+from dmd_repro.results.reruns import answers, not_comparable, places, readings_of, why_not
 from dmd_repro.results.tables import compare
 
 ROW = load_table("table1").row("mosi-aligned-bert-dmd")
@@ -89,3 +91,15 @@ def test_a_synthetic_table_still_says_whose_numbers_they_are(tmp_path: Path) -> 
     assert all(cell.summary.n == 0 and cell.difference is None for cell in row.cells)
     assert len(table.answers) == 1
     assert compare(load_table("table4"), None, Records(tmp_path)).answers == ()
+
+
+def test_what_others_measured_has_chances_too() -> None:
+    """Known answer: of ten seeds elsewhere, 86.0 or better is a t(9) tail as one run; the sentence says it."""
+    row = load_table("table1").row("mosi-aligned-bert-dmd")
+    (reading,) = readings_of(row, load_reruns())["acc2"]
+    one = next(c for c in reading.chances if c.hypothesis == "one run" and c.direction == "better")
+    away = (85.95 - reading.mean) / (reading.std * np.sqrt(1.1))
+    assert one.value == pytest.approx(stats.t.sf(away, 9), abs=1e-9)
+    assert len(reading.to_json()["chances"]) == 18
+    (said,) = answers(load_table("table1"), load_reruns())
+    assert f"has a chance there of {100 * one.value:.0f} % as one run" in said

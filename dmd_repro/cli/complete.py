@@ -1,4 +1,4 @@
-"""What a shell completes besides commands and options: tables, runs, feature sets and systems, as they are here now.
+"""What a shell completes besides commands, options and tables: runs, feature sets and systems, as they are here now.
 
 A shell asks while a line is typed: where a folder cannot be read there is nothing to offer, and nothing is said.
 """
@@ -9,19 +9,12 @@ from collections.abc import Callable, Iterable
 
 import typer
 
+from dmd_repro.cli.paths import data_dir, runs_dir
 from dmd_repro.errors import DmdError
-
-
-def tables(incomplete: str) -> list[str]:
-    """Offer table names."""
-    from dmd_repro.papers.tables import all_table_names
-
-    return _begun(all_table_names, incomplete)
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
     """Offer the ids of the runs in the folder that `--runs-dir`, or what stands for it, names."""
-    from dmd_repro.cli.paths import runs_dir
     from dmd_repro.records.folder import Records
 
     return _begun(lambda: Records(runs_dir(context.params.get("runs"))).run_ids(), incomplete)
@@ -29,7 +22,6 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
 
 def feature_sets(context: typer.Context, incomplete: str) -> list[str]:
     """Offer imported and generated feature sets."""
-    from dmd_repro.cli.paths import data_dir
     from dmd_repro.data.store.folder import Store
 
     return _begun(lambda: [*Store(data_dir(context.params.get("store"))).names(), "synthetic"], incomplete)

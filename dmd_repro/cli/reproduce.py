@@ -19,6 +19,7 @@ from dmd_repro.cli.paths import (
     Seeds,
     Stacked,
     Threads,
+    begun_tables,
     bert_source,
     data_dir,
     encoded_dir,
@@ -42,7 +43,7 @@ from dmd_repro.seeds import parse_seeds
 
 def reproduce(
     table: Annotated[
-        str, typer.Argument(autocompletion=complete.tables, help="table1 ... table5; NAME/table1 of a further paper.")
+        str, typer.Argument(autocompletion=begun_tables, help="table1 ... table5; NAME/table1 of a further paper.")
     ],
     seeds: Seeds = "5",
     rows: Annotated[

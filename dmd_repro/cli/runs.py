@@ -198,8 +198,8 @@ def _how_far(records: Records, name: str, run: RunRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"epochs": f"{kept} of at most {most} are kept" if kept else "none is kept yet"}
     if who := writer_of(records.root, name):
         return found | {"in progress": f"{who} is training it"}
-    where = f"at epoch {kept + 1}" if kept else "from the start"
-    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} (starts {where})"}
+    where = f"goes on with epoch {kept + 1}" if kept else "begins anew"
+    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} ({where})"}
 
 
 def _lines(document: dict[str, Any], indent: str = "") -> list[str]:

@@ -158,7 +158,8 @@ def telling(records: Records, names: list[str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = [(name, records.status(name), records.kept_epochs(name)) for name in names]
-        lines = [f"run {name}: epochs 1 to {epochs} are kept" for name, state, epochs in kept if epochs]
+        words = {1: "epoch 1 is kept"}
+        lines = [f"run {name}: {words.get(n, f'epochs 1 to {n} are kept')}" for name, _, n in kept if n]
         if done := sum(state == "done" for _, state, _ in kept):
             lines.insert(0, f"{done} of {len(names)} runs are done")
         # the bar left the cursor in its line

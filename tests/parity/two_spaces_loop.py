@@ -29,7 +29,7 @@ def pool(z: dict[str, np.ndarray], *, mmsa: bool) -> Features:
     else:
         visual, acoustic, mask = z["pool/visual"], z["pool/acoustic"], z["pool/bert_mask"]
         if "pool/bert_hidden" in z:
-            language = z["pool/bert_hidden"].astype(np.float32) * mask[:, :, None]
+            language = z["pool/bert_hidden"].astype(np.float32) * mask[:, :, None].astype(np.float32)
         else:
             language = np.stack([z["pool/bert_ids"], mask, z["pool/bert_types"]], axis=1).astype(np.int64)
     n = len(visual)

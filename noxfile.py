@@ -9,7 +9,7 @@ import nox
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests"]
 
 
 @nox.session
@@ -23,6 +23,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Static types of the package."""
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documents as a site (site/), without network: it loads nothing from elsewhere, no link leads nowhere."""
+    session.run("python", "benchmarks/site.py")
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Draw what `dmd bench --json` measured: `python benchmarks/plot.py RESULT.json ...` writes benchmarks/plots/*.png.
+"""Draw what `dmd bench --json` measured: `python benchmarks/plot.py RESULT.json ...` writes docs/plots/*.png.
 
 Needs the optional extra: pip install -c constraints.txt -e '.[plots]'. Figures: time of a seed-step against the size of
 the stack, and against the length of the sequences, the plain implementation beside ours where it was measured. A figure
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-PLOTS = Path(__file__).resolve().parent / "plots"
+PLOTS = Path(__file__).resolve().parents[1] / "docs" / "plots"
 Case = dict[str, Any]  # one of the "cases" of a result, as `dmd_repro.bench.types.Result.to_json` gives it
 Points = list[tuple[float, float]]
 

@@ -114,8 +114,8 @@ def _homogd_against_fd(evidence: AuditInput) -> Iterable[Said]:
     printed = [row.cells["acc2"].value for row in without if row is not None]
     head = None
     if len(printed) == len(fd) and printed != fd:
-        head = f"One configuration, two results: L, V, A are {_list(fd)} in Table 4, {_list(printed)} in "
-        head += "section 4.2 (FD alone)."
+        head = f"One configuration, as we read it, two results: L, V, A are {_list(fd)} in Table 4, {_list(printed)} "
+        head += "in section 4.2 (FD alone)."
     status: Status = "flag" if lower else "ok"
     yield Said(status, text, table=evidence.tables["table4"], metric="acc2", certainty=READING, head=head)
 

@@ -88,7 +88,16 @@ def _counted(table: PublishedTable, row: Row, column: str, printed: Printed) -> 
         text += (
             " Negative / positive cannot give it by rounding: the row is negative / non-negative, as its source says."
         )
-    return Said("ok" if plain else "flag", text, certainty=ONE_RUN, **cell(table, row, column))
+    left = [zero for zero in own if "rounded" in fits[zero]]
+    if inferred := 0 < len(left) < len(own):
+        text += f" By rounding it can only be {_sign(left[0])}, which its source does not say."
+    return Said(
+        "inferred" if inferred else "ok" if plain else "flag", text, certainty=ONE_RUN, **cell(table, row, column)
+    )
+
+
+def _sign(zero: str) -> str:
+    return next(words for name, words in ZERO_WORDS.items() if name == zero).partition(",")[0]
 
 
 def _counts(n: int, printed: Printed, rules: Sequence[Rule]) -> str:

@@ -87,7 +87,9 @@ def _majority(table: PublishedTable, row: Row) -> Said:
         return Said("flag", f"{text} no matrix prints {both}.", certainty=certainty, **at)
     text += f" kappa of the matrices that print {both} is {_ends(ends)}"
     if ends[1] <= 0:
-        head = f"{row.label} knows nothing of the clip: kappa {_ends(ends)} in every matrix printing {both}."
+        head = (
+            f"{row.label}, if one run, knows nothing of the clip: kappa {_ends(ends)} in every matrix printing {both}."
+        )
         return Said("flag", f"{text}: no better than knowing nothing.", certainty=certainty, head=head, **at)
     if ends[0] > 0:
         text += ": better than knowing nothing, though below the larger class."

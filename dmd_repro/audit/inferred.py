@@ -206,7 +206,7 @@ def f1_functions(evidence: AuditInput) -> Iterable[Said]:
         yield Said("flag" if both else "ok", text, certainty=_certain(of, known), **about)
     if mixed:
         names = ", ".join(swapped)
-        head = f"{mixed} of {total} F1 columns mix two functions (arguments swapped in {names})."
+        head = f"{mixed} of {total} F1 columns mix two functions (swapped, by code or by arithmetic: {names})."
         text = f"{head} An F1 with its arguments swapped weighs the classes by how often they are called."
         yield Said("flag", text, metric="f1", certainty="each row's, as said above", head=head)
 

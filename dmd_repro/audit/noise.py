@@ -43,8 +43,9 @@ def noise_floor(evidence: AuditInput) -> Iterable[Said]:
     yield from leads
     small = sum(lead.status == "flag" for lead in leads)
     if small:
-        head = f"{small} of {len(leads)} leads over the runner-up are within the noise."
-        yield Said("flag", f"{head} Of other clips, or of seeds where their spread is measured.", head=head)
+        head = f"{small} of {len(leads)} leads over the runner-up are within unpaired noise."
+        text = f"{head} Of other clips, or of seeds where their spread is measured; paired, a lead can be more."
+        yield Said("flag", text, head=head)
 
 
 def _lead(evidence: AuditInput, table: PublishedTable, top: Row, next_: Row, column: str) -> Said:

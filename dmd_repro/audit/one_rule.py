@@ -63,8 +63,7 @@ def _one_rule(table: PublishedTable, numbers: Numbers) -> Said:
     head = None
     if table.name == "table1" and not natural:
         fit, of = sum(fits["non0", "rounded"]), len(numbers)
-        head = f"Rounding prints {fit} of {of} MOSI accuracies of DMD in Table 1; "
-        head += f"{'one other rule' if whole else 'no rule'} prints all ({chance_of(numbers, readings):.0%} by chance)."
+        head = f"Rounding prints only {fit} of {of} MOSI accuracies of DMD (Table 1)."
     metric = "+".join(column for column in COUNTED if any(column == c for _, c in numbers))
     return Said("ok" if natural else "flag", text, table=table, metric=metric, certainty=ONE_RUN, head=head)
 

@@ -21,6 +21,7 @@ from dmd_repro.cli.paths import (
     runs_dir,
 )
 from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import SYSTEMS, MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -53,6 +54,14 @@ def ablate(
     threads: Threads = 1,
     jobs: Jobs = None,
     stack: Stacked = "auto",
+    on: On = None,
+    gpus: Gpus = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    account: Account = None,
+    sbatch: Sbatch = "",
+    setup: Setup = "",
+    no_wait: NoWait = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     runs: RunsDir = None,
     store: DataDir = None,
@@ -66,6 +75,7 @@ def ablate(
 
     from rich.console import Console
 
+    from dmd_repro.cli.progress import say
     from dmd_repro.data.store.folder import Store
     from dmd_repro.planning import ablate as library
     from dmd_repro.records.folder import Records
@@ -91,10 +101,14 @@ def ablate(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    if not dry_run:
+    if not (dry_run or on):
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
+    slurm = executor(
+        on, records, features.root, execution, "ablate", jobs=jobs, gpus=gpus, partition=partition, time=time,
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: say(console, line),
+    )  # fmt: skip
     planned = library.plan_ablation(
         model, arms, data=data, seeds=chosen, store=features, records=records, overrides=overrides,
         bert=(lambda: fingerprint(source)) if source else None,
@@ -103,7 +117,7 @@ def ablate(
     earlier, missing = made_before(planned, records), planned.missing
     failed = train_missing(
         planned, records=records, store=features, execution=execution, jobs=jobs, dry_run=dry_run, json_=json_,
-        console=console,
+        console=console, slurm=slurm, wait=not no_wait,
     )  # fmt: skip
     if failed is None:
         return

@@ -32,6 +32,7 @@ from dmd_repro.cli import (
     systems,
     train,
 )
+from dmd_repro.cli.cancel import cancel_runs
 from dmd_repro.cli.paths import use_papers
 from dmd_repro.cli.screen import Screen, screens
 from dmd_repro.cli.settings import KEYS, Settings, read_settings
@@ -106,6 +107,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("export")(evaluate.export)
 app.command("ablate")(ablate.ablate)
 app.command("audit")(audit.audit)
+runs.app.command("cancel")(cancel_runs)
 app.command("bench")(bench.bench)
 
 

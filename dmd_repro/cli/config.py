@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dmd_repro.cli.settings import Settings
 
 app = typer.Typer(
-    help="Defaults of your own (dmd.toml, or [tool.dmd] of pyproject.toml) and where they come from.",
+    help="Defaults of your own (dmd.toml), and where each of them comes from.",
     no_args_is_help=True,
 )
 
@@ -19,8 +19,9 @@ app = typer.Typer(
 def show(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show every default and where its value comes from: the environment, a file, or the program.
 
-    An option of a command wins over the environment variable, that over dmd.toml (or [tool.dmd] of a pyproject.toml) in
-    the working folder or the nearest above, that over the default. Folders in a file are relative to it.
+    An option of a command wins over the environment variable, that over dmd.toml (or the table tool.dmd of a
+    pyproject.toml) in the working folder or the nearest above, that over the default.
+    Folders in a file are relative to it.
     """
     import json
 
@@ -35,12 +36,20 @@ def show(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     from dmd_repro.cli.runs import columns
 
     heads = ("key", "variable", "value", "from")
-    lines = [(name, row["variable"], str(row["value"]), row["from"]) for name, row in rows.items()]
+    lines = [(name, row["variable"], _short(str(row["value"])), row["from"]) for name, row in rows.items()]
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     typer.echo(f"file: {settings.file or 'no dmd.toml and no [tool.dmd], here or above'}\n")
     shown = columns(heads, lines, right=0).splitlines()
     typer.echo("\n".join(line.rstrip() for line in (shown[0], "  ".join("─" * width for width in widths), *shown[1:])))
     typer.echo("\nAn option of a command wins over the variable, that over the file, that over the default.")
+
+
+def _short(value: str) -> str:
+    """Return a value with the user's own folder as it is typed."""
+    import os
+
+    home = os.path.expanduser("~")  # noqa: PTH111 (never raises)
+    return f"~{value[len(home) :]}" if len(home) > 1 and value.startswith(f"{home}{os.sep}") else value
 
 
 def _row(name: str, settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dmd_repro.datasets import DATASETS
 
 DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
 HEADS = ("name", "text", "clips", "l", "a", "v")  # of `list`; 80 columns hold them unfolded
-app = typer.Typer(help="Download, import, list and check feature files.", no_args_is_help=True)
+app = typer.Typer(help="Download, import, identify, list, check and remove feature files.", no_args_is_help=True)
 app.command("check")(check)
 app.command("download")(download)
 app.command("identify")(identify)
@@ -128,6 +128,8 @@ def list_(
     import json
 
     from dmd_repro.cli.data_show import table
+    from dmd_repro.data.download.get import lying_about
+    from dmd_repro.data.store.disk import size_text
     from dmd_repro.data.store.folder import Store
     from dmd_repro.data.synthetic import VARIANTS
     from dmd_repro.errors import DataError
@@ -150,6 +152,9 @@ def list_(
     else:
         typer.echo(f"No feature set in {store.root} yet. Get one: dmd data download NAME (see")
         typer.echo("dmd data matrix), or dmd data import FILE.")
+    for path, size in lying_about(store.root):
+        what = "unfinished: dmd data download goes on with it" if path.suffix == ".part" else "delete it when you like"
+        typer.echo(f"left by a download: {path} ({size_text(size)}; {what})")
     for row in damaged:
         typer.echo(f"damaged: {row['error']}", err=True)
     typer.echo(

@@ -44,6 +44,8 @@ def identify(
             typer.echo(f"{'serves' if found.name else 'could serve'} {table}: {', '.join(keys)}")
         if found.serves and not rows:
             typer.echo("serves no printed row")
+        if rows and found.standing not in (None, "official"):
+            typer.echo(f"{found.standing}: not the official split, never compared with printed numbers")
     if found.name is None:
         raise typer.Exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,9 @@ def figure(
         int | None, typer.Option("--draws", min=1, max=100, help="Samples of the paper's size, fig3 and fig4. Else 3.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws those samples.")] = 0,
-    margin: Annotated[float, typer.Option("--margin", help="Points within which a number counts as reproduced.")] = 1.0,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Points within which a mean counts as reproduced; else the plan's.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers of fig3 or fig4 as JSON.")] = False,
     runs: RunsDir = None,
     papers: PapersDir = None,
@@ -45,6 +46,7 @@ def figure(
     measures by epoch. seeds, forest: a table's numbers beside the printed ones. power: what so many seeds can settle.
     Several pages: one PDF, or a file each.
     """
+    from dmd_repro.cli.planned import check_margin
     from dmd_repro.disk import sentences, write_output
     from dmd_repro.figures.make import check_figure, draw_figure, ending_of, files_of
     from dmd_repro.figures.page import require_matplotlib
@@ -53,8 +55,7 @@ def figure(
     from dmd_repro.render.sheet import render_sheets, show_sheets
     from dmd_repro.render.terminal import terminal_console
 
-    if not (math.isfinite(margin) and margin > 0):
-        raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
+    check_margin(margin)
     check_figure(name, table)
     ending = ending_of(output, format_)
     require_matplotlib()

@@ -36,16 +36,13 @@ def result(record: RunRecord) -> dict[str, Any]:
 
 def report(record: RunRecord) -> str:
     """Return a finished run as text: the metrics in both conventions, what they are of, and where they lie."""
-    from dmd_repro.results.learned import learned
     from dmd_repro.systems.registry import fallback_words
 
-    judged = learned(record)
     facts, spec, mark = record.provenance, record.spec, data_mark(record)
     hit = "  (stopped by max_epochs, not by the early stop)" if facts.get("hit_max_epochs") else ""
     chosen = "taken, as it is the last" if spec.config.get("selection_epoch") == "last" else "selected on valid"
     lines = [
         f"{heading(record)}, seed {spec.seed}: epoch {facts.get('best_epoch')} of {facts.get('epochs')} {chosen}{hit}",
-        *([f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []),
         *metric_lines(record),
         *([f"settings: {words}"] if (words := fallback_words(spec.model, spec.dataset)) else []),
         *left_out(record),
@@ -83,12 +80,17 @@ def left_out(record: RunRecord) -> list[str]:
 
 
 def metric_lines(record: RunRecord) -> list[str]:
-    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others."""
+    """Return the table of a run's metrics: both ways of counting the zeros side by side, then the others.
+
+    Above it stands that the run did not learn, where it did not.
+    """
     from dmd_repro.cli.progress import scores, shown
     from dmd_repro.metrics.registry import METRICS, shown_in
+    from dmd_repro.results.learned import learned
 
-    split = {name: scores(record, name) for name in ("test", "valid")}
-    lines = [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
+    split, judged = {name: scores(record, name) for name in ("test", "valid")}, learned(record)
+    lines = [f"NOT LEARNED: {judged.reason}"] if judged.outcome == "not learned" else []
+    lines += [f"  {'':6} {'test':>10} {'valid':>10}   counted as"]
     for name in shown_in("run", record.data["dataset"]):
         metric = METRICS[name]
         cells = [shown(name, split[s][name]) for s in ("test", "valid")]

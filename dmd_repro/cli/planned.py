@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dmd_repro.data.store.folder import Store
+    from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.planning.grid import Job, PlannedTable
     from dmd_repro.records.folder import Records
     from dmd_repro.training.execution import Execution
@@ -28,6 +29,10 @@ def check_margin(margin: float | None) -> None:
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
 
 
+LEFT_QUEUED = "the same command attaches to them; dmd runs list shows them, dmd runs cancel stops them"
+UNKNOWN_TIME = "no finished run tells how long it takes"
+
+
 def train_missing(
     planned: PlannedTable,
     *,
@@ -38,12 +43,16 @@ def train_missing(
     dry_run: bool,
     json_: bool,
     console: Console,
+    slurm: Slurm | None = None,
+    wait: bool = True,
 ) -> list[str] | None:
     """Save the plan, say what it takes, train what is missing; return the ids of runs that FAILED, None if dry.
 
+    `slurm` carries it out where that is given; not to `wait` for it ends as a dry run does.
+
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
-    from dmd_repro.cli.progress import Work, duration, say
+    from dmd_repro.cli.progress import Work, duration, epochs_left, say
     from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.plans import save_plan
@@ -61,11 +70,15 @@ def train_missing(
     def timing(job: Job) -> None:
         typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
 
-    each = seconds_per_epoch(missing, records, store, execution, timing, timed=not dry_run)
+    # on a login node nothing is timed: it may have no card, and is no place to compute
+    each = seconds_per_epoch(missing, records, store, execution, timing, timed=not (dry_run or slurm))
     stacks = group(missing, records, execution.stack)
-    workers = min(jobs or sides(execution), max(1, len(stacks)))
+    side = (slurm.options.at_once or len(stacks)) if slurm else jobs or sides(execution)
+    workers = min(side, max(1, len(stacks)))
     known = all(job.configuration_id in each for job in missing)
-    most = most_seconds([each[j.configuration_id] * j.max_epochs for j in missing], workers) if known else None
+    most = (
+        most_seconds([each[j.configuration_id] * epochs_left(j, records) for j in missing], workers) if known else None
+    )
     say(console, summary(planned, earlier, workers, "" if most is None else duration(most)))
     for line in stack_lines(stacks, execution.stack):
         say(console, line)
@@ -75,12 +88,23 @@ def train_missing(
             document = totals(planned, earlier) | {"at_most_seconds": most and round(most, 1), "rows": plan}
             typer.echo(json.dumps(document, indent=1))
         return None
+    if slurm and missing and not wait:
+        slurm.carry_out(stacks, lambda event: None, wait=False)
+        say(console, LEFT_QUEUED)
+        return None
     try:
         with Work(missing, each, records, workers, json_) as work:
+            if slurm:
+                return slurm.carry_out(stacks, work.on_event)
             return run_jobs(missing, records, store, execution=execution, workers=work.workers, on_event=work.on_event)
     except KeyboardInterrupt:
         done = sum(records.status(job.run_id) == "done" for job in planned.jobs)
-        typer.echo(f"\n{done} of {len(planned.jobs)} runs are done, the others keep their finished epochs.", err=True)
+        left = (
+            "the jobs go on: the same command attaches to them, dmd runs cancel stops them"
+            if slurm
+            else "the others keep their finished epochs"
+        )
+        typer.echo(f"\n{done} of {len(planned.jobs)} runs are done, {left}.", err=True)
         raise
 
 
@@ -150,7 +174,7 @@ def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, mos
         return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
     done = ", ".join([f"{counts['done']} done", *reused])
     side = f" on {workers} processes" if workers > 1 else ""
-    time = f"at most {most}{side} (early stops shorten it)" if most else "no finished run tells how long it takes"
+    time = f"at most {most}{side} (early stops shorten it)" if most else UNKNOWN_TIME
     return (
         f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
         f"{second} reused by another row; {time}"

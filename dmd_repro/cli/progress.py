@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dmd_repro.execution.attempt import Event
     from dmd_repro.planning.grid import Job
     from dmd_repro.records.folder import Records, RunRecord
-    from dmd_repro.training.fit import EpochReport
+    from dmd_repro.training.report import EpochReport
 
 
 def duration(seconds: float) -> str:
@@ -94,8 +94,11 @@ class Work:
 
         self.console = Console(stderr=err, highlight=False, soft_wrap=True)
         self.records, self.workers = records, workers
-        self.cost = {job.run_id: per_epoch[job.configuration_id] for job in jobs}
-        self.left = {job.run_id: self.cost[job.run_id] * job.max_epochs for job in jobs}
+        # where no time is known of some, an epoch of each counts alike until the first ones tell
+        self.timed = all(job.configuration_id in per_epoch for job in jobs)
+        self.cost = {job.run_id: per_epoch[job.configuration_id] if self.timed else 1.0 for job in jobs}
+        self.left = {job.run_id: self.cost[job.run_id] * epochs_left(job, records) for job in jobs}
+        self.waiting: set[str] = set()
         self.all = sum(self.left.values())
         self.runs, self.ended, self.epochs, self.worked, self.taken = len(jobs), 0, 0, 0.0, 0.0
         self.started = time.perf_counter()
@@ -118,12 +121,16 @@ class Work:
             self.bar.stop()
 
     @property
-    def seconds_left(self) -> float:
-        """At most this many seconds to go, if epochs take what they took so far (before the first: the estimate)."""
+    def time_left(self) -> str:
+        """How long it can take at the pace of the epochs so far; before the first, the estimate if there is one."""
         from dmd_repro.execution.estimate import most_seconds
 
+        if not (self.timed or self.worked):
+            return "time left not known"
         pace = self.taken / self.worked if self.worked else 1.0
-        return pace * most_seconds([left for left in self.left.values() if left], self.workers)
+        return (
+            f"at most {duration(pace * most_seconds([left for left in self.left.values() if left], self.workers))} left"
+        )
 
     def on_event(self, event: Event) -> None:
         """Take in what a worker says."""
@@ -135,9 +142,12 @@ class Work:
             self.taken += event.report.seconds
             self.left[job.run_id] = cost * (job.max_epochs - event.report.epoch)
         elif event.kind == "waiting":
-            return
+            self.waiting.add(job.run_id)
+        elif event.kind == "started":
+            self.waiting.discard(job.run_id)
         elif event.kind in ("finished", "failed"):
             self.left[job.run_id] = 0.0
+            self.waiting.discard(job.run_id)
             self.ended += 1
             self._say(event)
         self._show()
@@ -148,7 +158,7 @@ class Work:
             line = f"{job.run_id}  seed {job.spec.seed}  {job.rows[0]}  FAILED: {event.message}"
         else:
             line = result_line(record, job.rows[0])
-        left = f", at most {duration(self.seconds_left)} left" if self.ended < self.runs else ""
+        left = f", {self.time_left}" if self.ended < self.runs else ""
         tail = "" if self.bar else f"  [{self.ended}/{self.runs}{left}]"
         say(self.console, line + tail)
 
@@ -156,9 +166,16 @@ class Work:
         if self.bar:
             elapsed = time.perf_counter() - self.started
             rate = f"{self.epochs / elapsed:.2f} epochs/s, " if self.epochs else ""
-            left = f"{rate}at most {duration(self.seconds_left)} left"
+            held = f"{len(self.waiting)} waiting, " if self.waiting else ""
             done = self.all - sum(self.left.values())
-            self.bar.update(self.task, completed=done, runs=f"runs {self.ended}/{self.runs}", rate=left)
+            self.bar.update(
+                self.task, completed=done, runs=f"runs {self.ended}/{self.runs}", rate=f"{held}{rate}{self.time_left}"
+            )
+
+
+def epochs_left(job: Job, records: Records) -> int:
+    """Return how many epochs a run can still take: those on disk are not made again."""
+    return max(0, job.max_epochs - len(records.history(job.run_id)))
 
 
 class Epochs:

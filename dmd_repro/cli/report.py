@@ -1,4 +1,4 @@
-"""`dmd report`: the printed tables beside what the recorded runs measured, with a verdict on each number."""
+"""`dmd report`: the printed tables beside what the recorded runs measured, with words on each row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ def report(
         bool, typer.Option("--edges", help="Learned edges of the graph units beside their prior and a uniform start.")
     ] = False,
     prose: Annotated[bool, typer.Option("--prose", help="The results as a paragraph.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Every table in every format, into the folder of -o.")] = False,
+    all_: Annotated[
+        bool,
+        typer.Option("--all", help="p-values, intervals and notes too; with -o FOLDER every table in every format."),
+    ] = False,
+    legend: Annotated[bool, typer.Option("--legend", help="The rules of words, stages and chances too.")] = False,
     data: Annotated[
         list[str] | None, typer.Option("--data", help="The plan made on this data; else the most recent one.")
     ] = None,
@@ -69,19 +73,20 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Print the paper's tables beside the runs at hand, with a verdict on each number. Trains nothing.
+    """Print the paper's tables beside the runs at hand, with words on each row. Trains nothing.
 
-    Per number: printed value, mean ± sample STD over seeds, verdict, intervals, one-run reading, both conventions. The
-    rule stands under each table.
+    First the answer, a sentence a row; then printed, mean ± sample STD over seeds and the chances of each number.
     """
     from dmd_repro.cli.planned import check_margin
     from dmd_repro.errors import SpecError
     from dmd_repro.papers.folders import asked_tables, paper_asked
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.render.formats import render
+    from dmd_repro.render.sentences import Ink
     from dmd_repro.results.tables import compare_tables, with_looks
 
-    chosen = _format(format_, json_, None if all_ else output, standalone)
+    whole_folder = all_ and output is not None and not (format_ or json_) and output.suffix.lower() not in ENDINGS
+    chosen = _format(format_, json_, None if whole_folder else output, standalone)
     check_margin(margin)
     views = {
         "lottery": lottery,
@@ -109,21 +114,22 @@ def report(
     others = load_reruns(reruns_dir(None))
     tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
     tables = with_looks(tables, folder, wanted)
-    if all_:
+    ink = Ink(whole=all_, legend=legend)
+    if whole_folder and output is not None:
         from dmd_repro.render.folder import write_report
 
-        written = write_report(tables, output or Path("report"))
-        typer.echo(f"written: {len(written)} files in {output or 'report'}", err=True)
+        written = write_report(tables, output)
+        typer.echo(f"written: {len(written)} files in {output}", err=True)
     elif prose:
         _write("\n\n".join(one.prose for one in tables) + "\n", output)
     elif chosen == "terminal" and output is None:
         from dmd_repro.render.terminal import show, terminal_console
 
-        show(tables, terminal_console())
+        show(tables, terminal_console(), ink)
         if table == "table4":
             _sheets(_make_sheets("readings", folder, names, wanted, None), chosen, standalone, output)
     else:
-        text = render(tables, chosen, standalone=standalone)
+        text = render(tables, chosen, standalone=standalone, ink=ink)
         if table == "table4" and chosen == "markdown":
             text += "\n" + _text(_make_sheets("readings", folder, names, wanted, None), chosen)
         _write(text, output)
@@ -193,9 +199,18 @@ def _make_sheets(
         from dmd_repro.results.lottery import lottery_sheet
 
         return [lottery_sheet(load_table(name), plan, records) for name, plan in plans.items()]
+    from dmd_repro.errors import ClaimError
     from dmd_repro.results.between import between_sheet
 
-    return [between_sheet(load_table(name), plan, records, compare) for name, plan in plans.items()]
+    sheets, refused = [], []
+    for name, plan in plans.items():
+        try:
+            sheets.append(between_sheet(load_table(name), plan, records, compare))
+        except ClaimError as error:  # of all tables, those that have no such row are passed over
+            refused.append(error)
+    if not sheets:
+        raise refused[0]
+    return sheets
 
 
 def _text(sheets: Sequence[Any], chosen: Format, standalone: bool = False) -> str:

@@ -34,6 +34,7 @@ from dmd_repro.cli.planned import (
     totals,
     train_missing,
 )
+from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
 
@@ -60,6 +61,14 @@ def reproduce(
     threads: Threads = 1,
     jobs: Jobs = None,
     stack: Stacked = "auto",
+    on: On = None,
+    gpus: Gpus = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    account: Account = None,
+    sbatch: Sbatch = "",
+    setup: Setup = "",
+    no_wait: NoWait = False,
     download: Annotated[
         bool, typer.Option("--download", help="First get the feature sets that rows need and that are not here.")
     ] = False,
@@ -107,7 +116,7 @@ def reproduce(
         device=device, threads=threads, stack=seeds_of_one_model(stack, device), bert=source,
         cache=str(encoded_dir(store)),
     )  # fmt: skip
-    if not dry_run:
+    if not (dry_run or on):
         execution.prepare()
     records, features = Records(runs_dir(runs)), Store(data_dir(store))
     console = Console(stderr=json_, highlight=False, soft_wrap=True)
@@ -125,6 +134,10 @@ def reproduce(
         )
         return one_protocol(found, records, mixed=mix)
 
+    slurm = executor(
+        on, records, features.root, execution, published.name, jobs=jobs, gpus=gpus, partition=partition, time=time,
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: say(console, line),
+    )  # fmt: skip
     planned, lost = expanded(), []
     if waiting := grid.lacking(planned, features):
         lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
@@ -149,6 +162,8 @@ def reproduce(
         dry_run=dry_run,
         json_=json_,
         console=console,
+        slurm=slurm,
+        wait=not no_wait,
     )
     if failed is None:
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +30,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     import json
 
     records = _records(runs)
-    rows = [_facts(row, every=json_) for row in records.rows()]
+    rows = [_facts(row, every=json_) for row in _with_states(records)]
     if json_:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -45,7 +46,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from dmd_repro.metrics.registry import METRICS, shown_in
 
     console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width: fold nothing
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # a pipe has no width: fold nothing
         console.width = 200
     narrow = console.width < WIDE and len(rows) <= MANY
     # narrow: the data stand under the model, and what else `dmd runs show` tells gives way to them
@@ -76,7 +77,14 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         if narrow:
             cells = [*cells[:2], f"{cells[2]}\n{cells[3]}", cells[4], *cells[7:-1]]
         lines.append(cells)
-    if len(rows) > MANY:  # rich takes its time over thousands of lines
+    if len(rows) > MANY and console.width < WIDE:  # the data once, over their runs
+        by_data: dict[str, list[list[str]]] = {}
+        for cells in lines:
+            by_data.setdefault(cells[3], []).append([*cells[:3], cells[4], *cells[7:-1]])
+        heads = ["run", "state", "what", "seed", *heads]
+        for data, some in by_data.items():
+            typer.echo(f"{data}\n{columns(heads, some, right=1 + len(metrics_shown))}\n")
+    elif len(rows) > MANY:  # rich takes its time over thousands of lines
         heads = [str(column.header) for column in table.columns]
         typer.echo(columns(heads, lines, right=len(numbers)))
     else:
@@ -86,6 +94,23 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     for row in rows:
         if row["problem"]:
             typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
+
+
+def _with_states(records: Records) -> Iterator[dict[str, Any]]:
+    """Yield every run; `training` and `queued` are states of those that a process or a scheduler is at."""
+    from dmd_repro.execution.slurm.status import states
+    from dmd_repro.records.folder import SCAN_COLUMNS
+    from dmd_repro.records.lock import writer_of
+
+    queued = states(records)
+    for row in records.rows():
+        state = queued.pop(row["run_id"], "")
+        if row["status"] != "done":
+            at_work = "training" if writer_of(records.root, row["run_id"]) else ""
+            row["status"] = at_work or state or row["status"]
+        yield row
+    for name, state in queued.items():  # not begun: it has no folder yet
+        yield dict.fromkeys(SCAN_COLUMNS) | {"run_id": name, "status": state, "record": None}
 
 
 def columns(heads: Sequence[str], lines: Sequence[Sequence[str]], *, right: int) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dmd_repro.errors import SpecError, nearest
+from dmd_repro.errors import SpecError
+from dmd_repro.systems.suggest import suggest_key
 
 Value = str | int
 Source = Literal["default", "file", "environment"]
@@ -120,7 +121,9 @@ def _values(file: Path, table: Mapping[str, Any]) -> dict[str, Value]:
         name = written.replace("_", "-")
         where = f"{file}: {written}"
         if name not in KEYS:
-            raise SpecError.at(where, expected="a key of the defaults", got="an unknown one", do=nearest(name, KEYS))
+            raise SpecError.at(
+                where, expected="a key of the defaults", got="an unknown one", do=suggest_key(name, KEYS)
+            )
         if name in found:
             raise SpecError.at(where, expected="each key once", got=f"'{name}' twice", do="Drop one")
         found[name] = _checked(KEYS[name], value, where, file.parent)

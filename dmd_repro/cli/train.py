@@ -21,6 +21,7 @@ from dmd_repro.cli.paths import (
     encoded_dir,
     runs_dir,
 )
+from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.systems.registry import SHIPPED
 
@@ -58,6 +59,14 @@ def train(
     threads: Threads = 1,
     jobs: Jobs = None,
     stack: Stacked = "auto",
+    on: On = None,
+    gpus: Gpus = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    account: Account = None,
+    sbatch: Sbatch = "",
+    setup: Setup = "",
+    no_wait: NoWait = False,
     runs: RunsDir = None,
     store: DataDir = None,
     json_: Annotated[
@@ -79,7 +88,7 @@ def train(
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import fallback_words, full_name
     from dmd_repro.systems.resolve import resolve_spec
-    from dmd_repro.training.fit import Execution, fit, seconds_per_epoch
+    from dmd_repro.training.execution import Execution
 
     if seed is not None and seeds is not None:
         raise SpecError.at(f"--seeds {seeds}", expected="no --seed beside it", got=f"--seed {seed}", do="Drop one")
@@ -87,7 +96,8 @@ def train(
     most_of_one = seeds_of_one_model(stack, device) if len(chosen) > 1 else 1
     source, held = bert_source(bert), Store(data_dir(store))
     execution = Execution(device=device, threads=threads, stack=most_of_one, bert=source, cache=str(encoded_dir(store)))
-    execution.prepare()
+    if on is None:
+        execution.prepare()
     if (where := context.get_parameter_source("bert")) and where.name != "COMMANDLINE":
         bert = None  # one that the environment or a file names is used where token ids are read, and asks for nothing
     features = load_features(data, held, text=text_kind(text or ("bert" if bert else None)))
@@ -107,11 +117,20 @@ def train(
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
     said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
-    if seeds is not None:
+    slurm = executor(
+        on, records, held.root, execution, model, jobs=jobs, gpus=gpus, partition=partition, time=time,
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    if seeds is not None or slurm:
         what += f", seeds {', '.join(map(str, chosen))}{said}"
         with telling(records, [run_id(one, features.digest) for one in specs]):
-            train_seeds(specs, features, records, held, execution=execution, jobs=jobs, json_=json_, said=what)
+            train_seeds(
+                specs, features, records, held, execution=execution, jobs=jobs, json_=json_, said=what, slurm=slurm,
+                wait=not no_wait,
+            )  # fmt: skip
         return
+    from dmd_repro.training.fit import fit, seconds_per_epoch
+
     said = f"run {name}: {what}, seed {spec.seed}{said}"
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)

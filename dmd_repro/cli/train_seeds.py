@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
     from dmd_repro.data.store.folder import Store
+    from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.records.folder import Records, RunRecord
     from dmd_repro.spec import RunSpec
     from dmd_repro.training.execution import Execution
@@ -26,16 +27,18 @@ def train_seeds(
     jobs: int | None,
     json_: bool,
     said: str,
+    slurm: Slurm | None = None,
+    wait: bool = True,
 ) -> None:
     """Train what is missing of the runs of `specs`, which differ in their seed alone, and print what came out.
 
-    `said`: what they are, in words. Ends with exit code 1 if a run FAILED.
+    `said`: what they are, in words. `slurm` carries it out where that is given. Ends with exit code 1 if a run FAILED.
     """
     from rich.console import Console
 
     from dmd_repro.cli.outcome import result
-    from dmd_repro.cli.planned import refuse_failures, sides, stack_lines
-    from dmd_repro.cli.progress import Work, duration, say
+    from dmd_repro.cli.planned import LEFT_QUEUED, refuse_failures, sides, stack_lines
+    from dmd_repro.cli.progress import Work, duration, epochs_left, say
     from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.grid import Job
@@ -54,19 +57,30 @@ def train_seeds(
     ]
     missing = [job for job in planned if records.get(job.run_id) is None]
     if missing:
-        each = seconds_per_epoch(missing, records, store, execution)
+        each = seconds_per_epoch(missing, records, store, execution, timed=slurm is None)
         stacks = group(missing, records, execution.stack)
-        workers = min(jobs or sides(execution), len(stacks))
-        most = duration(most_seconds([each[j.configuration_id] * j.max_epochs for j in missing], workers))
+        at_once = (slurm.options.at_once or len(stacks)) if slurm else jobs or sides(execution)
+        workers = min(at_once, len(stacks))
+        seconds = [each[job.configuration_id] * epochs_left(job, records) for job in missing] if each else []
+        most = (
+            f"at most {duration(most_seconds(seconds, workers))}" if each else "no finished run tells how long it takes"
+        )
         resumed = sum(records.status(job.run_id) == "partial" for job in missing)
         resume = f" ({resumed} resume)" if resumed else ""
         side = f" on {workers} processes" if workers > 1 else ""
         there = len(planned) - len(missing)
-        say(console, f"{said}: {len(missing)} to train{resume}, {there} done; at most {most}{side}")
+        say(console, f"{said}: {len(missing)} to train{resume}, {there} done; {most}{side}")
         for line in stack_lines(stacks, execution.stack):
             say(console, line)
+        if slurm and not wait:
+            slurm.carry_out(stacks, lambda event: None, wait=False)
+            say(console, LEFT_QUEUED)
+            return
         with Work(tuple(missing), each, records, workers, err=True) as work:
-            failed = run_jobs(missing, records, store, execution=execution, workers=workers, on_event=work.on_event)
+            if slurm:
+                failed = slurm.carry_out(stacks, work.on_event)
+            else:
+                failed = run_jobs(missing, records, store, execution=execution, workers=workers, on_event=work.on_event)
     else:
         say(console, f"{said}: all {len(planned)} runs are there, none trained again")
         failed = []

@@ -21,8 +21,9 @@ from dmd_repro.spec import RunSpec, Scalar
 from dmd_repro.systems.declare import System
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
-from dmd_repro.training.fit import EpochReport, fit
+from dmd_repro.training.fit import fit
 from dmd_repro.training.probe import ProbeResult, probe
+from dmd_repro.training.report import EpochReport
 
 CLIPS = {"train": 33, "valid": 9, "test": 9}  # 33: a last batch of one clip
 EPOCHS = 3

@@ -19,7 +19,8 @@ from dmd_repro.planning.stacks import Stack
 from dmd_repro.records.folder import Records, RunBusy
 
 if TYPE_CHECKING:
-    from dmd_repro.training.fit import EpochReport, Execution
+    from dmd_repro.training.execution import Execution
+    from dmd_repro.training.report import EpochReport
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5  # how soon a worker notices that its parent is gone, and how often what others hold is looked at

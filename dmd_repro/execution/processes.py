@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
@@ -67,15 +67,17 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, numb
 
 
 def in_processes(
-    queue: Queue,
+    stacks: Sequence[Stack],
     records: Records,
     store: Store,
     execution: Execution,
     workers: int,
     on_event: Callable[[Event], None],
 ) -> list[str]:
+    """Train stacks in several processes; returns and raises as `run_jobs`."""
     from dmd_repro.training.execution import cards
 
+    queue = Queue(stacks, records, lambda job: on_event(Event("finished", job)))
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's thread pools in an unknown state
     side = min(workers, len(queue))
     execution = replace(execution, sharers=-(-side // cards(execution.device)))

@@ -20,7 +20,8 @@ from dmd_repro.planning.stacks import Stack, group
 from dmd_repro.records.folder import Records
 
 if TYPE_CHECKING:
-    from dmd_repro.training.fit import EpochReport, Execution
+    from dmd_repro.training.execution import Execution
+    from dmd_repro.training.report import EpochReport
 
 
 def run_jobs(
@@ -39,9 +40,16 @@ def run_jobs(
     epochs are kept.
     """
     stacks = group(jobs, records, execution.stack)
-    queue = Queue(stacks, records, lambda job: on_event(Event("finished", job)))
     if stacks and (min(workers, len(stacks)) > 1 or execution.device != "cpu"):
-        return in_processes(queue, records, store, execution, workers, on_event)
+        return in_processes(stacks, records, store, execution, workers, on_event)
+    return in_this_process(stacks, records, store, execution, on_event)
+
+
+def in_this_process(
+    stacks: Sequence[Stack], records: Records, store: Store, execution: Execution, on_event: Callable[[Event], None]
+) -> list[str]:
+    """Train stacks one after the other; returns and raises as `run_jobs`."""
+    queue = Queue(stacks, records, lambda job: on_event(Event("finished", job)))
     failed: list[str] = []
     while queue:
         if (stack := queue.take()) is None:

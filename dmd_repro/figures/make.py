@@ -41,11 +41,13 @@ def check_figure(name: str, table: str | None) -> None:
 
 
 def draw_figure(
-    name: str, records: Records, table: str | None = None, *, data: Sequence[str] = (), margin: float = MARGIN,
+    name: str, records: Records, table: str | None = None, *, data: Sequence[str] = (), margin: float | None = None,
     reruns: Sequence[Rerun] | None = None, perplexities: Sequence[float] | None = None, draws: int | None = None,
     seed: int = 0, say: Callable[[str], None] = lambda line: None,
 ) -> list[Page]:  # fmt: skip
-    """Return the pages of a figure; `reruns`: others' runs (None: those that come with the package).
+    """Return the pages of a figure.
+
+    `margin`: the plan's where None; `reruns`: others' runs (None: those that come with the package).
 
     `perplexities`, `draws` and the `seed` that draws the clips are of Figures 3 and 4; `say` hears what takes long.
 
@@ -76,7 +78,7 @@ def draw_figure(
     if name == "power":
         from dmd_repro.figures.power import draw_power
 
-        return draw_power(found, margin)
+        return draw_power(found, margin or (found.margin if found else MARGIN))
     assert found is not None
     if name == "seeds":
         from dmd_repro.figures.seeds import draw_seeds

@@ -10,7 +10,7 @@ from dmd_repro.metrics.registry import METRICS
 from dmd_repro.results.power import ASSUMED, FAR_OFF
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import ComparisonTable
-from dmd_repro.stats.stages import ALPHA
+from dmd_repro.stats.stages import ALPHA, STAGES
 from dmd_repro.stats.verdict import FEWEST, half_cell, power_different, power_reproduced
 
 ENOUGH = 0.8
@@ -23,15 +23,17 @@ def draw_power(table: ComparisonTable | None, margin: float) -> list[Page]:
     spreads = _spreads(table) if table else []
     std = median(spreads) if spreads else ASSUMED
     n = max((len(row.runs) for row in table.rows), default=0) if table else 0
-    cells = max(1, sum(len(row.cells) for row in table.rows if row.planned) if table else 1)
+    cells = max((len(row.cells) for row in table.rows if row.planned), default=1) if table else 1
     source = (
         f"median over the {len(spreads)} measured numbers with two runs or more, from {min(spreads):.2f} to "
         f"{max(spreads):.2f}" if spreads else ASSUMED_WORDS
     )  # fmt: skip
     half, name = half_cell(1), table.name if table else "one printed number"
     notes = [
-        f"Spread of one run: {std:.2f} points ({source}). Margin {points_of(margin)}, test level {ALPHA * 100:g} %; "
-        f"below {FEWEST} runs (grey) no verdict is given. Runs are taken as normal.",
+        f"Spread of one run: {std:.2f} points ({source}). Margin {points_of(margin)}, read once at "
+        f"{ALPHA * 100:g} %; dots at the usual stages, "
+        f"{', '.join(f'{s.n} ({100 * s.level:g} %)' for s in STAGES)}, each at its own level. "
+        f"Below {FEWEST} runs (grey) there is no word. Runs are taken as normal.",
     ]
     notes += [f"{n} runs a row are at hand (dotted line)."] if n else []
     if table and table.mark:
@@ -43,20 +45,24 @@ def draw_power(table: ComparisonTable | None, margin: float) -> list[Page]:
         )  # fmt: skip
         axis = axes[0][0]
         curves = {
-            "'reproduced', if the mean is the printed number": [
-                power_reproduced(k, std, cell=half, margin=margin) for k in COUNTS
-            ],
-            f"the same, if all {cells} cells count against it (Holm)": [
-                power_reproduced(k, std, cell=half, margin=margin, alpha=ALPHA / cells) for k in COUNTS
-            ],
-            f"beyond the margin, if the mean is {margin + FAR_OFF:g} points off": [
-                power_different(k, std, true=margin + FAR_OFF, cell=half, margin=margin) for k in COUNTS
-            ],
+            "one number inside the margin, if its mean is the printed one": lambda k, alpha: power_reproduced(
+                k, std, cell=half, margin=margin, alpha=alpha
+            ),
+            f"'reproduced': all {cells} numbers of a row, at least": lambda k, alpha: (
+                power_reproduced(k, std, cell=half, margin=margin, alpha=alpha) ** cells
+            ),
+            f"'worse' or 'better', if one mean is {margin + FAR_OFF:g} points off": lambda k, alpha: power_different(
+                k, std, true=margin + FAR_OFF, cell=half, margin=margin, alpha=alpha / cells
+            ),
         }
         if cells == 1:
-            del curves[f"the same, if all {cells} cells count against it (Holm)"]
-        for colour, (words, powers) in zip((COLOURS[0], COLOURS[5], COLOURS[1]), curves.items(), strict=False):
-            axis.plot(COUNTS, [100 * power for power in powers], color=colour, marker=".", label=words)
+            del curves[f"'reproduced': all {cells} numbers of a row, at least"]
+        for colour, (words, power) in zip((COLOURS[0], COLOURS[5], COLOURS[1]), curves.items(), strict=False):
+            axis.plot(COUNTS, [100 * power(k, ALPHA) for k in COUNTS], color=colour, label=words)
+            axis.plot(
+                [s.n for s in STAGES], [100 * power(s.n, s.level) for s in STAGES], color=colour, marker="o",
+                linestyle="",
+            )  # fmt: skip
         if spreads and min(spreads) < max(spreads):
             widest, narrowest = (_powers(std, half, margin) for std in (max(spreads), min(spreads)))
             axis.fill_between(
@@ -72,12 +78,12 @@ def draw_power(table: ComparisonTable | None, margin: float) -> list[Page]:
             xlim=(1.8, 52),
             ylim=(-2, 102),
             xlabel="runs (seeds) of the row",
-            ylabel="chance of the verdict, %",
+            ylabel="chance of the word, %",
         )
         axis.set_xticks([2, 3, 5, 7, 10, 15, 20, 30, 50], ["2", "3", "5", "7", "10", "15", "20", "30", "50"])
         axis.minorticks_off()
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    said = f"Chance of each verdict over the number of seeds at a spread of {std:.2f} points"
+    said = f"Chance of each word over the number of seeds at a spread of {std:.2f} points"
     return [Page(name.replace("/", "-").replace(" ", "-"), figure, said)]
 
 

@@ -219,7 +219,7 @@ def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, st
         if typed := [name for name in overrides if str(error).startswith(f"--set {name}:")]:
             if typed[0] in setting_names(recipe.model):
                 raise  # a value it cannot have
-            raise Misfit(f"cannot be run: {recipe.model} has no setting '{typed[0]}'") from error
+            raise Misfit(f"cannot be run: --set {typed[0]}: {recipe.model} has no such setting") from error
         raise Misfit(f"cannot be run: {error}") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,6 +105,13 @@ class Records:
     def begun(self, run_id: str) -> dict[str, Any]:
         """Return the provenance of a run in progress or interrupted; raises RunError if it does not read."""
         return RunRecord.load(self.root / f"{run_id}.tmp").provenance
+
+    def history(self, run_id: str) -> list[str]:
+        """Return a line for each finished epoch of a run, whether it is done or not; [] where it was not begun."""
+        for ending in ("", ".tmp"):
+            with suppress(OSError, UnicodeDecodeError):
+                return (self.root / f"{run_id}{ending}" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        return []
 
     def kept_epochs(self, run_id: str) -> int:
         """Return how many epochs of a run in progress or interrupted are kept; 0 where there is none."""

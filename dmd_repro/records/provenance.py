@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import subprocess
@@ -11,6 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+COMMAND = "DMD_COMMAND"  # the environment variable with the user's own command, where another one carries it out
+_SCHEDULERS = {
+    "job": ("SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"),
+    "task": ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "JOB_COMPLETION_INDEX"),
+    "restart": ("SLURM_RESTART_COUNT",),
+}
 PACKAGES = ("torch", "numpy", "safetensors", "scipy", "pandas")
 
 
@@ -25,8 +32,17 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def _scheduled() -> dict[str, str]:
+    """Return job, task and restart as the scheduler numbers them; nothing outside of one."""
+    found = {}
+    for name, variables in _SCHEDULERS.items():
+        if said := next((os.environ[v] for v in variables if os.environ.get(v)), ""):
+            found[name] = said
+    return found
+
+
 def collect() -> dict[str, Any]:
-    """Return commit, package versions, platform, command and the time now, as plain JSON values."""
+    """Return commit, package versions, host, the scheduler's job, command and the time now, as plain JSON values."""
     from dmd_repro import __version__
 
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
@@ -37,6 +53,8 @@ def collect() -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": shlex.join(["dmd", *sys.argv[1:]]),
+        "command": os.environ.get(COMMAND) or shlex.join(["dmd", *sys.argv[1:]]),
+        "host": platform.node(),
+        **_scheduled(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -24,6 +24,7 @@ def csv_text(tables: Sequence[ComparisonTable]) -> str:
                 about = {"table": document["table"], "mark": document["mark"], "block": block["key"]}
                 about |= {name: row[name] for name in ROW_FIELDS}
                 about |= {"planned": len(row["planned_seeds"]), "failed": len(row["failed_seeds"])}
+                about |= {"not_learned": len(row["not_learned_seeds"]), "looks": len(document["looks"])}
                 words = row["words"]
                 about |= {name: words[name] for name in ("if_a_mean", "kind", "if_one_run", "provisional")}
                 data = row["features"] or {}

@@ -9,6 +9,7 @@ from dmd_repro.disk import sentences, write_output
 from dmd_repro.errors import SpecError
 from dmd_repro.render.figures import figure
 from dmd_repro.render.formats import FORMATS, SUFFIXES, render
+from dmd_repro.render.sentences import ALL
 from dmd_repro.results.types import ComparisonTable
 
 
@@ -21,11 +22,11 @@ def write_report(tables: Sequence[ComparisonTable], folder: Path) -> list[Path]:
     files: dict[Path, str] = {}
     for table in tables:
         for format_ in FORMATS:
-            files[folder / f"{table.name}{SUFFIXES[format_]}"] = render([table], format_)
+            files[folder / f"{table.name}{SUFFIXES[format_]}"] = render([table], format_, ink=ALL)
         if drawing := figure(table):
             files[folder / "figures" / f"{table.name}-seeds.svg"] = drawing
     files[folder / "report.html"] = render(tables, "html")
-    files[folder / "report.tex"] = render(tables, "latex", standalone=True)
+    files[folder / "report.tex"] = render(tables, "latex", standalone=True, ink=ALL)
     files[folder / "report.json"] = render(tables, "json")
     files[folder / "report.txt"] = "\n\n".join(table.prose for table in tables) + "\n"
     for path, content in files.items():

@@ -10,6 +10,7 @@ from dmd_repro.render.csv import csv_text
 from dmd_repro.render.html import html
 from dmd_repro.render.latex import latex
 from dmd_repro.render.markdown import markdown
+from dmd_repro.render.sentences import Ink
 from dmd_repro.render.terminal import WIDTH, terminal
 from dmd_repro.results.types import ComparisonTable
 from dmd_repro.visible import visible
@@ -27,19 +28,29 @@ SUFFIXES: dict[Format, str] = {
 JSON_VERSION = 1
 
 
-def render(tables: Sequence[ComparisonTable], format_: Format, *, standalone: bool = False, width: int = WIDTH) -> str:
-    """Return the tables in one format. `standalone` makes LaTeX a whole document; `width` is the terminal's."""
-    return visible(_render(tables, format_, standalone, width))
+def render(
+    tables: Sequence[ComparisonTable],
+    format_: Format,
+    *,
+    standalone: bool = False,
+    width: int = WIDTH,
+    ink: Ink = Ink(),
+) -> str:
+    """Return the tables in one format. `standalone` makes LaTeX a whole document; `width` is the terminal's.
+
+    `ink` is how much of it is printed; JSON, CSV and HTML hold all.
+    """
+    return visible(_render(tables, format_, standalone, width, ink))
 
 
-def _render(tables: Sequence[ComparisonTable], format_: Format, standalone: bool, width: int) -> str:
+def _render(tables: Sequence[ComparisonTable], format_: Format, standalone: bool, width: int, ink: Ink) -> str:
     if format_ == "json":
         document = {"version": JSON_VERSION, "tables": [table.to_json() for table in tables]}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if format_ == "markdown":
-        return "\n".join(markdown(table) for table in tables)
+        return "\n".join(markdown(table, ink) for table in tables)
     if format_ == "html":
         return html(tables)
     if format_ == "csv":
         return csv_text(tables)
-    return latex(tables, standalone=standalone) if format_ == "latex" else terminal(tables, width=width)
+    return latex(tables, standalone=standalone, ink=ink) if format_ == "latex" else terminal(tables, width, ink)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
-from dmd_repro.render.figures import small
+from dmd_repro.render.figures import Axes, axes, small
 from dmd_repro.render.html_page import page
 from dmd_repro.render.layout import (
     cell_name,
     chances,
     conventions,
-    data_lines,
     ends_of,
+    every_chance,
     interval,
     mark,
     measured,
     number,
-    other_reruns,
     overview,
+    percent,
     reruns,
-    rule_lines,
     signed,
     unprinted,
 )
+from dmd_repro.render.sentences import answers, data_lines, legend, other_reruns, rule_lines
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
+
+Rows = Sequence[Sequence[tuple[str, float | None]]]
 
 
 class Markup(str):
@@ -45,14 +47,23 @@ def grid_html(grid: TextGrid) -> str:
     return _sortable(grid.headers, grid.align, rows)
 
 
-def items_html(title: str, items: Sequence[str], numbered: bool = False) -> str:
-    """Return a list under a heading, "" where there is nothing."""
+def items_html(title: str, items: Sequence[str], numbered: bool = False, shut: bool = False) -> str:
+    """Return a list under a heading that unfolds, "" where there is nothing."""
     kind = "ol" if numbered else "ul"
     lines = "".join(f"<li>{escape(item)}</li>" for item in items)
-    return f"<details open><summary>{escape(title)}</summary><{kind}>{lines}</{kind}></details>" if items else ""
+    return _folding(title, f"<{kind}>{lines}</{kind}>", shut) if items else ""
 
 
-def _sortable(headers: Sequence[str], align: str, rows: Sequence[Sequence[tuple[str, float | None]]]) -> str:
+def answers_html(items: Sequence[str]) -> list[str]:
+    """Return what is said first, a line each."""
+    return [f'<p class="answer">{escape(item)}</p>' for item in items]
+
+
+def _folding(title: str, body: str, shut: bool = True) -> str:
+    return f"<details{'' if shut else ' open'}><summary>{escape(title)}</summary>{body}</details>"
+
+
+def _sortable(headers: Sequence[str], align: str, rows: Rows) -> str:
     """Cells are (text, number to sort by); `Markup` of our own goes in as it is, all else is escaped."""
     head = "".join(f'<th class="{side}">{escape(name)}</th>' for name, side in zip(headers, align, strict=True))
     lines = []
@@ -73,20 +84,26 @@ def _table(table: ComparisonTable) -> list[str]:
     parts = [f'<section id="{escape(table.name)}"><h2>{escape(table.title)}</h2>']
     if table.mark:
         parts.append(f'<p class="mark">{escape(table.mark)}: not comparable with the printed numbers</p>')
-    if table.prose:
-        parts.append(f"<p>{escape(table.prose)}</p>")
+    parts += answers_html(answers(table))
+    shared = axes(table)
     for block in table.blocks:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
-        parts += [grid_html(grid) for make in (unprinted, reruns, chances) if (grid := make(block))]
-        if any(row.state == "measured" for row in block.rows):
-            parts.append(_measured(block))
-        if grid := conventions(block):
-            parts.append(grid_html(grid))
-    parts.append(items_html("Notes", table.footnotes, numbered=True))
+        there = any(row.state == "measured" for row in block.rows)
+        if there:
+            parts.append(_sortable(LIES_HEADS, "lllrrlrrrrl", _by_number(block, lambda r, c: _lies(r, c, shared))))
+        parts += [grid_html(grid) for make in (chances, reruns, unprinted, conventions) if (grid := make(block))]
+        if there:
+            rest = _sortable(FURTHER_HEADS, "llrrrlrrrrr", _by_number(block, _further))
+            rest += grid_html(grid) if (grid := every_chance(block)) else ""
+            parts.append(_folding("p-values, intervals and every chance", rest))
+    parts.append(items_html("Legend", legend(table)))
+    if table.prose:
+        parts.append(_folding("In words", f"<p>{escape(table.prose)}</p>"))
+    parts.append(items_html("Notes", table.footnotes, numbered=True, shut=not table.provenance))
     parts.append(items_html("On the table", table.notes))
-    parts.append(items_html("Re-runs by others, not comparable", other_reruns(table)))
+    parts.append(items_html("Re-runs by others, not comparable", other_reruns(table), shut=True))
     parts.append(items_html("Data", data_lines(table)))
-    parts.append(items_html("How to read it", rule_lines(table)))
+    parts.append(items_html("Rules", rule_lines(table), shut=True))
     return [*parts, _provenance(table), "</section>"]
 
 
@@ -100,19 +117,42 @@ def _overview(block: ComparedBlock, footnotes: Sequence[str]) -> str:
     return _sortable(grid.headers, grid.align, rows)
 
 
-MEASURED_HEADS = (
-    *("method", "metric", "n", "printed", "mean ± STD", "seeds", "d", "interval of d", "place", "p=", "p≠"),
-    *("95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips"),
+LIES_HEADS = (
+    *("method", "metric", "n", "printed", "mean ± STD", "seeds", "d = mean − printed", "below", "within", "above"),
+    "place",
+)
+FURTHER_HEADS = (
+    *("method", "metric", "d", "95 % mean", "95 % one more run", "one run", "p=", "p≠", "p (t)"),
+    *("SE seeds", "SE clips"),
 )
 
 
-def _measured(block: ComparedBlock) -> str:
-    rows = [_number_row(row, cell) for row in block.rows if row.state == "measured" for cell in row.cells]
-    return _sortable(MEASURED_HEADS, "lllrrlrrlrrrrlrrr", rows)
+def _by_number(block: ComparedBlock, line: Callable[[ComparedRow, Cell], list[tuple[str, float | None]]]) -> Rows:
+    return [
+        [(row.row.label, None), (cell_name(cell), None), *line(row, cell)]
+        for row in block.rows
+        if row.state == "measured"
+        for cell in row.cells
+    ]
 
 
-def _number_row(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
-    judged, d = cell.judged, cell.judged.difference
+def _lies(row: ComparedRow, cell: Cell, shared: Axes) -> list[tuple[str, float | None]]:
+    judged, d, beside = cell.judged, cell.judged.difference, cell.beside
+    told = (beside.below, beside.within, beside.above) if beside else (None, None, None)
+    word = judged.word.split()[0]
+    return [
+        (row.n, None),
+        (cell.printed.text, float(cell.printed.value)),
+        (measured(row, cell) + mark(cell), cell.summary.mean),
+        (Markup(small(row, cell, shared)) if cell.values else NONE, cell.summary.mean),
+        (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
+        *((NONE if chance is None else percent(chance), chance) for chance in told),
+        (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
+    ]
+
+
+def _further(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
+    judged, d, clips = cell.judged, cell.judged.difference, cell.judged.clips
 
     def p(value: float | None) -> tuple[str, float | None]:
         return (NONE if value is None else p_value(value), value)
@@ -120,25 +160,16 @@ def _number_row(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
     def error(value: float | None) -> tuple[str, float | None]:
         return (NONE if value is None else number(value, cell), value)
 
-    word = judged.word.split()[0]
     return [
-        (row.row.label, None),
-        (cell_name(cell), None),
-        (row.n, None),
-        (cell.printed.text, float(cell.printed.value)),
-        (measured(row, cell) + mark(cell), cell.summary.mean),
-        (Markup(small(cell)) if cell.values else NONE, cell.summary.mean),
         (NONE if cell.difference is None else signed(cell.difference, cell), cell.difference),
-        (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
-        (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
-        p(d.p_equivalence if d else None),
-        p(judged.p_difference),
         (interval(cell), cell.summary.mean),
         (ends_of(judged.prediction, cell), cell.summary.mean),
         (judged.one_run or NONE, None),
+        p(d.p_equivalence if d else None),
+        p(judged.p_difference),
         p(cell.test.p if cell.test else None),
-        error(judged.clips.error_seeds if judged.clips else None),
-        error(judged.clips.error_clips if judged.clips else None),
+        error(clips.error_seeds if clips else None),
+        error(clips.error_clips if clips else None),
     ]
 
 
@@ -154,4 +185,4 @@ def _provenance(table: ComparisonTable) -> str:
         texts = [run["run"], run["seed"], run["model"], run["protocol"], run["mask"], run["data"], run["digest"][:12]]
         texts += [commit, device, packages or NONE, run["created"] or NONE]
         rows.append([(str(text), None) for text in texts])
-    return f"<details><summary>Runs ({len(rows)})</summary>{_sortable(heads, 'l' * len(heads), rows)}</details>"
+    return _folding(f"Runs ({len(rows)})", _sortable(heads, "l" * len(heads), rows))

@@ -26,6 +26,7 @@ svg { display: block; }
 .v.reproduced, .v.within { background: #cfe9d3; }
 .v.worse, .v.better { background: #f7d3cf; }
 .v.inconclusive, .v.straddles { background: #fdeec2; }
+.answer { margin: .4rem 0; max-width: 75ch; }
 small, li { color: #3a3a3c; font-size: .86rem; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }

@@ -1,73 +1,89 @@
-"""Comparisons as LaTeX: booktabs, siunitx columns, marks of the verdicts; the rule and the notes under each table."""
+"""Comparisons as LaTeX: booktabs, marks at the numbers, the answer above each table and its notes below.
+
+What fits a page is a float; what is longer is a `longtable`, which breaks over pages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dmd_repro.metrics.registry import COLUMNS
-from dmd_repro.render.latex_grid import columns, escape, number_line, span, tabular
-from dmd_repro.render.layout import (
-    chances,
-    conventions,
-    data_lines,
-    details,
-    further,
-    other_reruns,
-    overview,
-    reruns,
-    rule_lines,
-    unprinted,
-)
+from dmd_repro.render.latex_grid import columns, escape, framed, number_line, span, tabular
+from dmd_repro.render.layout import more, overview
+from dmd_repro.render.sentences import Ink, answers, data_lines, legend, other_reruns, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 
-__all__ = ["DOCUMENT", "NEEDS", "escape", "latex"]
+__all__ = ["DOCUMENT", "NEEDS", "escape", "floats", "latex", "paragraph"]
 
-PAGE = 40  # lines of tables that fit a page with the notes below
-NEEDS = "% needs \\usepackage{booktabs} and \\usepackage{siunitx}"
+PAGE = 40  # lines of tables that fit a page with its captions
+NEEDS = r"% needs \usepackage{booktabs}, and \usepackage{longtable} where a table is longer than a page"
 DOCUMENT = (
     r"\documentclass[10pt,a4paper]{article}",
     r"\usepackage[utf8]{inputenc}",
+    r"\usepackage[T1]{fontenc}",
     r"\usepackage[margin=1.8cm]{geometry}",
     r"\usepackage{booktabs}",
-    r"\usepackage{siunitx}",
+    r"\usepackage{longtable}",
     r"\begin{document}",
 )
+SMALL = r"\footnotesize\setlength{\tabcolsep}{3.5pt}"
 
 
-def latex(tables: Sequence[ComparisonTable], *, standalone: bool) -> str:
-    """Return tables for a document that loads booktabs and siunitx, or a document that compiles alone."""
-    parts = [part for table in tables for part in _table(table)]
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One table of a page: how it is made, in a float ("") or with the caption of a `longtable`, and its lines."""
+
+    make: Callable[[Sequence[str]], list[str]]
+    lines: int
+
+
+def latex(tables: Sequence[ComparisonTable], *, standalone: bool, ink: Ink = Ink()) -> str:
+    """Return tables for a document that loads booktabs and longtable, or a document that compiles alone."""
+    parts = [part for table in tables for part in _table(table, ink)]
     head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else ((NEEDS,), ())
     return "\n".join([*head, *parts, *tail, ""])
 
 
-def _table(table: ComparisonTable) -> list[str]:
-    over, under = (
-        _overview(table),
-        [line for make in (unprinted, reruns, chances, details, further, conventions) for line in _more(table, make)],
-    )
-    if len(over) + len(under) <= PAGE:
-        return _float(table, [*over, *under, *_notes(table)])
-    # a float longer than the page would run out of it
-    parts = _float(table, over)
-    if under:
-        parts += _float(table, under, ": the measured rows", "-details")
-    return [*parts, *_notes(table), r"\clearpage"]
-
-
-def _float(table: ComparisonTable, body: Sequence[str], title: str = "", label: str = "") -> list[str]:
+def _table(table: ComparisonTable, ink: Ink) -> list[str]:
+    grids = [(block.title, grid) for block in table.blocks for grid in more(block, ink.whole)]
+    alike: dict[tuple[str, ...], list[tuple[str, TextGrid]]] = {}
+    for title, grid in grids:  # one table of all blocks that have this grid; section 4.2's columns are its own
+        alike.setdefault((grid.title, *grid.headers), []).append((title, grid))
+    pieces = [_overview(table), *(grid_piece(group) for group in alike.values())]
+    caption = f"The paper's {escape(table.title)}"
     return [
-        r"\begin{table}[!htbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
-        rf"\caption{{The paper's {escape(table.title)}{title}}}",
-        rf"\label{{tab:dmd-{table.name}{label}}}",
-        *body,
-        r"\end{table}",
-    ]
+        *paragraph(answers(table)), *floats(pieces, caption, f"tab:dmd-{table.name}"), *_notes(table, ink),
+        r"\clearpage",
+    ]  # fmt: skip
 
 
-def _overview(table: ComparisonTable) -> list[str]:
+def grid_piece(group: Sequence[tuple[str, TextGrid]]) -> Piece:
+    """Return grids that share their columns as one table."""
+    return Piece(lambda caption: tabular(group, caption), 3 + sum(1 + len(grid.rows) for _, grid in group))
+
+
+def floats(pieces: Sequence[Piece], caption: str, label: str) -> list[str]:
+    """Return tables as floats, as many together as fit a page; one that does not fit breaks over pages."""
+    pages: list[list[Piece]] = []
+    for piece in pieces:
+        if pages and sum(one.lines for one in pages[-1]) + piece.lines <= PAGE:
+            pages[-1].append(piece)
+        else:
+            pages.append([piece])
+    out: list[str] = []
+    for at, page in enumerate(pages):
+        named = [rf"\caption{{{caption}{', continued' if at else ''}}}", rf"\label{{{label}{f'-{at + 1}' * bool(at)}}}"]
+        if len(page) == 1 and page[0].lines > PAGE:
+            out += ["", f"{{{SMALL}", *page[0].make(named), "}"]
+            continue
+        body = [line for piece in page for line in (*piece.make(()), r"\medskip", "")]
+        out += [r"\begin{table}[!htbp]", rf"\centering{SMALL}", *named, "", *body[:-2], r"\end{table}"]
+    return out
+
+
+def _overview(table: ComparisonTable) -> Piece:
     wanted = table.blocks[0].columns
     width = 3 + 2 * len(wanted)
     grids: list[tuple[str, TextGrid]] = []
@@ -76,35 +92,28 @@ def _overview(table: ComparisonTable) -> list[str]:
         missing = [""] * (width - len(grid.headers))  # section 4.2 prints ACC2 alone
         rows = tuple((*row[:-1], *missing, row[-1]) for row in grid.rows)
         grids.append((block.title, TextGrid(grid.title, grid.headers, "lr" + "r" * (width - 3) + "l", rows)))
-    kinds, numeric = columns([grid for _, grid in grids])
+    kinds, shapes = columns([grid for _, grid in grids])
     pairs = len(wanted)
-    heads = ["", "", *(rf"\multicolumn{{2}}{{c}}{{{COLUMNS[column]}}}" for column in wanted), ""]
-    second = ["method", "$n$", *["{printed}", "{measured}"] * pairs, "notes"]
-    lines = [
-        rf"\begin{{tabular}}{{{kinds}}}",
-        r"\toprule",
-        " & ".join(heads) + r" \\",
+    head = [
+        " & ".join(["", "", *(rf"\multicolumn{{2}}{{c}}{{{COLUMNS[column]}}}" for column in wanted), ""]) + r" \\",
         "".join(rf"\cmidrule(lr){{{3 + 2 * i}-{4 + 2 * i}}}" for i in range(pairs)),
-        " & ".join(second) + r" \\",
+        " & ".join(["method", "$n$", *["printed", "measured"] * pairs, "notes"]) + r" \\",
     ]
+    body: list[str] = []
     for title, grid in grids:
-        lines += [r"\midrule", span(title, width), *(number_line(row, numeric) for row in grid.rows)]
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
+        body += [*([r"\midrule"] if body else []), span(title, width), *(number_line(row, shapes) for row in grid.rows)]
+    return Piece(lambda caption: framed(kinds, head, body, caption), 5 + len(body))
 
 
-def _more(table: ComparisonTable, make: object) -> list[str]:
-    """One tabular of all blocks that have this grid; two if section 4.2's columns differ from the table's."""
-    found = [(block.title, grid) for block in table.blocks if callable(make) and (grid := make(block))]
-    alike: dict[tuple[str, ...], list[tuple[str, TextGrid]]] = {}
-    for title, grid in found:
-        alike.setdefault(grid.headers, []).append((title, grid))
-    return [line for group in alike.values() for line in ("", r"\medskip", *tabular(group))]
+def paragraph(sentences: Sequence[str]) -> list[str]:
+    """Return sentences as paragraphs of their own."""
+    return [line for text in sentences for line in ("", rf"\noindent {escape(text)}")]
 
 
-def _notes(table: ComparisonTable) -> list[str]:
+def _notes(table: ComparisonTable, ink: Ink) -> list[str]:
     notes = [rf"\textsuperscript{{{i}}}~{escape(note)}." for i, note in enumerate(table.footnotes, start=1)]
     others = [f"Re-run by others, not comparable: {line}" for line in other_reruns(table)]
-    rest = [*table.answers, *table.notes, *others, *(f"Data: {line}" for line in data_lines(table)), *rule_lines(table)]
+    rest = [*table.notes, *others, *(f"Data: {line}" for line in data_lines(table)), *legend(table)]
+    rest += rule_lines(table) if ink.legend else []
     sentences = [escape(text if text.endswith(".") else f"{text}.") for text in rest]
-    head = r"\noindent\begin{minipage}{\linewidth}\scriptsize\raggedright"
-    return ["", r"\medskip", head, *notes, r"\par", *sentences, r"\end{minipage}"]
+    return ["", r"{\scriptsize\raggedright\noindent", *notes, "", r"\noindent", *sentences, r"\par}"]

@@ -1,7 +1,8 @@
 """A comparison laid out as grids of text: what the terminal, Markdown and LaTeX print is decided here, once.
 
-Grids of a block: the paper's own table with our column beside each of its columns; then, for rows with runs, one line
-per number: the verdict, the further readings, and what the conventions alone would move.
+First the answers, a sentence a row; then the paper's own table with our column beside each of its columns; then, for
+rows with runs, one line per number: where it lies, the chances, and what the conventions alone would move. p-values,
+intervals and every k of the chances stand in the whole report alone (`--all`), the rules behind `--legend`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dmd_repro.metrics.registry import COLUMNS, METRICS, readings
 from dmd_repro.results.chances import WORDS, shown
 from dmd_repro.results.sheet import NONE, TextGrid, p_value
-from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
+from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, Unprinted
 from dmd_repro.stats.chances import Chance
-
-CONVENTIONS = (
-    "non0: negative / positive, clips labelled 0 left out; has0: negative / non-negative, all clips; "
-    "swapped: weighted F1 with its two arguments exchanged; each row is compared under its own convention. moves: how "
-    "far apart the conventions alone put the mean of the same runs."
-)
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -43,14 +38,15 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
-        rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes)))
+        rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes if note in footnotes)))
     return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
 
 def details(block: ComparedBlock) -> TextGrid | None:
-    """Return the verdict on each measured number of the block, with what it rests on; None if nothing was measured."""
-    headers = ("words", "printed", "mean ± STD", "d", "interval of d", "p=", "p≠", "place")
-    return _by_number(block, "Words", headers, "lrrrrrrl", _verdict_line)
+    """Return where each measured number of the block lies beside the margin; None if nothing was measured."""
+    headers = ("number", "printed", "mean − printed", "below", "within", "above", "place")
+    told = [row for row in block.rows if any(cell.judged.difference for cell in row.cells)]
+    return _by_number(told, "Where they lie", headers, "lrrrrrl", _verdict_line)
 
 
 def chances(block: ComparedBlock) -> TextGrid | None:
@@ -61,21 +57,40 @@ def chances(block: ComparedBlock) -> TextGrid | None:
         if told:
             rows.append((row.row.label, *[""] * len(WORDS)))
         rows += [(f"  {cell_name(cell)} {cell.printed.text}", *map(_chance, shown(cell.chances))) for cell in told]
-    return TextGrid("Chances", ("this or better as", *WORDS.values()), "lrrrr", tuple(rows)) if rows else None
+    return TextGrid("Chances", ("% this or better as", *WORDS.values()), "lrrrr", tuple(rows)) if rows else None
 
 
 def _chance(chance: Chance) -> str:
-    return f"{100 * chance.value:.0f} % [{100 * chance.low:.0f}, {100 * chance.high:.0f}]"
+    return f"{percent(chance.value).removesuffix(' %')} [{100 * chance.low:.0f}–{100 * chance.high:.0f}]"
+
+
+def every_chance(block: ComparedBlock) -> TextGrid | None:
+    """Return all chances of the block's numbers, of this or better and of this or worse; None without any."""
+    told = [(row, cell) for row in block.rows for cell in row.cells if cell.chances]
+    kinds = list(dict.fromkeys((one.hypothesis, one.k) for _, cell in told for one in cell.chances))
+    rows: list[tuple[str, ...]] = []
+    for row, cell in told:
+        for direction in dict.fromkeys(one.direction for one in cell.chances):
+            by = {(one.hypothesis, one.k): one for one in cell.chances if one.direction == direction}
+            name = f"{row.row.label} {cell_name(cell)} {cell.printed.text}"
+            rows.append((name, f"or {direction}", *(_chance(by[kind]) if kind in by else NONE for kind in kinds)))
+    heads = ("% this", "or", *(_kind(*kind) for kind in kinds))
+    return TextGrid("Every chance", heads, "ll" + "r" * len(kinds), tuple(rows)) if rows else None
+
+
+def _kind(hypothesis: str, k: int) -> str:
+    return hypothesis if hypothesis == "one run" else f"{hypothesis} of {k}"
 
 
 def further(block: ComparedBlock) -> TextGrid | None:
-    """Return the further readings of each measured number: intervals, one run, t test, and the share of the clips."""
-    headers = ("other readings", "95 % mean", "95 % one more run", "one run", "p (t)", "SE seeds", "SE clips")
-    return _by_number(block, "Other readings", headers, "lrrlrrr", _reading_line)
+    """Return the further readings of each measured number: intervals, one run, p-values, and the share of the clips."""
+    headers = ("other readings", "d", "95 % mean", "95 % one more run", "one run", "p=", "p≠", "p (t)")
+    told = [row for row in block.rows if row.state == "measured"]
+    return _by_number(told, "Other readings", (*headers, "SE seeds", "SE clips"), "lrrrlrrrrr", _reading_line)
 
 
 def _by_number(
-    block: ComparedBlock,
+    told: Sequence[ComparedRow],
     title: str,
     headers: tuple[str, ...],
     align: str,
@@ -83,34 +98,41 @@ def _by_number(
 ) -> TextGrid | None:
     """One line per measured number; the row's name stands over its numbers, so that columns stay narrow."""
     rows: list[tuple[str, ...]] = []
-    for row in block.rows:
-        if row.state == "measured":
-            word = row.words.mean if headers[-1] == "place" and row.words.headline else ""
-            rows.append((row.row.label, *[""] * (len(headers) - 2), word))
-            rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
+    for row in told:
+        word = row.words.mean if headers[-1] == "place" and row.words.headline else ""
+        rows.append((row.row.label, *[""] * (len(headers) - 2), word))
+        rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
     return TextGrid(title, headers, align, tuple(rows)) if rows else None
 
 
 def _verdict_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
-    judged = cell.judged
+    judged, beside = cell.judged, cell.beside
     ends = judged.difference.interval if judged.difference else None
+    chances = (NONE,) * 3 if beside is None else tuple(map(percent, (beside.below, beside.within, beside.above)))
     return (
         cell.printed.text,
-        measured(row, cell),
-        NONE if cell.difference is None else signed(cell.difference, cell),
         NONE if ends is None else f"[{signed(ends[0], cell)}, {signed(ends[1], cell)}]",
-        NONE if judged.difference is None else p_value(judged.difference.p_equivalence),
-        NONE if judged.p_difference is None else p_value(judged.p_difference),
+        *chances,
         judged.word,
     )
+
+
+def percent(chance: float) -> str:
+    """Return a chance in whole percent; what is not 0 or 1 is not printed so."""
+    if 0 < chance < 0.005:
+        return "<1 %"
+    return ">99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
 
 
 def _reading_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
     judged = cell.judged
     return (
+        NONE if cell.difference is None else signed(cell.difference, cell),
         interval(cell),
         ends_of(judged.prediction, cell),
         judged.one_run or NONE,
+        NONE if judged.difference is None else p_value(judged.difference.p_equivalence),
+        NONE if judged.p_difference is None else p_value(judged.p_difference),
         NONE if cell.test is None else p_value(cell.test.p),
         NONE if judged.clips is None else number(judged.clips.error_seeds, cell),
         NONE if judged.clips is None else number(judged.clips.error_clips, cell),
@@ -177,15 +199,17 @@ def reruns(block: ComparedBlock) -> TextGrid | None:
     return TextGrid("Re-runs by others", heads, "lrrrrrrl", tuple(rows)) if rows else None
 
 
-def other_reruns(table: ComparisonTable) -> list[str]:
-    """Return a line for each re-run of the table's systems that is comparable with none of its rows."""
-    return [one.line for one in table.other_reruns]
+def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
+    """Return the grids that stand under the overview of a block, those that have something to say; `whole`: all."""
+    makers = [details, chances, reruns, unprinted, conventions, *((further, every_chance) if whole else ())]
+    return [grid for make in makers if (grid := make(block)) is not None]
 
 
-def more(block: ComparedBlock) -> list[TextGrid]:
-    """Return the grids that stand under the overview of a block, those that have something to say."""
-    found = (unprinted(block), reruns(block), chances(block), details(block), further(block), conventions(block))
-    return [grid for grid in found if grid is not None]
+def printed_only(block: ComparedBlock) -> TextGrid:
+    """Return the printed numbers of a block of which nothing was run."""
+    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows)
+    heads = ("printed", *(COLUMNS[column] for column in block.columns))
+    return TextGrid(block.title, heads, "l" + "r" * len(block.columns), rows)
 
 
 def cell_name(cell: Cell) -> str:
@@ -226,15 +250,3 @@ def ends_of(ends: tuple[float, float] | None, cell: Cell) -> str:
 def signed(value: float, cell: Cell) -> str:
     """Return a difference with its sign."""
     return ("+" if value >= 0 else "") + number(value, cell)
-
-
-def data_lines(table: ComparisonTable) -> list[str]:
-    """Return one line per feature set: its label and the digest of its content."""
-    if not table.data:
-        return ["none: no run was planned; `dmd reproduce` plans and trains"]
-    return [f"{data['label']}, digest {str(data['digest'])[:12]}" for data in table.data]
-
-
-def rule_lines(table: ComparisonTable) -> list[str]:
-    """Return what stands under a table: how the numbers were made, what decides the verdicts, what the names mean."""
-    return [*table.rule, CONVENTIONS]

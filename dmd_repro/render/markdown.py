@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
+from dmd_repro.render.layout import more, overview
+from dmd_repro.render.sentences import Ink, answers, data_lines, legend, other_reruns, rule_lines
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 from dmd_repro.visible import one_line
@@ -25,13 +26,13 @@ def grid_lines(grid: TextGrid) -> list[str]:
     ]
 
 
-def markdown(table: ComparisonTable) -> str:
+def markdown(table: ComparisonTable, ink: Ink = Ink()) -> str:
     """Return one table as a section with a heading."""
     lines = [f"## {plain(table.title)}", ""]
-    lines += [*(f"- {plain(answer)}" for answer in table.answers), ""] if table.answers else []
+    lines += [*(f"- {plain(answer)}" for answer in said), ""] if (said := answers(table)) else []
     for block in table.blocks:
         lines += [f"### {plain(block.title)}", "", *grid_lines(overview(block, table.footnotes))]
-        for grid in more(block):
+        for grid in more(block, ink.whole):
             lines += grid_lines(grid)
     lines += ["**Notes**", ""]
     lines += [f"{number}. {plain(note)}" for number, note in enumerate(table.footnotes, start=1)]
@@ -39,5 +40,8 @@ def markdown(table: ComparisonTable) -> str:
     if others := other_reruns(table):
         lines += ["", "**Re-runs by others, not comparable**", "", *(f"- {plain(line)}" for line in others)]
     lines += ["", "**Data**", "", *(f"- {plain(line)}" for line in data_lines(table))]
-    lines += ["", "**How to read it**", "", *(f"- {plain(line)}" for line in rule_lines(table)), ""]
-    return "\n".join(lines)
+    if said := legend(table):
+        lines += ["", "**Legend**", "", *(f"- {plain(line)}" for line in said)]
+    if ink.legend:
+        lines += ["", "**Rules**", "", *(f"- {plain(line)}" for line in rule_lines(table))]
+    return "\n".join([*lines, ""])

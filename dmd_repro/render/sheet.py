@@ -14,10 +14,9 @@ from html import escape as html_escape
 from typing import TYPE_CHECKING
 
 from dmd_repro.render.formats import JSON_VERSION, Format
-from dmd_repro.render.html import grid_html, items_html
+from dmd_repro.render.html import answers_html, grid_html, items_html
 from dmd_repro.render.html_page import page
-from dmd_repro.render.latex import DOCUMENT, NEEDS, escape
-from dmd_repro.render.latex_grid import tabular
+from dmd_repro.render.latex import DOCUMENT, NEEDS, escape, floats, grid_piece, paragraph
 from dmd_repro.render.markdown import grid_lines, plain
 from dmd_repro.render.terminal import WIDTH, show_grid, show_list
 from dmd_repro.results.sheet import Sheet
@@ -82,7 +81,7 @@ def _markdown(sheet: Sheet) -> str:
 def _html(sheet: Sheet) -> list[str]:
     mark = f'<p class="mark">{html_escape(sheet.mark)}</p>' if sheet.mark else ""
     parts = [f"<section><h2>{html_escape(sheet.heading)}</h2>{mark}"]
-    parts += [f'<p class="answer">{html_escape(item)}</p>' for item in sheet.answer]
+    parts += answers_html(sheet.answer)
     for grid in sheet.grids:
         parts += [f"<h3>{html_escape(grid.title)}</h3>", grid_html(grid)]
     return [*parts, *(items_html(title, items) for title, items in sheet.lists), "</section>"]
@@ -104,18 +103,14 @@ def csv_files(sheets: Sequence[Sheet]) -> dict[str, str]:
 
 
 def _latex(sheet: Sheet) -> list[str]:
-    lines: list[str] = []
-    for number, grid in enumerate(sheet.grids, start=1):
-        lines += [
-            r"\begin{table}[!htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{3.5pt}",
-            rf"\caption{{{escape(sheet.heading)}{': ' if grid.title else ''}{escape(grid.title)}}}",
-            rf"\label{{tab:dmd-{sheet.name}-{number}}}", *tabular([("", grid)]), r"\end{table}",
-        ]  # fmt: skip
+    pieces = [grid_piece([(grid.title, grid)]) for grid in sheet.grids]
     sentences = [escape(text if text.endswith(".") else f"{text}.") for _, items in sheet.lists for text in items]
     return [
-        *lines,
-        r"\begin{minipage}{0.95\linewidth}\scriptsize\raggedright",
+        *paragraph(sheet.answer),
+        *floats(pieces, escape(sheet.heading), f"tab:dmd-{sheet.name}"),
+        "",
+        r"{\scriptsize\raggedright\noindent",
         *sentences,
-        r"\end{minipage}",
+        r"\par}",
         r"\clearpage",
     ]

@@ -8,7 +8,17 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dmd_repro.render.layout import data_lines, more, other_reruns, overview, rule_lines
+from dmd_repro.render.layout import more, overview, printed_only
+from dmd_repro.render.sentences import (
+    Ink,
+    answers,
+    data_lines,
+    legend,
+    measured_notes,
+    other_reruns,
+    pointers,
+    rule_lines,
+)
 from dmd_repro.results.sheet import TextGrid
 from dmd_repro.results.types import ComparisonTable
 from dmd_repro.visible import one_line
@@ -20,12 +30,12 @@ if TYPE_CHECKING:
 WIDTH = 80  # of a pipe, which has none of its own
 
 
-def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH) -> str:
+def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH, ink: Ink = Ink()) -> str:
     """Return the tables as plain text of at most `width` columns."""
     from rich.console import Console
 
     stream = io.StringIO()
-    show(tables, Console(file=stream, width=width, no_color=True, highlight=False))
+    show(tables, Console(file=stream, width=width, no_color=True, highlight=False), ink)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -37,32 +47,46 @@ def terminal_console() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=WIDTH)
 
 
-def show(tables: Sequence[ComparisonTable], console: Console) -> None:
+def show(tables: Sequence[ComparisonTable], console: Console, ink: Ink = Ink()) -> None:
     """Print the tables on a console; what was said under one about reading it is not said again under the next."""
     said: set[str] = set()
     for table in tables:
-        _show(table, console, said)
+        _show(table, console, ink, said)
 
 
-def _show(table: ComparisonTable, console: Console, said: set[str]) -> None:
+def _show(table: ComparisonTable, console: Console, ink: Ink, said: set[str]) -> None:
     from rich.rule import Rule
     from rich.text import Text
 
     console.print(Rule(Text(one_line(table.title), style="bold red" if table.mark else "bold"), align="left"))
-    said_first = [*table.answers, *(row.answer for row in table.rows if row.answer and row.words.headline)]
-    show_list("", [("·", answer) for answer in said_first], console)
-    for block in table.blocks:
-        show_grid(overview(block, table.footnotes), console, title=block.title)
-        for grid in more(block):
+    show_list("", [("·", answer) for answer in answers(table)], console)
+    run = any(row.planned for row in table.rows)
+    footnotes = table.footnotes if ink.whole else measured_notes(table)
+    if run or ink.whole:
+        for block in table.blocks:
+            show_grid(overview(block, footnotes), console, title=block.title)
+            for grid in more(block, ink.whole):
+                show_grid(grid, console)
+    else:
+        for grid in (grid for block in table.blocks for grid in more(block, whole=False)):
             show_grid(grid, console)
-    show_list("Notes", [(str(i), note) for i, note in enumerate(table.footnotes, start=1)], console)
+        for block in table.blocks:
+            show_grid(printed_only(block), console, title=block.title)
+    show_list("Notes", [(str(i), note) for i, note in enumerate(footnotes, start=1)], console)
     show_list("", [("·", note) for note in table.notes], console)
-    show_list("Re-runs by others, not comparable", [("·", line) for line in other_reruns(table)], console)
-    show_list("Data", [("·", line) for line in data_lines(table)], console)
-    lines = [line for line in rule_lines(table) if line not in said]
-    above = " (and as above)" if said else ""
-    said.update(lines)
-    show_list(f"How to read it{above}", [("·", line) for line in lines], console)
+    if ink.whole:
+        show_list("Re-runs by others, not comparable", [("·", line) for line in other_reruns(table)], console)
+    if run or ink.whole:
+        show_list("Data", [("·", line) for line in data_lines(table)], console)
+    _show_new("Legend", [*legend(table), *pointers(table, ink)], console, said)
+    if ink.legend:
+        _show_new("Rules", rule_lines(table), console, said)
+
+
+def _show_new(title: str, lines: Sequence[str], console: Console, said: set[str]) -> None:
+    new = [line for line in lines if line not in said]
+    said.update(new)
+    show_list(title if len(new) == len(lines) else f"{title} (and as above)", [("·", line) for line in new], console)
 
 
 def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> None:
@@ -108,19 +132,19 @@ def _least(grid: TextGrid) -> int:
 
 
 def _fitting(grid: TextGrid, console: Console) -> list[TextGrid]:
-    """Return a grid, or its columns in several grids that fit the window."""
-    most = len(grid.headers) - 1  # columns beside the first
-    while most > 1 and _least(_columns(grid, range(1, 1 + most))) > console.width:
+    """Return a grid, or its columns in several grids that fit the window, each with the columns that name its lines."""
+    named = max(1, min(2, len(grid.align) - len(grid.align.lstrip("l"))))
+    most = len(grid.headers)  # columns of the first part
+    while most > named + 1 and _least(_columns(grid, range(most))) > console.width:
         most -= 1
-    if most + 1 >= len(grid.headers):
+    if most == len(grid.headers):
         return [grid]
-    rest = _columns(grid, range(1 + most, len(grid.headers)))
-    return [_columns(grid, range(1, 1 + most)), *_fitting(rest, console)]
+    rest = _columns(grid, (*range(named), *range(most, len(grid.headers))))
+    return [_columns(grid, range(most)), *_fitting(rest, console)]
 
 
-def _columns(grid: TextGrid, kept: range) -> TextGrid:
-    """Return the first column of a grid and some others."""
-    at = (0, *kept)
+def _columns(grid: TextGrid, at: Sequence[int]) -> TextGrid:
+    """Return some columns of a grid."""
     rows = tuple(tuple(row[i] for i in at) for row in grid.rows)
     return TextGrid(grid.title, tuple(grid.headers[i] for i in at), "".join(grid.align[i] for i in at), rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,18 @@ class RowGap:
     crossed: Crossed | None
     mcnemar: Mapping[int, McNemar]  # by seed
     failed: int = 0  # seeds that failed in either row: there is no test then
+    collapsed: int = 0  # common seeds that did not learn in either row: no test and no normal interval then
     p_holm: float | None = None
 
     @property
     def test(self) -> TTest | None:
-        """The paired t test, None where it does not exist or a run of either row failed."""
-        return None if self.failed else self.paired.test
+        """The paired t test, None where it does not exist, or a run of either row failed or did not learn."""
+        return None if self.failed or self.collapsed else self.paired.test
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of the mean gap over seeds; None where runs are of two kinds."""
+        return None if self.collapsed else self.paired.summary.interval
 
 
 def reference_rows(table: PublishedTable, name: str) -> dict[str, Row]:
@@ -105,14 +112,35 @@ def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) 
                     f"{first.label} against {second.label} ({first.setting}): no test, for {failed} "
                     f"seed{'s' if failed > 1 else ''} failed in one of them, and leaving it out would flatter the mean"
                 )
+            collapsed = (set(a.not_learned) | set(b.not_learned)) & set(a.runs) & set(b.runs)
+            if collapsed:
+                notes.append(
+                    f"{first.label} against {second.label} ({first.setting}): no test and no interval, for of "
+                    f"{len(set(a.runs) & set(b.runs))} common seeds {len(collapsed)} did not learn in one of them"
+                    f"{_without(first, second, a, b, collapsed)}"
+                )
             data = str((a.features or {}).get("dataset"))
             defined = {c for c in first.cells if same_range(METRICS[first.metric_id(c)], data)}
             columns = [column for column in first.cells if column in second.cells and column in defined]
-            found += [replace(_gap(first, second, column, a, b), failed=failed) for column in columns]
+            gaps = [_gap(first, second, column, a, b) for column in columns]
+            if collapsed:
+                gaps = [replace(gap, crossed=None, collapsed=len(collapsed)) for gap in gaps]
+            found += [replace(gap, failed=failed) for gap in gaps]
     tests = {i: test for i, gap in enumerate(found) if (test := gap.test)}
     for i, p in zip(tests, holm([test.p for test in tests.values()]), strict=True):
         found[i] = replace(found[i], p_holm=p)
     return found, notes
+
+
+def _without(first: Row, second: Row, a: Measured, b: Measured, collapsed: set[int]) -> str:
+    """Say the mean gaps over the seeds that learned in both rows."""
+    means = []
+    for column in first.cells:
+        both = a.values.get(column, {}), b.values.get(column, {})
+        kept = [both[0][s] - both[1][s] for s in both[0] if s in both[1] and s not in collapsed]
+        if kept and column in second.cells and first.metric_id(column) == second.metric_id(column):
+            means.append(f"{COLUMNS[column]} {number(fmean(kept), first.metric_id(column), signed=True)}")
+    return f"; mean gap without them: {', '.join(means)}" if means else ""
 
 
 def _misfit(a: Measured, b: Measured) -> str | None:
@@ -217,7 +245,7 @@ def _line(gap: RowGap) -> tuple[str, ...]:
         COLUMNS[gap.column],
         str(len(gap.paired.seeds)),
         number(gap.paired.summary.mean, metric, signed=True),
-        ends(gap.paired.summary.interval, metric),
+        ends(gap.interval, metric),
         p_value(test.p) if test else NONE,
         p_value(gap.p_holm) if gap.p_holm is not None else NONE,
         _signed(gap.paired.correlation),
@@ -248,11 +276,12 @@ def _document(gap: RowGap) -> dict[str, Any]:
         "seeds": list(gap.paired.seeds),
         "gap": summary.mean,
         "std": summary.std,
-        "interval": list(summary.interval) if summary.interval else None,
+        "interval": list(gap.interval) if gap.interval else None,
         "t": test.t if test else None,
         "p": test.p if test else None,
         "p_holm": gap.p_holm,
         "seeds_failed": gap.failed,
+        "seeds_not_learned": gap.collapsed,
         "correlation": gap.paired.correlation,
         "effect": gap.paired.effect,
         "error_seeds": both.error_seeds if both else None,

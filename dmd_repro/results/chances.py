@@ -6,9 +6,13 @@ run is a draw from a mixture, and that is said. The chances explain; they decide
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from scipy.special import stdtr
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed
@@ -56,6 +60,31 @@ def _chances(
 ) -> tuple[Chance, ...]:
     found = chances(edges, mean, std, n, mixture)
     return (*found, *best_by_validation(edges, [loss for loss, _ in pairs], [score for _, score in pairs]))
+
+
+@dataclass(frozen=True, slots=True)
+class MarginChances:
+    """The chances that the method's mean lies below, within and above the margin around a printed number."""
+
+    below: float
+    within: float
+    above: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return them as plain JSON values; they sum to 1."""
+        return {"below": self.below, "within": self.within, "above": self.above}
+
+
+def margin_chances(printed: Printed, runs: Summary, margin: float) -> MarginChances | None:
+    """Return where the mean over all seeds may lie: Student t around ours, the usual reference prior.
+
+    `margin` is in the printed unit. None for fewer than three runs, or runs without a spread.
+    """
+    if runs.mean is None or not runs.std or runs.n < FEWEST:
+        return None
+    error, value = runs.std / math.sqrt(runs.n), float(printed.value)
+    below, upto = (float(stdtr(runs.n - 1, (value + way * margin - runs.mean) / error)) for way in (-1, 1))
+    return MarginChances(below, upto - below, 1 - upto)
 
 
 def shown(found: Sequence[Chance]) -> tuple[Chance, ...]:

@@ -48,8 +48,7 @@ class RowPower:
         found = next((stage for stage in STAGES if self.reproduced(stage, margin) >= POWER), None)
         if found and not one_look:
             return found
-        above = FEWEST - 1 if one_look else STAGES[-1].n
-        n = fewest(lambda runs: self.reproduced(Stage(runs, ALPHA), margin) >= POWER, above)
+        n = fewest(lambda runs: self.reproduced(Stage(runs, ALPHA), margin) >= POWER, FEWEST - 1)
         return None if n is None else Stage(n, ALPHA)
 
 
@@ -85,7 +84,8 @@ def _at(stage: Stage, n: int, powers: Sequence[RowPower], margin: float) -> list
     worst = min(powers, key=lambda one: (one.reproduced(stage, margin), one.different(stage, margin)))
     spread = max(std for _, std, _ in worst.gaps)
     source = "of its finished runs" if worst.measured else "assumed, as one study of DMD on MOSI found over 10 seeds"
-    of = "" if len(powers) == 1 else f", worst row {worst.label} ({worst.key})"
+    best = max(one.reproduced(stage, margin) for one in powers)
+    of = f", worst row {worst.label} ({worst.key})" if worst.reproduced(stage, margin) < best else ""
     at = f"{stage.n} runs a row" + ("" if n == stage.n else f" (the stage that {n} reach)")
     return [
         f"power: {at}, level {stage.level:g}, margin {points_of(margin)}{of}, {len(worst.gaps)} numbers, spread "
@@ -104,10 +104,11 @@ def _recommended(powers: Sequence[RowPower], margin: float, one_look: int | None
         who = "every row" if len(by) == 1 else ", ".join(one.key for one in by[stage])
         if stage is None:
             parts.append(f"over {MOST} for {who}")
-        elif stage in STAGES:
-            parts.append(f"{stage.n} for {who}")
+        elif one_look is None and stage in STAGES:
+            once = max(one.n for one in (row.needed(margin, one_look=True) for row in by[stage]) if one)
+            parts.append(f"{stage.n} for {who}" + (f" ({once} with --one-look)" if once < stage.n else ""))
         else:
-            parts.append(f"{stage.n} for {who}, in a plan of one look (--one-look)")
+            parts.append(f"{stage.n} for {who}, read once (--one-look)")
     return f"recommended runs a row, for {POWER:.0%} power: {'; '.join(parts)}"
 
 

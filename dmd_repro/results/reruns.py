@@ -14,8 +14,13 @@ from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.registry import COLUMNS, METRICS, one_a_column, shown_in
 from dmd_repro.papers.rerun import Rerun, same_system
 from dmd_repro.papers.tables import PublishedTable, Row
+from dmd_repro.results.chances import WORDS as SHOWN_WORDS
+from dmd_repro.results.chances import chances_of
+from dmd_repro.results.chances import shown as few
+from dmd_repro.results.chances import to_json as chances_json
 from dmd_repro.results.runs import TEXT_WORDS
-from dmd_repro.stats.summary import mean_and_std
+from dmd_repro.stats.chances import Chance
+from dmd_repro.stats.summary import mean_and_std, summarise
 
 FEWEST = 2  # runs of a reading: one has no spread
 
@@ -33,6 +38,7 @@ class Reading:
     mean: float
     std: float  # sample STD, divisor n - 1
     reach: int  # runs that print the number or more
+    chances: tuple[Chance, ...] = ()  # that their method prints the number or better, or worse, by what it may be
 
     @property
     def n(self) -> int:
@@ -50,6 +56,7 @@ class Reading:
             "key": self.key, "by": self.by, "code": self.code, "protocol": self.protocol, "source": self.source,
             "values": {str(seed): value for seed, value in self.values.items()},
             "n": self.n, "mean": self.mean, "std": self.std, "best": self.best, "reach": self.reach,
+            "chances": chances_json(self.chances),
         }  # fmt: skip
 
 
@@ -112,11 +119,13 @@ def readings_of(row: Row, reruns: Sequence[Rerun]) -> dict[str, tuple[Reading, .
                 mean, std = mean_and_std(list(values.values()))
                 least = float(printed.value) - 0.5 * 10.0**-printed.decimals  # what still prints as the number
                 reach = sum(value >= least - 1e-9 for value in values.values())
+                told = chances_of(row.metric_id(column), printed, summarise(list(values.values())))
                 found.append(
                     Reading(
-                        rerun.key, rerun.by, rerun.code, rerun.protocol, rerun.source, dict(values), mean, std, reach
+                        rerun.key, rerun.by, rerun.code, rerun.protocol, rerun.source, dict(values), mean, std, reach,
+                        told,
                     )
-                )
+                )  # fmt: skip
         if found:
             out[column] = tuple(found)
     return out
@@ -228,4 +237,14 @@ def _answer(row: Row, mine: Mapping[str, Reading]) -> str:
             f"best {reading.best:.2f} ({reached})"
         )
     where = f"{dataset_title(row.dataset)}, {row.setting}"
-    return f"{row.label} on {where}: {'; '.join(parts)}. Re-run by {first.by}: {first.code}, {first.n} seeds."
+    text = f"{row.label} on {where}: {'; '.join(parts)}. Re-run by {first.by}: {first.code}, {first.n} seeds."
+    said = [f"{_percent(one.value)} as {SHOWN_WORDS[one.hypothesis, one.k]}" for one in few(first.chances)]
+    if said:
+        column = columns[0]
+        reached = "more" if METRICS[row.metric_id(column)].higher_is_better else "less"
+        text += f" {COLUMNS[column]} {row.cells[column].text} or {reached} has a chance there of {', '.join(said)}."
+    return text
+
+
+def _percent(chance: float) -> str:
+    return "under 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"

@@ -70,4 +70,5 @@ def _stages(stages: Sequence[Stage], decided: Sequence[Stage]) -> str:
     if not decided:
         return text + "."
     level = sum(stage.level for stage in decided)
-    return f"{text}. Here {len(decided)} rows have a word: {level:.2g} false ones of a kind are to be expected at most."
+    rows = "1 row has" if len(decided) == 1 else f"{len(decided)} rows have"
+    return f"{text}. Here {rows} a word: at most {level:.2g} false ones of a kind are to be expected."

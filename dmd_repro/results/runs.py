@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dmd_repro.data.clip_names import clip_names
 from dmd_repro.datasets import dataset_title
 from dmd_repro.errors import DmdError
-from dmd_repro.metrics.registry import METRICS, always_shown, same_range
+from dmd_repro.metrics.registry import COLUMNS, METRICS, always_shown, same_range
 from dmd_repro.papers.tables import Derived, Row
 from dmd_repro.planning.plans import PlannedRow
 from dmd_repro.records.folder import Predictions, Records, RunRecord
@@ -154,7 +154,7 @@ def _share_learned(measured: Measured) -> str:
     for column, by_seed in measured.values.items():
         kept = [value for seed, value in by_seed.items() if seed not in measured.not_learned]
         if kept:
-            means.append(f"{column} {fmean(kept):.2f}")
+            means.append(f"{COLUMNS.get(column, column)} {fmean(kept):.2f}")
     without = f"; mean of those that did: {', '.join(means)}" if means else ""
     return f"{few} of {len(measured.runs)} runs learned{without}; the table's mean is over all"
 

@@ -22,7 +22,7 @@ from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, lo
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
-from dmd_repro.results.chances import chances_of
+from dmd_repro.results.chances import chances_of, margin_chances
 from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.executions import mixed_executions
 from dmd_repro.results.prose import prose
@@ -58,7 +58,7 @@ def compare(
     sealed = plan.margin if plan else MARGIN
     terms = Terms(sealed if margin is None else margin, sealed, stages_of(plan.one_look if plan else None))
     judged = judge(table.rows, measured, terms)
-    blocks = tuple(_block(block, plan, measured, judged, reruns) for block in table.blocks)
+    blocks = tuple(_block(block, plan, measured, judged, reruns, terms.margin) for block in table.blocks)
     data = {
         planned.features["digest"]: dict(planned.features)
         for planned in (plan.rows.values() if plan else ())
@@ -185,20 +185,28 @@ def _block(
     measured: Mapping[str, Measured],
     judged: Judgements,
     reruns: Sequence[Rerun],
+    margin: float,
 ) -> ComparedBlock:
     first = block.rows[0]
     words = f"{dataset_title(first.dataset)}, {first.setting}, {TEXT_WORDS[first.text]} text"
     title = f"{block.title} ({words})" if block.title else words
-    rows = tuple(_row(row, plan, measured[row.key], judged, reruns) for row in block.rows)
+    rows = tuple(_row(row, plan, measured[row.key], judged, reruns, margin) for row in block.rows)
     return ComparedBlock(block.key, title, block.columns, rows)
 
 
 def _row(
-    row: Row, plan: TablePlan | None, measured: Measured, judged: Judgements, reruns: Sequence[Rerun]
+    row: Row,
+    plan: TablePlan | None,
+    measured: Measured,
+    judged: Judgements,
+    reruns: Sequence[Rerun],
+    margin: float,
 ) -> ComparedRow:
     read = readings_of(row, reruns)
     cells = tuple(
-        replace(_cell(row, column, printed, measured, judged[row.key].cells[column]), reruns=read.get(column, ()))
+        replace(
+            _cell(row, column, printed, measured, judged[row.key].cells[column], margin), reruns=read.get(column, ())
+        )
         for column, printed in row.cells.items()
     )
     notes = list(measured.notes)
@@ -207,12 +215,15 @@ def _row(
         notes.append(reason)
     planned = plan.rows.get(row.key) if plan else None
     notes += planned.notes if planned else ()
-    notes += dict.fromkeys(cell.why_not for cell in cells if cell.why_not)
+    untested = list(dict.fromkeys(cell.why_not for cell in cells if cell.why_not))
+    notes += untested
     words = judged[row.key].words
     if words.why and not words.headline and any(cell.test is not None for cell in cells):
         notes.append(f"no word: {words.why}")
-    notes += [evidence] if (evidence := evidence_words(row)) else []
-    notes.append(origin(row))
+    evidence = evidence_words(row)
+    said = evidence and any(evidence.partition(": ")[2] in note for note in notes)
+    behind = [*([evidence] if evidence and not said else []), origin(row)]
+    notes += behind
     return ComparedRow(
         row=row,
         state="measured" if measured.runs else "skipped" if reason else "not run",
@@ -225,6 +236,7 @@ def _row(
         unprinted=_unprinted(row, measured),
         features=measured.features,
         notes=tuple(notes),
+        background=(*(why for why in untested if why.startswith("no test")), *behind),
     )
 
 
@@ -249,7 +261,7 @@ def _reason(row: Row, plan: TablePlan | None) -> str | None:
     return row.reason
 
 
-def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: Judged) -> Cell:
+def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: Judged, margin: float) -> Cell:
     metric = row.metric_id(column)
     values = measured.values.get(column, {})
     summary, learned = _summaries(METRICS[metric], values, measured)
@@ -271,9 +283,11 @@ def _cell(row: Row, column: str, printed: Printed, measured: Measured, judged: J
     scores = [(loss, values[seed]) for seed, loss in measured.selection.items() if seed in values]
     spread = row.derived is not None and row.derived.statistic == "population_std"
     told = difference is not None and not measured.failed and not spread
+    normal = told and not measured.not_learned
     return Cell(
         column, metric, printed, values, summary, difference, test, why_not, judged, conventions,
         chances=chances_of(metric, printed, learned or summary, others, scores) if told else (), learned=learned,
+        beside=margin_chances(printed, summary, margin * METRICS[metric].point) if normal else None,
     )  # fmt: skip
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Printed, Row
+from dmd_repro.results.chances import MarginChances
 from dmd_repro.results.chances import to_json as chances_json
 from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
-from dmd_repro.results.words import Words, answer
+from dmd_repro.results.words import Words, answer, ranking_metric
 from dmd_repro.stats.chances import Chance
 from dmd_repro.stats.stages import STAGES, Stage
 from dmd_repro.stats.summary import Summary, TTest
@@ -37,6 +38,7 @@ class Cell:
     reruns: tuple[Reading, ...] = ()  # what others measured for the same number
     chances: tuple[Chance, ...] = ()  # of this number or better, or worse, by what it may be; () without a model
     learned: Summary | None = None  # of the runs that learned, where some did not; `summary` is of all
+    beside: MarginChances | None = None  # where the method's mean lies beside the number and the margin
 
     @property
     def convention_moves(self) -> float | None:
@@ -66,6 +68,7 @@ class Cell:
             "convention_moves": self.convention_moves,
             "reruns": [reading.to_json() for reading in self.reruns],
             "chances": chances_json(self.chances),
+            "margin_chances": None if self.beside is None else self.beside.to_json(),
             "learned": None if self.learned is None else _summary_json(self.learned),
         }
 
@@ -115,6 +118,7 @@ class ComparedRow:
     failed: tuple[int, ...]  # seeds whose run failed or diverged: planned, never counted
     features: Mapping[str, Any] | None  # what the row was planned on
     notes: tuple[str, ...]  # footnotes, most telling first
+    background: tuple[str, ...] = ()  # those of them on sources, evidence and missing tests, not on the runs
     unprinted: tuple[Unprinted, ...] = ()  # always shown, and not printed in this row
     not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant: counted, and said
     words: Words = field(default_factory=lambda: Words(NOT_RUN))  # what may be said of the row, by what was printed
@@ -125,17 +129,29 @@ class ComparedRow:
         return f"{len(self.runs)}/{len(self.planned)}" if self.planned else ""
 
     @property
+    def telling(self) -> tuple[str, ...]:
+        """The footnotes on the runs."""
+        return tuple(note for note in self.notes if note not in self.background)
+
+    @property
     def answer(self) -> str:
-        """The row in a sentence or two: printed, measured, and the words; "" where nothing was measured."""
-        said = [
-            f"{METRICS[cell.metric].heading} printed {cell.printed.text}, measured {_measured(cell)}"
-            for cell in self.cells
-            if cell.summary.mean is not None
-        ]
+        """The row in a sentence: one number printed and measured, and the words; "" where nothing was measured.
+
+        The number is the one that the best of several is ranked by; the others stand in the table.
+        """
+        metric = ranking_metric(self.row, {cell.column: cell for cell in self.cells if cell.summary.mean is not None})
+        cell = next((cell for cell in self.cells if cell.metric == metric), None)
+        if cell is None:
+            return ""
         count = f"{len(self.runs)} run" + ("" if len(self.runs) == 1 else "s")
         if self.not_learned:
             count = f"{len(self.runs) - len(self.not_learned)} of {count} learned"
-        return answer(self.row, f"{'; '.join(said)} ({count})" if said else "", self.words)
+        if self.failed:
+            count += f", {len(self.failed)} failed"
+        said = f"{METRICS[cell.metric].heading} printed {cell.printed.text}, measured {_measured(cell)} ({count})"
+        if cell.learned is not None and cell.learned.mean is not None:
+            said += f", {_measured(replace(cell, summary=cell.learned))} over those that did"
+        return answer(self.row, said, self.words)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""

@@ -117,7 +117,8 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     cells = dict(base)
     for column, one in zip(columns, placed, strict=True):
         cells[column] = _cell(row, column, base[column], one, words, measured)
-    return RowJudged(words, cells)
+    past = [COLUMNS[column] for column in columns if cells[column].word in MARKS]
+    return RowJudged(replace(words, past=tuple(past) if words.mean in (*MARKS, "mixed") else ()), cells)
 
 
 def _apart(row: Row, column: str, measured: Measured) -> Judged:
@@ -193,7 +194,7 @@ def _words(
     one_run: OneRun | None = None if None in inside else "not compatible" if outside else "compatible"
     words = Words(
         found.word, found.kind, one_run=one_run, outside=tuple(outside), one_run_level=1 - ALPHA / len(cells),
-        best=best, smallest_margin=found.smallest_margin, stage=stage,
+        best=best, margin=terms.margin, smallest_margin=found.smallest_margin, stage=stage,
     )  # fmt: skip
     if terms.margin != terms.sealed:
         why = f"margin chosen after looking: the plan's is {points_of(terms.sealed)}"

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dmd_repro.datasets import dataset_title
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.tables import Row
+from dmd_repro.results.rule import points_of
 from dmd_repro.stats.stages import Stage
 
 HEADLINES = ("reproduced", "worse", "better", "mixed", "inconclusive")  # what the rule says; other words need none
@@ -38,10 +40,12 @@ class Words:
     kind: Kind | None = None  # of inconclusive
     why: str | None = None  # in words
     runs_to_tell: int | None = None  # about how many would give another word; None: not asked, or none would
+    past: tuple[str, ...] = ()  # columns past the margin, where the word is worse, better or mixed
     one_run: OneRun | None = None  # if they are one run
     outside: tuple[str, ...] = ()  # columns outside the interval of one more run
     one_run_level: float | None = None
     best: EvenBet | None = None  # if they are of the best of several
+    margin: float | None = None  # points
     smallest_margin: float | None = None  # points: beyond it the first word would be *reproduced*
     stage: Stage | None = None  # the first n planned seeds, and the level
     provisional: bool = False  # the plan is not finished, or has more seeds than its last stage read
@@ -58,9 +62,13 @@ class Words:
         """The words as sentences: if a mean, if one run, if the best of several."""
         out = []
         if self.headline or self.kind:
-            why = f": {self.why}" if self.why else ""
             later = f" (provisional, of the first {self.stage.n} runs)" if self.provisional and self.stage else ""
-            out.append(f"if a mean, {self.mean}{later}{why}")
+            at = f" at a margin of {points_of(self.margin)}" if self.margin is not None and self.headline else ""
+            why = f": {self.why}" if self.why else ""
+            beyond = self.smallest_margin
+            more = "" if beyond is None else f"; reproduced at any margin beyond {beyond:.2f}"
+            past = f" in {', '.join(self.past)}" if self.past else ""
+            out.append(f"if a mean, {self.mean}{past}{at}{later}{why}{more}")
         elif self.why:
             out.append(f"{self.mean}: {self.why}")
         if self.one_run:
@@ -74,10 +82,11 @@ class Words:
         """Return the words as plain JSON values."""
         best = self.best
         return {
-            "if_a_mean": self.mean, "kind": self.kind, "why": self.why, "runs_to_tell": self.runs_to_tell,
+            "if_a_mean": self.mean, "kind": self.kind, "why": self.why, "past": list(self.past),
+            "runs_to_tell": self.runs_to_tell,
             "if_one_run": self.one_run, "outside": list(self.outside), "one_run_level": self.one_run_level,
             "if_best_of_k": None if best is None else {"metric": best.metric, "k": best.k, "exact": best.exact},
-            "smallest_margin": self.smallest_margin,
+            "margin": self.margin, "smallest_margin": self.smallest_margin,
             "runs": self.stage.n if self.stage else None, "level": self.stage.level if self.stage else None,
             "provisional": self.provisional, "cells": self.cells,
             "stages": [{"runs": stage.n, "level": stage.level, "if_a_mean": word} for stage, word in self.history],
@@ -106,4 +115,5 @@ def answer(row: Row, summary: str, words: Words) -> str:
     if not summary:
         return ""
     said = "; ".join(words.lines)
-    return f"{row.label}, {row.setting}: {summary}." + (f" {said[:1].upper()}{said[1:]}." if said else "")
+    where = f"{row.label} on {dataset_title(row.dataset)}, {row.setting}"
+    return f"{where}: {summary}." + (f" {said[:1].upper()}{said[1:]}." if said else "")

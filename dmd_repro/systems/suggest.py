@@ -121,6 +121,17 @@ def suggest_option(option: str, options: Iterable[str], settings: Iterable[str])
     return f"It has {', '.join(there.values())}"
 
 
+def suggest_key(word: str, keys: Iterable[str]) -> str:
+    """Return what to do about an unknown key of a file of defaults, whose keys are options without their dashes."""
+    known, low = set(keys), _plain(word)
+    if found := [name.lstrip("-") for name in _meant(_OPTIONS, low) if name.lstrip("-") in known]:
+        return _did_you_mean([f"'{name}'" for name in found])
+    settings = {name for names in _SETTINGS for name in names.split()}
+    if found := [low] if low in settings else _meant(_SETTINGS, low):
+        return f"It is a setting, which a command takes: --set {found[0]}=VALUE"
+    return nearest(word, known)
+
+
 def _near(word: str, words: Iterable[str], cutoff: float) -> str:
     return next(iter(difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)), "")
 

@@ -32,6 +32,10 @@ class Execution:
     bert: str = ""  # where the BERT lies that a spec names by its weights: a folder or a hub name
     cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
 
+    def __post_init__(self) -> None:
+        """Refuse the name of several devices at once: a plan or a cluster's job would only find out later."""
+        check_device(self.device)
+
     def facts(self) -> dict[str, Any]:
         """Return what of it can move a bit of a result."""
         return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
@@ -47,7 +51,6 @@ class Execution:
             )  # fmt: skip
         if self.deterministic:  # read when the GPU's matrix library begins
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        check_device(self.device)
         try:
             device = torch.device(self.device)
             torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +30,7 @@ from dmd_repro.training.execution import Execution, check_precision, out_of_memo
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.loop import Loop, arithmetic
 from dmd_repro.training.probe import refuse_unsound
+from dmd_repro.training.report import EpochReport
 from dmd_repro.training.seed_state import SeedState
 from dmd_repro.training.text import prepare
 
@@ -39,20 +40,6 @@ ROOM = 0.8  # of a GPU's free memory that `--stack auto` fills
 
 
 Saved = tuple[dict[str, NDArray[Any]], dict[str, Any]]  # what `SeedState.save` returns
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What a progress display is told after each epoch."""
-
-    seed: int
-    epoch: int
-    max_epochs: int
-    seconds: float  # the run's share, in a stack
-    valid_loss: float
-    best_epoch: int
-    best_valid_loss: float
-    stopped: bool
 
 
 def fit(

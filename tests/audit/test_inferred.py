@@ -153,5 +153,39 @@ def test_the_head_fits_one_screen(findings: list[Finding]) -> None:
     assert max(map(len, lines)) <= 80
     assert lines.index("") <= MOST_LINES
     assert len(lines) <= 23
-    assert "[cross-table]" in " ".join(lines)
+    assert [line.check for line in head if f"[{line.check}]" not in " ".join(lines)] == []  # none is cut off
     assert "Nothing in these numbers" in render_findings([], "terminal", head_only=True)
+
+
+def test_the_new_findings_are_the_facts(findings: list[Finding]) -> None:
+    """The head's sentences, each against a count of its own from the printed numbers."""
+    said = {line.check: line.text for line in head_of(findings)}
+    table2, alone = load_table("table2"), load_table("table4").row("l-with-fd").cells["acc2"].value
+    block = next(b for b in table2.blocks if b.rows[0].setting == "unaligned")
+    earlier = [row.cells["acc2"].value for row in block.rows if row.source]
+    assert said["language-alone"].endswith(
+        f"beats {sum(v < alone for v in earlier)} of {len(earlier)} trimodal systems."
+    )
+    assert "shows 50 epochs; the text trains for 30" in said["epochs"]
+    extra = []
+    for b in load_table("table3").blocks:
+        by_off = {frozenset(row.recipe.mask.off): row for row in b.rows if row.recipe}
+        for column in b.columns:
+            both, ca, gd, none = (
+                by_off[frozenset(off)].cells[column].value for off in ((), ("heterogd",), ("ca",), ("ca", "heterogd"))
+            )
+            extra.append((both - gd) - (ca - none))
+    assert f"give {min(extra):+} to {max(extra):+} points" in said["interaction"]
+    mixed = [f for f in findings if f.check == "f1-functions" and "Two functions stand in one column" in f.explanation]
+    assert said["f1-functions"].startswith(f"{len(mixed)} of 8 F1 columns")
+    leads = [f for f in findings if f.check == "noise-floor" and f.row]
+    assert said["noise-floor"].startswith(f"{sum(f.status == 'flag' for f in leads)} of {len(leads)} leads")
+
+
+def test_a_reading_the_source_leaves_open_and_rounding_decides_is_inferred(findings: list[Finding]) -> None:
+    """82.6 is a count of the 656 clips that are not 0 and of no 686; MICA's paper is not at hand to say so."""
+    (found,) = (f for f in findings if f.check == "attainable" and "its source does not say" in f.explanation)
+    assert (found.row, found.printed, found.status) == ("mosi-unaligned-glove-mica", "82.6", "inferred")
+    hits = {n: [k for k in range(n + 1) if round(1000 * k / n) == 826] for n in (656, 686)}
+    assert hits == {656: [542], 686: []}
+    assert "can only be negative / positive" in found.explanation

@@ -38,6 +38,8 @@ def test_a_file_is_named_by_its_hash_or_by_its_arrays(dmd: Here, tmp_path: Path)
     assert unknown.code == 1
     assert "a.pkl: unknown; no published hash, and no stored set has its arrays" in unknown.out
     assert "could serve table1: mosi-aligned-bert" in unknown.out
+    assert "partial: not the official split, never compared with printed numbers" in unknown.out
+    assert "Name one of mosi-aligned-glove, " in dmd("data", "download", "mosi").err
     assert not list((tmp_path / "data").glob(".identify-*"))
     assert dmd("data", "import", "a.pkl", "--name", "mine", "--dataset", "mosi").code == 0
     known = dmd("data", "identify", "a.pkl")
@@ -143,6 +145,18 @@ def test_the_lists_fit_80_columns(dmd: Here, tmp_path: Path, monkeypatch: pytest
     row = next(line for line in out if "16326/1871/4659" in line)
     assert row.split() == ["mosei-unaligned-bert", "hidden", "bert", "16326/1871/4659", "50x768", "500x74", "375x35"]
     assert max(len(line) for line in out if str(tmp_path) not in line) <= 80
+
+
+def test_what_downloads_left_is_listed(dmd: Here, tmp_path: Path) -> None:
+    """Protects: gigabytes of an unfinished or refused download are not hidden; locks and notes are no files of it."""
+    home = tmp_path / "data" / ".downloads" / "mmsa"
+    home.mkdir(parents=True)
+    for name in ("a.pkl.part", "a.pkl.part.json", ".a.pkl.lock", "b.pkl.refused"):
+        (home / name).write_bytes(b"x" * 2_000_000)
+    said = [line for line in dmd("data", "list").out.splitlines() if line.startswith("left by a download")]
+    assert len(said) == 2
+    assert said[0].endswith("a.pkl.part (2.0 MB; unfinished: dmd data download goes on with it)")
+    assert said[1].endswith("b.pkl.refused (2.0 MB; delete it when you like)")
 
 
 def test_own_sets_say_what_they_serve(dmd: Here, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 from made_records import plan_rows, predictions_with, spec_for, stamp_for, write_record
+from printed_text import flat
 
 import dmd_repro
 from dmd_repro.papers.tables import load_table
+from dmd_repro.render.layout import percent
+from dmd_repro.results.sheet import p_value
 
 RUN = "import sys; from dmd_repro.cli import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
 
@@ -68,7 +71,7 @@ def test_output_takes_the_format_of_the_ending(runs: Path) -> None:
         ("t.md", "| method |"),
         ("t.json", '"tables"'),
         ("t.tex", r"\toprule"),
-        ("t.txt", "How to read"),
+        ("t.txt", "Legend"),
     ):
         done = _report("table1", "-o", name, cwd=runs)
         assert done.returncode == 0, done.stderr
@@ -149,20 +152,21 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
     assert {f"table{i}.{ending}" for i in range(1, 6) for ending in endings} <= names
     table = json.loads((decided / "out" / "table1.json").read_text(encoding="utf-8"))["tables"][0]
     rows = [row for block in table["blocks"] for row in block["rows"] if row["state"] == "measured"]
+    names_of = {"txt": "terminal", "md": "markdown", "tex": "latex", "html": "html"}
     texts = {
-        ending: (decided / "out" / f"table1.{ending}").read_text(encoding="utf-8")
-        for ending in ("txt", "md", "tex", "html")
+        ending: flat((decided / "out" / f"table1.{ending}").read_text(encoding="utf-8"), format_)
+        for ending, format_ in names_of.items()
     }
-    texts["md"] = texts["md"].replace("\\", "")
-    tex = texts["tex"].replace("$-$", "−").replace("{[}", "[").replace("{]}", "]").replace("\\pm", "±")
-    texts["tex"] = re.sub(r"(?<![\w−])-(?=\d)", "−", tex)
     assert rows
     for cell in rows[0]["cells"]:
         ends = ", ".join(_shown(x, "+") for x in cell["d_interval"])
-        wanted = [cell["printed"], f"{_shown(cell['mean'])} ± {_shown(cell['std'])}", f"[{ends}]", cell["place"]]
+        wanted = [cell["printed"], f"{_shown(cell['mean'])}±{_shown(cell['std'])}", f"[{ends}]", cell["place"]]
         wanted += [f"[{', '.join(_shown(x) for x in cell[key])}]" for key in ("interval", "prediction_interval")]
         wanted += [_shown(cell["difference"], "+"), _shown(cell["error_seeds"]), _shown(cell["error_clips"])]
         wanted += [_shown(value) for value in cell["conventions"].values()]
+        wanted += [percent(value) for value in cell["margin_chances"].values()]
+        wanted += [p_value(cell[key]) for key in ("p_equivalence", "p_difference", "p")]
+        wanted += [f"[{100 * c['low']:.0f}–{100 * c['high']:.0f}]" for c in cell["chances"]]
         for ending, text in texts.items():
             assert [want for want in wanted if want not in text] == [], ending
     with (decided / "out" / "table1.csv").open(encoding="utf-8", newline="") as stream:
@@ -171,7 +175,7 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
     lines = [line for line in lines if line["printed"]]
     for one in rows[0]["unprinted"]:
         for ending, text in texts.items():
-            assert f"{one['mean']:.4f} ± {one['std']:.4f}" in text, ending
+            assert f"{one['mean']:.4f}±{one['std']:.4f}" in text, ending
     for line, cell in zip(lines, rows[0]["cells"], strict=True):
         for key in ("mean", "std", "difference", "t", "p", "p_equivalence", "p_difference_raw", "error_clips"):
             assert float(line[key]) == cell[key]

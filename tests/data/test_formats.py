@@ -125,7 +125,7 @@ REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "label nan": (at("valid", "regression_labels", 1, np.nan), r"clip vidvalid0\$_\$1: .*\[-3, 3\], got NaN"),
     "labels of text": (
         put("train", "regression_labels", np.array(["a"] * 5)),
-        "array of numbers, got an array of text",
+        "expected a number, got 'a' .5 such labels",
     ),
     "labels two a clip": (put("train", "regression_labels", np.full((5, 2), 2.0)), "one sentiment a clip"),
     "fewer clips in audio": (put("train", "audio", lambda x: x[:-1]), r"audio of train.*5 clips.*4, shape \(4, 9, 5\)"),

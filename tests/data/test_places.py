@@ -18,7 +18,7 @@ from toy_files import mmsa, save
 
 from dmd_repro.data.download import drive, hub
 from dmd_repro.data.download.get import DownloadOptions, download
-from dmd_repro.data.download.part import Part
+from dmd_repro.data.download.part import Part, sweep
 from dmd_repro.data.download.places import from_place
 from dmd_repro.data.download.sources import FeatureSource, Mirror, load_sources, make_place
 from dmd_repro.data.store.folder import Store
@@ -114,6 +114,22 @@ def test_what_cannot_is_one_sentence_and_no_file(services, tmp_path, monkeypatch
         take(place_of(kind, services, monkeypatch), tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "x.pkl").exists()
+
+
+@pytest.mark.parametrize("kind", ["drive_file", "token", "drive_folder", "hub"])
+def test_a_file_that_changes_midway_is_never_mixed(services, tmp_path, monkeypatch, kind):
+    """Half of one version and half of another, of one size, would pass as neither."""
+    services.after = "change"
+    assert take(place_of(kind, services, monkeypatch), tmp_path) == services.other
+
+
+def test_what_a_kill_leaves_beside_a_whole_file_is_swept(tmp_path):
+    """A note of a part that got its name just before the kill goes with the next download; others' parts stay."""
+    for name in ("a.pkl.part.json", "b.pkl.part.json", "b.pkl.part", "c.pkl"):
+        (tmp_path / name).write_text("{}")
+    sweep(tmp_path)
+    sweep(tmp_path / "none")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.pkl.part", "b.pkl.part.json", "c.pkl"]
 
 
 def test_a_new_token_each_time_goes_on_with_what_arrived(services, tmp_path, monkeypatch):

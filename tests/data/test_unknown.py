@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.unknown import unknown_set
 from dmd_repro.errors import DataError
+from dmd_repro.visible import one_line
 
 NOTHING: tuple[str, ...] = ()
 
@@ -53,3 +56,12 @@ def test_what_a_name_means(
     assert "\n" not in error
     with pytest.raises(DataError):
         Store(tmp_path / "data").manifest(name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text())
+def test_any_name_is_answered_in_one_sentence(name: str) -> None:
+    """Protects: a name is typed text, with anything in it; the answer shows it and obeys nothing in it."""
+    error = str(unknown_set(name, Path("data"), ("mine",)))
+    assert one_line(error) == error
+    assert "expected one of those imported" in error

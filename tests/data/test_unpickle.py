@@ -197,6 +197,7 @@ def test_every_file_that_is_no_pickle_gets_its_own_sentence(tmp_path):
         "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
         "mat": (b"MATLAB 5.0 MAT-file" + bytes(99), "loadmat"),
         "torch": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "before torch 1.6"),
+        "tar": (bytes(257) + b"ustar" + bytes(250), "tar -xf"),
         "json": (b'{"train": 1}', "JSON"),
         "text": (b"a,b\n1,2,3\n", "text file"),
         "csv": (b"video_id,clip_id,label\n1,2,3\n", "--labels"),

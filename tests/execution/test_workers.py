@@ -201,8 +201,7 @@ def test_a_device_that_is_lost_costs_its_runs_only(
             messages.append(event.message)
 
     stacks = group(jobs, records, stack)
-    queue = Queue(stacks, records, lambda job: None)
-    failed = processes.in_processes(queue, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
+    failed = processes.in_processes(stacks, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
     assert sorted(failed) == sorted(job.run_id for job in first.jobs)
     assert messages == ["RuntimeError: CUDA error: unspecified launch failure"] * 2
     assert records.status(second.jobs[0].run_id) == "done"

@@ -219,7 +219,7 @@ def test_a_figure_is_written_and_described(tmp_path: Path, monkeypatch, capsys) 
     dmd = Here(tmp_path, monkeypatch, capsys)
     said = dmd("figure", "power")
     assert (said.code, said.err) == (0, "written: power.svg\n")
-    assert "Chance of each verdict" in said.out
+    assert "Chance of each word" in said.out
     assert "<svg" in (tmp_path / "power.svg").read_text()
     with pytest.raises(SpecError, match="expected svg, pdf, png"):
         ending_of(Path("x.html"), None)

@@ -44,14 +44,14 @@ def test_two_invented_rows_are_planned_trained_reported_and_audited(dmd: Here) -
     assert cells["acc2"]["metric"] == "acc2_neg0"
     assert cells["acc5"]["metric"] == "acc5_unit"
     assert cells["acc5"]["n"] == 0  # synthetic labels are in [-3, 3]: no accuracy of another scale under this name
-    assert {cell["verdict"] for cell in cells.values()} <= {"not comparable", "no verdict"}
+    assert {cell["place"] for cell in cells.values()} <= {"not comparable", "no verdict"}
     assert "acc7" not in json.dumps(table)
     gaps = json.loads(dmd("report", *ask, "--compare", "full", "--json").out)["sheets"][0]["gaps"]
     assert [gap["column"] for gap in gaps] == ["acc2", "f1", "mae", "corr"]
     mae = next(gap for gap in gaps if gap["column"] == "mae")
     assert not mae["mcnemar"]  # no clip is right or wrong by an error
     drawn = json.loads(dmd("report", *ask, "--lottery", "--json").out)["sheets"][0]["cells"]
-    best = {cell["column"]: cell["best_of"][1]["counted"] for cell in drawn if cell["row"] == "full"}
+    best = {cell["column"]: cell["best_of"][1]["value"] for cell in drawn if cell["row"] == "full"}
     values = {name: list(cell["values"].values()) for name, cell in cells.items()}
     assert best["mae"] == pytest.approx(min(values["mae"]))  # the best of two is the lower error ...
     assert best["corr"] == pytest.approx(max(values["corr"]))  # ... and the higher correlation

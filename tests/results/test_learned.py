@@ -53,5 +53,5 @@ def test_collapsed_seeds_are_counted_by_name(tmp_path: Path, collapsed: int, wor
         assert all(cell.learned is not None and cell.learned.n == 5 - collapsed for cell in row.cells)
     if collapsed == 1:
         note = next(note for note in row.notes if words in note)
-        assert "mean of those that did: acc7" in note
+        assert "mean of those that did: ACC7" in note
         assert row.to_json()["not_learned_seeds"] == [1111]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.reruns import load_reruns
 from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records
 from dmd_repro.render.formats import FORMATS, render
-from dmd_repro.results.reruns import not_comparable, places, readings_of, why_not
+from dmd_repro.render.sentences import ALL, Ink
+from dmd_repro.results.reruns import answers, not_comparable, places, readings_of, why_not
 from dmd_repro.results.tables import compare
 
 ROW = load_table("table1").row("mosi-aligned-bert-dmd")
@@ -70,14 +73,15 @@ def test_a_row_that_does_not_say_how_it_counts_gets_none() -> None:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_answers_without_any_run(tmp_path: Path, format_: str) -> None:
     """A fresh install: the printed number, what others measured, their code, and what is not comparable."""
-    text = render([compare(load_table("table1"), None, Records(tmp_path))], format_)  # type: ignore[arg-type]
-    flat = " ".join(text.split())
-    for says in ("86.0", "youngwhite/msa", "84.91", "patched"):
-        assert says in flat
+    table = compare(load_table("table1"), None, Records(tmp_path))
+    brief, whole = (" ".join(render([table], format_, ink=ink).split()) for ink in (Ink(), ALL))  # type: ignore[arg-type]
+    for flat in (brief, whole):
+        for says in ("86.0", "youngwhite/msa", "84.91", "patched"):
+            assert says in flat
+        assert "83.73" in flat or "83.728" in flat or format_ == "csv"
     if format_ not in ("csv",):
-        assert "83.73" in flat or "83.728" in flat
-        assert "MMSA" in flat
-        assert "printed for GloVe" in flat
+        assert "MMSA" in whole
+        assert "printed for GloVe" in whole
 
 
 def test_a_synthetic_table_still_says_whose_numbers_they_are(tmp_path: Path) -> None:
@@ -87,3 +91,15 @@ def test_a_synthetic_table_still_says_whose_numbers_they_are(tmp_path: Path) -> 
     assert all(cell.summary.n == 0 and cell.difference is None for cell in row.cells)
     assert len(table.answers) == 1
     assert compare(load_table("table4"), None, Records(tmp_path)).answers == ()
+
+
+def test_what_others_measured_has_chances_too() -> None:
+    """Known answer: of ten seeds elsewhere, 86.0 or better is a t(9) tail as one run; the sentence says it."""
+    row = load_table("table1").row("mosi-aligned-bert-dmd")
+    (reading,) = readings_of(row, load_reruns())["acc2"]
+    one = next(c for c in reading.chances if c.hypothesis == "one run" and c.direction == "better")
+    away = (85.95 - reading.mean) / (reading.std * np.sqrt(1.1))
+    assert one.value == pytest.approx(stats.t.sf(away, 9), abs=1e-9)
+    assert len(reading.to_json()["chances"]) == 18
+    (said,) = answers(load_table("table1"), load_reruns())
+    assert f"has a chance there of {100 * one.value:.0f} % as one run" in said

@@ -208,7 +208,8 @@ def test_power_is_printed_before_training(tmp_path: Path) -> None:
     gaps = [(0.0, 1.1, 0.05)] * 3
     assert f"in at least {power_of_row(gaps, 5, alpha=0.02):.0%} of cases" in power
     assert power_of_row(gaps, 20, alpha=0.01) < 0.8 <= power_of_row(gaps, 50, alpha=0.005)
-    assert recommended == "recommended runs a row, for 80% power: 50 for every row"
+    assert recommended == "recommended runs a row, for 80% power: 50 for every row (18 with --one-look)"
+    assert power_of_row(gaps, 18) >= 0.8 > power_of_row(gaps, 17)
     measured_table(tmp_path / "b", [AT, AT + 1, AT - 1, AT + 2, AT])
     plan_b = load_plan(tmp_path / "b", "table1")
     assert plan_b is not None

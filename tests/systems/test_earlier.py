@@ -25,8 +25,9 @@ from dmd_repro.systems.plain import OneSeed, own_tensors
 from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
-from dmd_repro.training.fit import EpochReport, fit
+from dmd_repro.training.fit import fit
 from dmd_repro.training.loop import Loop
+from dmd_repro.training.report import EpochReport
 
 EARLIER = ("ef-lstm", "lf-lstm", "tfn", "lmf", "mfm", "graph-mfn", "pmr", "fdmer", "language")
 DIMS = {"l": 30, "a": 20, "v": 25}

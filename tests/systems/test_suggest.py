@@ -10,11 +10,12 @@ import typer
 from command import Here
 
 from dmd_repro.cli.command import app
+from dmd_repro.cli.settings import KEYS
 from dmd_repro.errors import SpecError
 from dmd_repro.planning.ablate import switches_asked
 from dmd_repro.systems import suggest as module
 from dmd_repro.systems.registry import SHIPPED, find_system, setting_names
-from dmd_repro.systems.suggest import suggest, suggest_option
+from dmd_repro.systems.suggest import suggest, suggest_key, suggest_option
 
 
 def all_options() -> set[str]:
@@ -95,6 +96,22 @@ def test_an_option_leads_to_the_option_or_the_setting(option: str, expected: str
     there = ("--data", "--device", "--epochs", "--seeds", "--set")
     assert suggest_option(option, there, setting_names("dmd")).startswith(expected)
     assert "--set" not in suggest_option(option, ("--data",), ())
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("gpu", "Did you mean 'device'?"),
+        ("seed", "Did you mean 'seeds'?"),
+        ("num_workers", "Did you mean 'jobs' or 'threads'?"),
+        ("lr", "It is a setting, which a command takes: --set learning_rate=VALUE"),
+        ("weight-decay", "It is a setting, which a command takes: --set weight_decay=VALUE"),
+        ("devise", "Did you mean 'device'?"),
+    ],
+)
+def test_a_key_of_a_file_of_defaults_is_understood(key: str, expected: str) -> None:
+    """Protects: what is written into dmd.toml is answered as what is typed."""
+    assert suggest_key(key, KEYS) == expected
 
 
 def test_a_switch_that_is_a_setting_is_called_one() -> None:

@@ -18,8 +18,9 @@ from dmd_repro.spec import RunSpec
 from dmd_repro.systems import resolve
 from dmd_repro.systems.registry import SHIPPED, find_system
 from dmd_repro.systems.resolve import resolve_spec
-from dmd_repro.training.fit import EpochReport, Execution, fit, fit_stack
+from dmd_repro.training.fit import Execution, fit, fit_stack
 from dmd_repro.training.loop import Loop
+from dmd_repro.training.report import EpochReport
 
 CPU = torch.device("cpu")
 SEEDS = (3, 4, 5)

@@ -96,6 +96,14 @@ def download(
     return Downloaded(source.name, manifest, report, (file,) if options.keep else (), True)
 
 
+def lying_about(root: Path) -> list[tuple[Path, int]]:
+    """Return the files that downloads have left, with their sizes: unfinished, refused or kept."""
+    folder = root / ".downloads"
+    with disk(folder, "Check the folder's permissions"):
+        found = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+        return [(p, p.stat().st_size) for p in found if p.suffix not in (".lock", ".json")]
+
+
 class _Changed(Exception):
     """A file differs from its first download."""
 

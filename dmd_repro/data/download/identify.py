@@ -29,6 +29,7 @@ class Identity:
     how: str  # by what it was known; why it was not
     digest: str | None = None  # of its arrays, where they had to be looked at
     serves: str | None = None  # the name that the rows' recipes give to such features
+    standing: str | None = None  # official or partial, where the content is known
 
 
 def identify(
@@ -57,7 +58,7 @@ def identify(
     for name, manifest in held.items():
         if manifest.source.get("sha256") == sha256:
             how = "it is the file that was imported under this name"
-            return Identity(sha256, size, name, how, manifest.digest, served_name(manifest))
+            return Identity(sha256, size, name, how, manifest.digest, served_name(manifest), manifest.standing)
     for key, known in Trust(store.root / ".downloads" / "known.json").load().items():
         if known.sha256 == sha256:
             name = key.partition("/")[0]
@@ -91,8 +92,9 @@ def _by_content(
     for name, other in held.items():
         if other.digest == manifest.digest:
             how = "another file, but its arrays are those stored under this name"
-            return Identity(sha256, size, name, how, manifest.digest, serves)
-    return Identity(sha256, size, None, "no published hash, and no stored set has its arrays", manifest.digest, serves)
+            return Identity(sha256, size, name, how, manifest.digest, serves, manifest.standing)
+    how = "no published hash, and no stored set has its arrays"
+    return Identity(sha256, size, None, how, manifest.digest, serves, manifest.standing)
 
 
 def _manifests(store: Store) -> dict[str, Manifest]:

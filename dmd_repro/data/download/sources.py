@@ -88,9 +88,11 @@ def label_file(root: Path, dataset: str) -> Path:
 def find_source(name: str, sources: dict[str, FeatureSource]) -> FeatureSource:
     """Return a source by name; DataError with the nearest."""
     if name not in sources:
+        low = name.lower().replace("_", "-").removeprefix("cmu-")
+        family = [known for known in sources if known.startswith(f"{low}-")]
         raise DataError.at(
             f"'{name}'", expected="something that can be downloaded", got="an unknown name",
-            do=nearest(name, [*sources, "all"]),
+            do=f"Name one of {', '.join(family)}" if family else nearest(name, [*sources, "all"]),
         )  # fmt: skip
     return sources[name]
 

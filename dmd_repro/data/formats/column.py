@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmd_repro.data.formats.names import kind_of
 from dmd_repro.data.formats.said import Said
 from dmd_repro.data.pickle_gate.filearray import FileArray
 from dmd_repro.data.pickle_gate.foreign import Foreign
@@ -36,7 +37,7 @@ class Column:
 
     def place(self, index: Sequence[int]) -> str:
         """Name the clip, the step and the channel of a value."""
-        clip = f"clip {self.ids[index[0]]}" if self.ids else f"clip number {index[0]}"
+        clip = f"clip {self.ids[index[0]]}" if index[0] < len(self.ids) else f"clip number {index[0]}"
         names = [clip, *(f"{axis} {n}" for axis, n in zip(("step", "channel"), index[1:], strict=False))]
         return f"{self.where}, {', '.join(names)}"
 
@@ -54,7 +55,7 @@ def numbers(value: Any, column: Column) -> NDArray[Any] | FileArray:
         raise column.bad(column.where, "an array of numbers", value.what, value.do)
     array = isinstance(value, np.ndarray | FileArray)
     if not array or value.dtype.kind not in "fiu":
-        got = f"an array of {_kind(value.dtype)}" if array else f"a {type(value).__name__}"
+        got = f"an array of {_kind(value.dtype)}" if array else kind_of(value)
         raise column.bad(column.where, "an array of numbers", got, _how(value) if array else "")
     found: NDArray[Any] | FileArray = value
     return found
@@ -79,7 +80,11 @@ def fits(array: NDArray[Any] | FileArray, column: Column, known: dict[str, int],
     """Check the shape (clips, steps, channels) against what is known, and add to it."""
     n, t, d = array.shape
     if n != known["B"]:
-        raise column.bad(column.where, f"{known['B']} clips, as many as labels", f"{n}, shape {array.shape}")
+        turned = (
+            "The axes look turned: write x.transpose(1, 0, 2) in place of x in all splits" if t == known["B"] else ""
+        )
+        wanted = f"{known['B']} clips, as many as labels"
+        raise column.bad(column.where, wanted, f"{n}, shape {array.shape}", turned)
     if known.setdefault(steps, t) != t:
         raise column.bad(column.where, f"{known[steps]} steps, as in train", f"{t}", PAD)
     if known.setdefault(width, d) != d:

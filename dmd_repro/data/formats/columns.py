@@ -6,6 +6,7 @@ its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmd_repro.data.formats.column import Column, as_numbers, numbers
+from dmd_repro.data.formats.names import kind_of, plain
 from dmd_repro.data.pickle_gate.filearray import BLOCK, FileArray, Narrowed, narrow
 from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.data.store.digest import digest_start
@@ -35,7 +37,9 @@ def vectors(value: Any, column: Column) -> NDArray[Any] | FileArray:
         do = "Get the file with a vector for each step: means over a clip do not do"
         raise column.bad(column.where, want, got, do)
     if array.ndim != 3:
-        raise column.bad(column.where, want, f"shape {array.shape}")
+        kept = tuple(n for n in array.shape if n != 1)
+        do = f"Drop the axis of size 1: x.reshape{kept}" if len(kept) == 3 else ""
+        raise column.bad(column.where, want, f"shape {array.shape}", do)
     if 0 in array.shape[1:]:
         raise column.bad(column.where, f"{want} with at least one step and channel", f"shape {array.shape}")
     return array
@@ -118,6 +122,7 @@ def labels(value: Any, column: Column) -> NDArray[np.float64]:
 
     Values are looked at by `labels_within`. Raises DataError on any other shape.
     """
+    _each_a_number(value, column)
     array = as_numbers(value, column)
     shape = array.shape
     if array.ndim and not shape[0]:
@@ -138,6 +143,29 @@ def labels(value: Any, column: Column) -> NDArray[np.float64]:
             got, do = f"shape {shape}", "Keep the column of the sentiment: labels[..., k]"
         raise column.bad(column.where, "one sentiment a clip", got, do)
     return np.asarray(array).reshape(-1).astype(np.float64)
+
+
+def _each_a_number(value: Any, column: Column) -> None:
+    """Refuse a label that is text or nothing, naming its clip."""
+    if isinstance(value, FileArray) and value.dtype.kind in "SU":
+        value = np.asarray(value)
+    items = value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind in "SU" else value
+    odd = [i for i, item in enumerate(items) if _no_number(item)] if isinstance(items, list) else []
+    if odd:
+        first = items[odd[0]]
+        got = repr(plain(first)[:30]) if isinstance(first, str | bytes) else "None"
+        more = f" ({len(odd)} such labels)" if len(odd) > 1 else ""
+        raise column.bad(column.place(odd[:1]), "a number", f"{got}{more}", "Leave these clips out, or label them")
+
+
+def _no_number(item: Any) -> bool:
+    if not isinstance(item, str | bytes):
+        return item is None
+    try:
+        float(item)
+    except ValueError:
+        return True
+    return False
 
 
 def labels_within(y: NDArray[np.float64], column: Column, bounds: tuple[float, float] | None) -> NDArray[np.float32]:
@@ -239,7 +267,7 @@ def identifiers(value: Any, column: Column, n: int) -> tuple[str, ...]:
         except ValueError as error:  # bytes that are no text
             raise column.bad(column.where, "ids as text", "bytes that are no text") from error
     else:
-        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else kind_of(value)
         raise column.bad(column.where, "one id a clip, as text", got, "Write the ids as a list of text")
     if len(rows) != n:
         raise column.bad(column.where, f"{n} ids, one a clip", f"{len(rows)}")
@@ -251,6 +279,8 @@ def _text(part: Any, column: Column) -> str:
         part = part.decode("utf-8", "backslashreplace")
     if isinstance(part, np.generic):
         part = part.item()
+    if isinstance(part, float) and math.isnan(part):
+        raise column.bad(column.where, "one id a clip", "NaN", "Name the clips, or leave the id column out")
     if isinstance(part, float) and part.is_integer():
         part = int(part)
     if not isinstance(part, str | int | float) or not str(part).isprintable():

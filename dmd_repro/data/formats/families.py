@@ -170,7 +170,7 @@ def _everywhere(key: str, parts: Mapping[str, Mapping[str, Any]], said: Said) ->
 def _shaped(part: dict[str, Any], split: str, reading: _Reading, kinds: list[str], given: Mapping[str, bool]) -> _Part:
     """Read what is small and the shapes of what is big."""
     known, family = reading.known, reading.family
-    y = columns.labels(part[family.labels], reading.column(split, family.labels))
+    y = columns.labels(part[family.labels], reading.column(split, family.labels, _ids_to_name(part.get("id"))))
     ids = _ids(part.get("id"), reading.column(split, "id"), len(y), reading.said)
     known["B"] = len(y)
     arrays: dict[str, Numbers] = {}
@@ -233,12 +233,20 @@ def _kind(width: int, family: Family) -> TextKind:
 
 
 def _not_turned(reading: _Reading) -> None:
-    """Refuse (clips, channels, steps): as many channels as the text has steps, and a public width of steps."""
+    """Refuse (clips, channels, steps): a public width of steps, and as many channels as another column has steps."""
     known = reading.known
+    public = {m: {n for facts in DATASETS.values() for n in facts.dims.get(m, ())} for m in MODALITIES}
+    steps, width = known.get("T_l"), known.get("D_l")
+    if steps in public["l"] and width not in public["l"] and width in (known.get("T_bert"), known["T_a"], known["D_a"]):
+        raise DataError.at(
+            f"{reading.file}, text",
+            expected=f"{width} steps of {steps} channels",
+            got=f"{steps} steps of {width} channels: the axes look turned",
+            do="Write x.transpose(0, 2, 1) in place of x in all splits",
+        )
+    text = known.get("T_l", known.get("T_bert"))
     for m, key in (("a", "audio"), ("v", "vision")):
-        public = {n for facts in DATASETS.values() for n in facts.dims.get(m, ())}
-        text = known.get("T_l", known.get("T_bert"))
-        if known[f"D_{m}"] == text != known[f"T_{m}"] and known[f"T_{m}"] in public:
+        if known[f"D_{m}"] == text != known[f"T_{m}"] and known[f"T_{m}"] in public[m]:
             raise DataError.at(
                 f"{reading.file}, {key}",
                 expected=f"{text} steps, as text has, of {known[f'T_{m}']} channels",
@@ -265,6 +273,14 @@ def _ids(value: Any, column: Column, n: int, said: Said) -> tuple[str, ...]:
     repeated = sum(c > 1 for c in counts.values())
     said.warn(f"{column.split} repeats {repeated} of its ids (by video, or clips twice): '#1', '#2', ... added")
     return tuple(unique)
+
+
+def _ids_to_name(value: Any) -> tuple[str, ...]:
+    """Return the ids for messages about labels, which tell how many there must be; none where they cannot be read."""
+    try:
+        return columns.identifiers(value, Column("", "", "id"), len(value))
+    except (DataError, TypeError):
+        return ()
 
 
 def _aligned(splits: Mapping[str, IncomingSplit], given: Mapping[str, bool], text: str) -> bool:

@@ -6,18 +6,23 @@ MulT family (`mosi_data.pkl`, `mosei_senti_data_noalign.pkl`, ...) and MMSA fami
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dmd_repro.data.formats.names import COLUMN_NAMES, SPLIT_COLUMN, SPLIT_NAMES, plain, read_as
+from dmd_repro.data.formats.names import COLUMN_NAMES, SPLIT_COLUMN, SPLIT_NAMES, kind_of, plain, read_as
 from dmd_repro.data.formats.said import Said
 from dmd_repro.data.pickle_gate.filearray import FileArray
 from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.errors import DataError
 from dmd_repro.shapes import SPLITS
 
+_PREFIX = re.compile(
+    rf"({'|'.join(name for split, others in SPLIT_NAMES.items() for name in (split, *others))})[_/.](\w+)",
+    re.IGNORECASE,
+)
 WANTED = "a dict with a dict of columns for each of train, valid and test"
 _GET = "Import a feature file of the MMSA or the MulT family (dmd data matrix lists them)"
 _NEST = "Write {'train': {...}, 'valid': {...}, 'test': {...}}, in each text, audio, vision, labels and id as arrays"
@@ -32,6 +37,7 @@ def splits_of(raw: Any, file: str, said: Said) -> dict[str, dict[str, Any]]:
     if not any(s in parts for s in SPLITS) and len(inner) == 1 and len(parts) == 1:
         said.note(f"the splits read from under '{inner[0][:40]}'")
         parts = read_as(parts[inner[0]], SPLIT_NAMES, file, said)
+    parts = _by_prefix(parts, said)
     columns = read_as(parts, COLUMN_NAMES, file, Said())
     features = [key for key in ("text", "text_bert", "audio", "vision") if key in columns]
     if len(features) > 1 and not any(s in parts for s in SPLITS):
@@ -62,6 +68,18 @@ def keys(raw: Mapping[Any, Any], most: int = 12) -> str:
     return ", ".join(names) + (", ..." if len(raw) > most else "") if names else "none"
 
 
+def _by_prefix(parts: dict[str, Any], said: Said) -> dict[str, Any]:
+    """Nest columns that are named `train_text`, `train/text` or `train.text`, as archives without folders have them."""
+    found = {key: match for key in parts if (match := _PREFIX.fullmatch(key))}
+    if any(s in parts for s in SPLITS) or len({match[1].lower() for match in found.values()}) < len(SPLITS):
+        return parts
+    nested: dict[str, Any] = {key: value for key, value in parts.items() if key not in found}
+    for key, match in found.items():
+        nested.setdefault(match[1], {})[match[2]] = parts[key]
+    said.note("the splits read from the names of the columns")
+    return read_as(nested, SPLIT_NAMES, "", said)
+
+
 def _without(missing: list[str]) -> str:
     if missing == ["valid"]:
         return "Set some training videos aside as 'valid': the best epoch is chosen on it"
@@ -76,8 +94,13 @@ def _no_dict(raw: Any, file: str) -> DataError:
     if isinstance(raw, np.ndarray | FileArray):
         got = f"a single array of shape {raw.shape}"
         return DataError.at(file, expected=WANTED, got=got, do=_NEST)
-    got = f"a list of {len(raw)} items" if isinstance(raw, list) else f"a {type(raw).__name__}"
-    return DataError.at(file, expected=WANTED, got=got, do=_GET)
+    if isinstance(raw, list) and raw and all(isinstance(item, dict) for item in raw):
+        do = "Write its first item alone: x[0]" if len(raw) == 1 else _NEST
+        do = "Name them: dict(zip(['train', 'valid', 'test'], x)), in this order" if len(raw) == 3 else do
+        return DataError.at(
+            file, expected=WANTED, got=f"a list of {len(raw)} dict{'s' * (len(raw) > 1)} without names", do=do
+        )
+    return DataError.at(file, expected=WANTED, got=kind_of(raw), do=_GET)
 
 
 def _is_clip(item: Any) -> bool:
@@ -102,8 +125,7 @@ def _no_columns(part: Any, where: str) -> DataError:
     if isinstance(part, list) and part and all(isinstance(x, np.ndarray | FileArray) for x in part):
         got = f"a list of {len(part)} arrays without names"
         return DataError.at(where, expected="a dict of columns", got=got, do=_NEST)
-    got = f"a list of {len(part)} items" if isinstance(part, list) else f"a {type(part).__name__}"
-    return DataError.at(where, expected="a dict of columns", got=got, do=_NEST)
+    return DataError.at(where, expected="a dict of columns", got=kind_of(part), do=_NEST)
 
 
 def _flat(columns: dict[str, Any], file: str, said: Said) -> dict[str, Any]:

@@ -23,6 +23,14 @@ COLUMN_NAMES = {
 SPLIT_COLUMN = ("mode", "split", "splits")
 
 
+def kind_of(value: object) -> str:
+    """Return what a value is, for messages: "text", "a number", "a list of 3 items"."""
+    if isinstance(value, list):
+        return f"a list of {len(value)} items"
+    known = {str: "text", bytes: "text", bool: "yes or no", int: "a number", float: "a number", type(None): "nothing"}
+    return known.get(type(value), f"a {type(value).__name__}")
+
+
 def plain(key: object) -> str:
     """Return a key as text; a bytes key (a Python 2 pickle read with encoding='bytes') is decoded."""
     return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
@@ -33,7 +41,8 @@ def read_as(
 ) -> dict[str, Any]:
     """Return the entries under their own names, as a new dict; what is not known keeps its name.
 
-    An entry under another of its names, in capitals or in bytes is noted. Raises DataError if two entries would have
+    An entry under another of its names, in capitals or in bytes is noted, and so is one that is not read because the
+    name itself is there. Raises DataError if two entries would have
     one name and neither is it.
     """
     entries = {plain(key): (key, value) for key, value in raw.items()}
@@ -44,6 +53,8 @@ def read_as(
         if name in entries:
             if isinstance(entries[name][0], bytes):
                 said.note("names that are bytes read as text")
+            for other in (key for key in entries if key != name and key.lower() in (name, *others)):
+                said.note(f"{other} not read: {name} is there", split)
             continue
         found = [key for key in entries if key.lower() in (name, *others)]
         if len(found) > 1:

@@ -106,6 +106,8 @@ def refused_file(path: Path, got: str, do: str) -> DataError:
 
 
 def _check_head(path: Path, head: bytes) -> None:
+    if head[257:262] == b"ustar":
+        raise refused_file(path, "a tar archive", f"Unpack it first (tar -xf {path.name}) and import the file inside")
     if not head:
         raise DataError.at(str(path), expected="a feature file (.pkl)", got="an empty file", do="Get the file again")
     for magic, (what, do) in _PACKED.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from dmd_repro.errors import DataError
@@ -58,6 +59,7 @@ def _is_file(name: str) -> bool:
     return os.path.isfile(name)  # noqa: PTH113 (pathlib raises for an endless name)
 
 
+@cache
 def _published() -> list[str]:
     from dmd_repro.data.download.sources import load_sources  # the list is read for a message alone
 

@@ -96,9 +96,7 @@ def _c3(evidence: AuditInput) -> Iterable[Said]:
             at = cell(evidence.tables["table3"], after, column)
             status: Status = "ok" if gap < 0 else "flag" if gap == 0 else "fail"
             moves = f"{before.cells[column].text} to {after.cells[column].text}"
-            head = (
-                f"C3 fails as worded: HeteroGD without CA moves {name.split('-')[0].upper()} {heading(column)} {moves}."
-            )
+            head = f"C3 fails as worded: HeteroGD w/o CA moves {name.split('-')[0].upper()} {heading(column)} {moves}."
             shown = head if status == "fail" else None
             yield Said(status, text, certainty=WORDS, innocent=C3_INNOCENT, head=shown, **at)
 

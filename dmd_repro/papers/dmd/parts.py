@@ -47,7 +47,7 @@ def interaction(evidence: AuditInput) -> Iterable[Said]:
             yield Said("inferred" if extra else "ok", text, table=table, metric=column, setting=rows[0].setting)
     if any(extras):
         ends = f"{min(extras):+}" if min(extras) == max(extras) else f"{min(extras):+} to {max(extras):+}"
-        head = f"CA and HeteroGD together move {ends} points beyond the sum of each alone."
+        head = f"CA and HeteroGD give {ends} points beyond their sum."
         text = f"{head} Table 3 prints all four combinations of the two, so the step that exchanges them is no step."
         yield Said("inferred", text, table=evidence.tables["table3"], head=head)
 

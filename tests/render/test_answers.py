@@ -1,0 +1,119 @@
+"""What a reader must not miss stands first and in every format: collapsed, failed, unfinished, looked at again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_records import plan_rows, spec_for, stamp_for
+from printed_text import flat
+from scipy import stats
+from verdict_cases import AT, CLIPS, KEY, near, write_scores
+
+from dmd_repro.papers.tables import load_table
+from dmd_repro.planning.plans import load_plan
+from dmd_repro.records.folder import Records
+from dmd_repro.render.figures import axes, figure, ticks
+from dmd_repro.render.formats import FORMATS, render
+from dmd_repro.render.layout import percent
+from dmd_repro.render.sentences import answers
+from dmd_repro.results.tables import compare
+from dmd_repro.results.types import ComparisonTable
+
+OTHERS = ("mosi-unaligned-glove-dmd", "mosi-aligned-glove-mult", "mosi-unaligned-glove-mult")
+ONE_CALL = np.linspace(0.1, 0.4, CLIPS, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ComparisonTable:
+    """Table 1 with a row that learned, one all of whose runs collapsed, one partly, and one unfinished."""
+    runs = tmp_path_factory.mktemp("runs")
+    good = [near(AT + 2 * i - 4, i) for i in range(5)]
+    rows = {KEY: good, OTHERS[0]: [ONE_CALL] * 5, OTHERS[1]: [ONE_CALL, *good[1:]], OTHERS[2]: good[:3]}
+    planned = {}
+    for at, (key, scores) in enumerate(rows.items()):
+        row = load_table("table1").row(key)
+        data = stamp_for(row, digest=f"{at}" * 64)
+        specs = [spec_for(row, 1111 + i) for i in range(10 if key == OTHERS[2] else 5)]
+        for spec, said in zip(specs, scores, strict=False):
+            write_scores(runs, spec, data, said)
+        planned[key] = (data, specs)
+    plan_rows(runs, "table1", planned)
+    found = compare(load_table("table1"), load_plan(runs, "table1"), Records(runs))
+    return replace(found, looks=("n = 5", "n = 10", "n = 20", "n = 50"))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_format_says_what_happened(table: ComparisonTable, format_: str) -> None:
+    """All collapsed, partly collapsed, not finished, and looked at four times: none of it is left to JSON alone."""
+    text = flat(render([table], format_), format_)  # type: ignore[arg-type]
+    wanted = ["0 of 5 runs learned", "4 of 5 runs learned", "3 of the first 5 planned runs have ended"]
+    if format_ == "csv":
+        lines = {line.split(",")[3]: line for line in render([table], "csv").splitlines()[1:]}
+        assert ",5,0,5,4," in lines[OTHERS[0]]  # planned, failed, not learned, looks
+        assert ",5,0,1,4," in lines[OTHERS[1]]
+        assert "unfinished" in lines[OTHERS[2]]
+        return
+    wanted.append("4 times" if format_ != "json" else '"n = 50"')
+    assert [words for words in wanted if words not in text] == []
+
+
+def test_the_answer_stands_before_the_table(table: ComparisonTable) -> None:
+    """A sentence a row, above the first grid, with the number, the runs and a word for each thing it may be."""
+    said = answers(table)
+    assert len(said) == 1 + 4  # others' re-runs of DMD*, and the rows that were run
+    mine = next(one for one in said if one.startswith("DMD on CMU-MOSI, aligned"))
+    assert "ACC2 printed 84.5, measured 84.45 ± " in mine
+    assert "If a mean, " in mine
+    assert "if one run, " in mine
+    lines = render([table], "terminal").splitlines()
+    first = next(i for i, line in enumerate(lines) if "printed" in line and "method" in line)
+    assert next(i for i, line in enumerate(lines) if "DMD on CMU-MOSI, aligned" in line) < first
+
+
+def test_the_chances_beside_the_margin_are_student_s(table: ComparisonTable) -> None:
+    """Known answer: t(n - 1) around the mean, to 1e-9; they sum to 1, and a chance that is not 0 is not printed so."""
+    row = next(row for row in table.rows if row.row.key == KEY)
+    for cell in row.cells:
+        values = list(cell.values.values())
+        t = stats.t(len(values) - 1, np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values)))
+        printed = float(cell.printed.value)
+        want = (t.cdf(printed - 1), t.cdf(printed + 1) - t.cdf(printed - 1), t.sf(printed + 1))
+        assert cell.beside is not None
+        assert (cell.beside.below, cell.beside.within, cell.beside.above) == pytest.approx(want, abs=1e-9)
+    assert [percent(x) for x in (0.0, 0.001, 0.5, 0.999, 1.0)] == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
+    for key in OTHERS[:2]:  # no normal model over runs of two kinds
+        assert all(cell.beside is None for row in table.rows if row.row.key == key for cell in row.cells)
+
+
+def test_seed_figures_share_one_axis_a_column(table: ComparisonTable) -> None:
+    """The same value stands at the same place in every drawing of a column, with round numbers above."""
+    shared = axes(table)
+    assert set(shared) == {("acc7", False), ("acc2", False), ("f1", False)}
+    for (column, _), (low, high) in shared.items():
+        values = [v for row in table.rows for cell in row.cells if cell.column == column for v in cell.values.values()]
+        assert low <= min(values) <= max(values) <= high
+    drawn = figure(table)
+    assert drawn is not None
+    assert drawn.count('font-weight="bold"') == 1 + 3
+    assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert ticks(40.1, 87.3) == [50.0, 60.0, 70.0, 80.0]
+
+
+def test_latex_keeps_a_spread_of_zero_and_marks_stand_at_their_number(table: ComparisonTable) -> None:
+    """Five equal runs have an STD of 0.00, which siunitx would drop; nothing stands between a number and its mark."""
+    text = render([table], "latex", standalone=True)
+    assert r"$\pm$\,0.00" in text or r"$\pm$\,\phantom{0}0.00" in text
+    marked = [at for at in range(len(text)) if text.startswith(r"\rlap{\textsuperscript", at)]
+    assert marked
+    assert all(text[at - 1].isdigit() for at in marked)
+
+
+def test_a_table_longer_than_a_page_breaks(table: ComparisonTable) -> None:
+    """What fits a page is a float, what does not is a longtable that repeats its heading."""
+    many = replace(table, blocks=table.blocks * 3)
+    text = render([many], "latex")
+    assert r"\begin{longtable}" in text
+    assert text.count(r"\endhead") == text.count(r"\begin{longtable}")
+    assert r"\begin{longtable}" not in render([replace(table, blocks=table.blocks[1:2])], "latex")

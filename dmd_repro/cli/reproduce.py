@@ -99,7 +99,7 @@ def reproduce(
     from dmd_repro.papers.reruns import load_reruns
     from dmd_repro.papers.tables import load_table
     from dmd_repro.planning import grid
-    from dmd_repro.planning.looks import sealed
+    from dmd_repro.planning.looks import begun_runs, sealed
     from dmd_repro.planning.plans import load_plan
     from dmd_repro.planning.protocol import one_protocol, under_protocol
     from dmd_repro.records.folder import Records
@@ -143,8 +143,7 @@ def reproduce(
         lost = get_needed(waiting, features, sources, console, download=download, dry_run=dry_run, quiet=json_)
         planned = expanded()
     before = load_plan(records.root, published.name, planned.plan.data)
-    runs_named = {*planned.plan.run_ids, *(before.run_ids if before else ())}
-    begun = sum(records.status(run) != "missing" for run in runs_named)
+    begun = begun_runs(records, planned.plan, before)
     planned = replace(planned, plan=sealed(planned.plan, before, begun, margin=margin, one_look=one_look))
     print_rows(planned, records, console)
     if dry_run and download and waiting and not planned.jobs and not json_:

@@ -9,7 +9,6 @@ from dmd_repro.errors import SpecError, nearest
 from dmd_repro.figures.page import ENDINGS, Ending, Page, to_book, to_bytes
 from dmd_repro.papers.rerun import Rerun
 from dmd_repro.records.folder import Records
-from dmd_repro.stats.verdict import MARGIN
 
 FIGURES = {
     "fig3": "t-SNE maps of the homogeneous features by class, and how far apart the classes are",
@@ -45,10 +44,9 @@ def draw_figure(
     reruns: Sequence[Rerun] | None = None, perplexities: Sequence[float] | None = None, draws: int | None = None,
     seed: int = 0, say: Callable[[str], None] = lambda line: None,
 ) -> list[Page]:  # fmt: skip
-    """Return the pages of a figure.
+    """Return the pages of a figure; `reruns`: others' runs (None: those that come with the package).
 
-    `margin`: the plan's where None; `reruns`: others' runs (None: those that come with the package).
-
+    `margin`, in points: the plan's where None.
     `perplexities`, `draws` and the `seed` that draws the clips are of Figures 3 and 4; `say` hears what takes long.
 
     Raises SpecError as `check_figure` does and where matplotlib is missing, ClaimError for an unknown table, RunError
@@ -70,16 +68,14 @@ def draw_figure(
         from dmd_repro.figures.curves import draw_curves
 
         return draw_curves(records, table, data or None)
-    from dmd_repro.results.tables import compare_tables
-
-    found = None
-    if table is not None:
-        (found,) = compare_tables(records.root, [table], data or None, margin=margin, reruns=reruns)
     if name == "power":
         from dmd_repro.figures.power import draw_power
 
-        return draw_power(found, margin or (found.margin if found else MARGIN))
-    assert found is not None
+        return draw_power(records, table, data or None, margin)
+    from dmd_repro.results.tables import compare_tables
+
+    assert table is not None
+    (found,) = compare_tables(records.root, [table], data or None, margin=margin, reruns=reruns)
     if name == "seeds":
         from dmd_repro.figures.seeds import draw_seeds
 

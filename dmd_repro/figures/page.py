@@ -107,9 +107,9 @@ def panels(
     return figure, figure.subplots(rows, columns, squeeze=False, **shared).tolist()
 
 
-def to_bytes(page: Page, ending: Ending) -> bytes:
-    """Return a page as a file: no date and no version is in it."""
-    return _saved([page.figure], ending)
+def to_bytes(page: Page, ending: Ending, dpi: int = 160) -> bytes:
+    """Return a page as a file: no date and no version is in it. `dpi`: of a PNG."""
+    return _saved([page.figure], ending, dpi)
 
 
 def to_book(pages: Sequence[Page]) -> bytes:
@@ -117,11 +117,11 @@ def to_book(pages: Sequence[Page]) -> bytes:
     return _saved([page.figure for page in pages], "pdf")
 
 
-def _saved(figures: Sequence[Figure], ending: Ending) -> bytes:
+def _saved(figures: Sequence[Figure], ending: Ending, dpi: int = 160) -> bytes:
     stream = io.BytesIO()
     with drawing():
         if ending != "pdf":
-            figures[0].savefig(stream, format=ending, dpi=160, metadata=_NO_DATE[ending])
+            figures[0].savefig(stream, format=ending, dpi=dpi, metadata=_NO_DATE[ending])
             return stream.getvalue()
         from matplotlib.backends.backend_pdf import PdfPages
 

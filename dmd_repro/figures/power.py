@@ -1,101 +1,118 @@
-"""Power: what a number of seeds can settle about one printed number, at a measured spread or an assumed one."""
+"""Power: what a number of seeds can settle about a printed row, at its measured spread or an assumed one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import median
+from collections.abc import Callable, Sequence
 
 from dmd_repro.figures.page import COLOURS, INK, PALE, Page, drawing, panels
-from dmd_repro.metrics.registry import METRICS
-from dmd_repro.results.power import ASSUMED, FAR_OFF
+from dmd_repro.papers.tables import load_table
+from dmd_repro.planning.plans import TablePlan
+from dmd_repro.records.folder import Records
+from dmd_repro.results.power import FAR_OFF, RowPower, assumed_power, row_powers
 from dmd_repro.results.rule import points_of
-from dmd_repro.results.types import ComparisonTable
-from dmd_repro.stats.stages import ALPHA, STAGES
-from dmd_repro.stats.verdict import FEWEST, half_cell, power_different, power_reproduced
+from dmd_repro.results.scores import mark_of
+from dmd_repro.results.tables import plans_of
+from dmd_repro.stats.stages import ALPHA, STAGES, Stage, stages_of
+from dmd_repro.stats.verdict import FEWEST, MARGIN, POWER
 
-ENOUGH = 0.8
-ASSUMED_WORDS = "assumed: one independent study of DMD on MOSI found it over 10 seeds"
-COUNTS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50)
+COUNTS = (5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50)
+ONE_ROW = ("table1", "mosi-aligned-glove-dmd")  # what is drawn where no table is named: a row of three numbers
 
 
-def draw_power(table: ComparisonTable | None, margin: float) -> list[Page]:
-    """Return one page; `table`: whose measured spreads to take (None: the assumed spread)."""
-    spreads = _spreads(table) if table else []
-    std = median(spreads) if spreads else ASSUMED
-    n = max((len(row.runs) for row in table.rows), default=0) if table else 0
-    cells = max((len(row.cells) for row in table.rows if row.planned), default=1) if table else 1
-    source = (
-        f"median over the {len(spreads)} measured numbers with two runs or more, from {min(spreads):.2f} to "
-        f"{max(spreads):.2f}" if spreads else ASSUMED_WORDS
-    )  # fmt: skip
-    half, name = half_cell(1), table.name if table else "one printed number"
-    notes = [
-        f"Spread of one run: {std:.2f} points ({source}). Margin {points_of(margin)}, read once at "
-        f"{ALPHA * 100:g} %; dots at the usual stages, "
-        f"{', '.join(f'{s.n} ({100 * s.level:g} %)' for s in STAGES)}, each at its own level. "
-        f"Below {FEWEST} runs (grey) there is no word. Runs are taken as normal.",
-    ]
-    notes += [f"{n} runs a row are at hand (dotted line)."] if n else []
-    if table and table.mark:
-        notes += ["The spread is that of these runs; what it is on the official split, they do not say."]
+def draw_power(
+    records: Records, table: str | None, data: Sequence[str] | None = None, margin: float | None = None
+) -> list[Page]:
+    """Return one page; `table`: whose rows, and their measured spreads where runs are at hand.
+
+    `margin`, in points: the plan's where None. Raises ClaimError for an unknown table, RunError where `data` names no
+    plan of it.
+    """
+    plan = plans_of(records.root, [table], data)[table] if table is not None else None
+    powers = _powers(records, table, plan)
+    chosen = margin if margin is not None else plan.margin if plan else MARGIN
+    stages = stages_of(plan.one_look) if plan else STAGES
+    worst = min(powers, key=lambda one: (one.reproduced(stages[-1], chosen), one.different(stages[-1], chosen)))
+    best = max(powers, key=lambda one: one.reproduced(stages[-1], chosen))
+    mark = mark_of([str((row.features or {}).get("standing")) for row in plan.rows.values()]) if plan else None
     with drawing():
         figure, axes = panels(
-            1, 1, size=(5.6, 3.0), title=f"What a number of seeds can settle: {name}", notes=notes,
-            mark=table.mark if table else None,
+            1, 1, size=(6.2, 3.0), title=f"What a number of seeds can settle: {_what(table, powers, worst)}",
+            notes=_notes(powers, worst, stages, chosen, mark), mark=mark,
         )  # fmt: skip
-        axis = axes[0][0]
-        curves = {
-            "one number inside the margin, if its mean is the printed one": lambda k, alpha: power_reproduced(
-                k, std, cell=half, margin=margin, alpha=alpha
-            ),
-            f"'reproduced': all {cells} numbers of a row, at least": lambda k, alpha: (
-                power_reproduced(k, std, cell=half, margin=margin, alpha=alpha) ** cells
-            ),
-            f"'worse' or 'better', if one mean is {margin + FAR_OFF:g} points off": lambda k, alpha: power_different(
-                k, std, true=margin + FAR_OFF, cell=half, margin=margin, alpha=alpha / cells
-            ),
-        }
-        if cells == 1:
-            del curves[f"'reproduced': all {cells} numbers of a row, at least"]
-        for colour, (words, power) in zip((COLOURS[0], COLOURS[5], COLOURS[1]), curves.items(), strict=False):
-            axis.plot(COUNTS, [100 * power(k, ALPHA) for k in COUNTS], color=colour, label=words)
-            axis.plot(
-                [s.n for s in STAGES], [100 * power(s.n, s.level) for s in STAGES], color=colour, marker="o",
-                linestyle="",
-            )  # fmt: skip
-        if spreads and min(spreads) < max(spreads):
-            widest, narrowest = (_powers(std, half, margin) for std in (max(spreads), min(spreads)))
-            axis.fill_between(
-                COUNTS, widest, narrowest, color=COLOURS[0], alpha=0.12, linewidth=0,
-                label="from the widest to the narrowest number",
-            )  # fmt: skip
-        axis.axhline(100 * ENOUGH, color=PALE, linewidth=0.7)
-        axis.axvspan(1.8, FEWEST - 0.5, color=PALE, alpha=0.15, linewidth=0)
-        if n:
-            axis.axvline(min(n, COUNTS[-1]), color=INK, linewidth=0.9, linestyle=":")
-        axis.set(
-            xscale="log",
-            xlim=(1.8, 52),
-            ylim=(-2, 102),
-            xlabel="runs (seeds) of the row",
-            ylabel="chance of the word, %",
-        )
-        axis.set_xticks([2, 3, 5, 7, 10, 15, 20, 30, 50], ["2", "3", "5", "7", "10", "15", "20", "30", "50"])
-        axis.minorticks_off()
-        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    said = f"Chance of each word over the number of seeds at a spread of {std:.2f} points"
-    return [Page(name.replace("/", "-").replace(" ", "-"), figure, said)]
+        _draw(axes[0][0], worst, best, stages, chosen)
+    spread = max(std for _, std, _ in worst.gaps)
+    said = f"Chance of each word on a row over its number of seeds, at a spread of {spread:.2f} points"
+    return [Page((table or "row").replace("/", "-"), figure, said)]
 
 
-def _powers(std: float, half: float, margin: float) -> list[float]:
-    return [100 * power_reproduced(k, std, cell=half, margin=margin) for k in COUNTS]
+def _powers(records: Records, table: str | None, plan: TablePlan | None) -> list[RowPower]:
+    if table is None:
+        return [assumed_power(load_table(ONE_ROW[0]).row(ONE_ROW[1]), 0)]
+    printed = load_table(table)
+    found = row_powers(printed, plan, records) if plan else []
+    return found or [assumed_power(row, 0) for row in printed.rows if row.cells]
 
 
-def _spreads(table: ComparisonTable) -> Sequence[float]:
-    """Return the sample STD, in points, of every measured number with two runs or more that differ."""
-    return [
-        cell.summary.std / METRICS[cell.metric].point
-        for row in table.rows
-        for cell in row.cells
-        if cell.summary.std and not row.failed
+def _what(table: str | None, powers: Sequence[RowPower], worst: RowPower) -> str:
+    if table is None:
+        return f"a row of {len(worst.gaps)} printed numbers"
+    return f"{table}, {worst.label} ({worst.key})" if len(powers) > 1 else f"{table}, {worst.label}"
+
+
+def _notes(
+    powers: Sequence[RowPower], worst: RowPower, stages: Sequence[Stage], margin: float, mark: str | None
+) -> list[str]:
+    spread = max(std for _, std, _ in worst.gaps)
+    source = "of its finished runs" if worst.measured else "assumed: one independent study of DMD on MOSI, 10 seeds"
+    which = f"The row of {len(powers)} with the least power is drawn. " if len(powers) > 1 else ""
+    notes = [
+        f"{which}{len(worst.gaps)} printed numbers, margin {points_of(margin)}, largest spread of a run {spread:.2f} "
+        f"points ({source}).",
+        f"Points: the stages at which words are read, {', '.join(f'{s.n} runs at level {s.level:g}' for s in stages)}; "
+        "runs between two stages move no word. Lines: a plan of one look at that many runs, level 0.05. Runs are taken "
+        f"as normal; below {FEWEST} no word is given.",
     ]
+    notes += [f"{worst.n} runs of the row are planned (dotted line)."] if worst.n else []
+    notes += ["The spread is that of these runs; what it is on the official split, they do not say."] if mark else []
+    return notes
+
+
+def _draw(axis: object, worst: RowPower, best: RowPower, stages: Sequence[Stage], margin: float) -> None:
+    from matplotlib.axes import Axes
+
+    assert isinstance(axis, Axes)
+    words: list[tuple[str, str, Callable[[Stage, float], float]]] = [
+        (COLOURS[0], "'reproduced', if the printed numbers are its means", worst.reproduced),
+        (COLOURS[1], f"'worse' or 'better', if one is {margin + FAR_OFF:g} points off", worst.different),
+    ]
+    for colour, said, chance in words:
+        axis.plot(COUNTS, [100 * chance(Stage(n, ALPHA), margin) for n in COUNTS], color=colour, alpha=0.45)
+        axis.plot(
+            [s.n for s in stages],
+            [100 * chance(s, margin) for s in stages],
+            "o",
+            color=colour,
+            markersize=5,
+            label=said,
+        )
+    if best is not worst:
+        ends = [[100 * one.reproduced(Stage(n, ALPHA), margin) for n in COUNTS] for one in (worst, best)]
+        axis.fill_between(
+            COUNTS,
+            ends[0],
+            ends[1],
+            color=COLOURS[0],
+            alpha=0.12,
+            linewidth=0,
+            label="'reproduced', up to the best row",
+        )
+    axis.axhline(100 * POWER, color=PALE, linewidth=0.7)
+    if worst.n:
+        axis.axvline(min(max(worst.n, COUNTS[0]), COUNTS[-1]), color=INK, linewidth=0.9, linestyle=":")
+    axis.set(
+        xscale="log", xlim=(4.7, 54), ylim=(-2, 102), xlabel="runs (seeds) of the row", ylabel="chance of the word, %"
+    )
+    ticks = [5, 7, 10, 15, 20, 30, 50]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -8,7 +8,7 @@ need it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 from dmd_repro.disk import parse_json, write_atomic
 from dmd_repro.errors import SpecError
 from dmd_repro.planning.plans import TablePlan, data_tag, file_stem, plans_dir
+from dmd_repro.records.folder import Records
 from dmd_repro.stats.verdict import FEWEST, MARGIN
 
 
@@ -43,6 +44,18 @@ def sealed(
     if one_look and n is not None and n < FEWEST:
         raise SpecError.at("--one-look", expected=f"{FEWEST} seeds or more", got=str(n), do="Plan more seeds")
     return replace(plan, margin=after[0], one_look=after[1])
+
+
+def begun_runs(records: Records, plan: TablePlan, earlier: TablePlan | None) -> int:
+    """Return how many runs of a plan or of the earlier one have begun; one that was looked at and then removed has."""
+    looked = {str(run) for look in read_looks(records.root, plan.table, plan.data) for run in _runs(look)}
+    named = {*plan.run_ids, *(earlier.run_ids if earlier else ())}
+    return len(looked | {run for run in named if records.status(run) != "missing"})
+
+
+def _runs(look: Mapping[str, object]) -> list[object]:
+    runs = look["runs"]
+    return runs if isinstance(runs, list) else []
 
 
 def read_looks(runs_dir: Path, table: str, data: Sequence[str]) -> list[dict[str, object]]:

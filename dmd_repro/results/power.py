@@ -52,6 +52,25 @@ class RowPower:
         return None if n is None else Stage(n, ALPHA)
 
 
+def assumed_power(row: Row, n: int) -> RowPower:
+    """Return the power of a row of which no run is at hand: every printed number spreads as assumed."""
+    return _row_power(row, n, Measured())
+
+
+def row_powers(table: PublishedTable, plan: TablePlan, records: Records) -> list[RowPower]:
+    """Return the power of every planned row that may have a word, at its own spread where it has one.
+
+    Raises as `power_lines` does.
+    """
+    planned = {key: row for key, row in plan.rows.items() if row.status == "planned"}
+    measured = measure_table(table, plan, Runs(records))
+    return [
+        _row_power(row, len(planned[row.key].runs), measured[row.key])
+        for row in table.rows
+        if row.key in planned and row.cells and not why_no_word(row)
+    ]
+
+
 def power_lines(table: PublishedTable, plan: TablePlan, records: Records) -> list[str]:
     """Return what to print under a plan: the power of its words, the worst row by name, and the runs each row needs.
 

@@ -35,8 +35,10 @@ def record(
     spec, stamp = spec_for(ROW, seed, **changes), stamp_for(ROW, standing=standing)
     predictions = Predictions(IDS, LABELS, said.astype(np.float32), {})
     with Records(runs).begin(spec, stamp, {"execution": {"device": "cpu"}}) as writer:
+        mae = float(np.abs(predictions.y_pred - LABELS).astype(np.float64).mean())
         for one in lines:
-            writer.save_epoch({"w": np.zeros(1, np.float32)}, {"progress": {"epoch": one["epoch"]}}, dict(one))
+            one = {**one, **{split: {**one[split], "mae": mae} for split in ("valid", "test") if split in one}}
+            writer.save_epoch({"w": np.zeros(1, np.float32)}, {"progress": {"epoch": one["epoch"]}}, one)
         epochs = np.stack([predictions.y_pred] * len(lines))
         writer.finish(
             predictions={"valid": predictions, "test": predictions},

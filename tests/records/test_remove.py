@@ -10,7 +10,10 @@ from command import Here
 from made_records import plan_rows, predictions_with, spec_for, stamp_for, write_record
 
 from dmd_repro.cli import ask
+from dmd_repro.errors import SpecError
 from dmd_repro.papers.tables import load_table
+from dmd_repro.planning.looks import begun_runs, note_look, sealed
+from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records, RunBusy
 from dmd_repro.records.lock import RunLock
 from dmd_repro.records.remove import remove
@@ -102,3 +105,15 @@ def test_a_killed_removal_leaves_a_whole_run_or_none(
     assert {t.problem for t in left} == {"a run whose removal was interrupted"}
     repair(records, left)
     assert not troubles(records)
+
+
+def test_a_look_outlives_the_runs_it_was_at(records: Records) -> None:
+    """Protects: who has seen a verdict cannot remove its runs and seal another margin for the same plan."""
+    plan = load_plan(records.root, "table1", None)
+    assert plan is not None
+    note_look(records.root, plan.table, plan.data, plan.run_ids, "n = 2")
+    for run in plan.run_ids:
+        remove(records, run)
+    assert begun_runs(records, plan, None) == 2
+    with pytest.raises(SpecError, match="--margin 3: expected a plan of which no run has begun, got 2 that have"):
+        sealed(plan, plan, begun_runs(records, plan, None), margin=3)

@@ -1,0 +1,1 @@
+"""What `import dmd_repro as dmd` offers: the program's results as pandas tables, and its work as functions."""

@@ -191,6 +191,10 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
     width = max(len(key) for key in plan.rows)
     shown: set[str] = set()
     reasons: dict[str, list[str]] = {}
+    trained = [row for key, row in plan.rows.items() if key in planned.selected and row.status != "skipped"]
+    shared = (
+        [note for note in trained[0].notes if all(note in row.notes for row in trained)] if len(trained) > 1 else []
+    )
     for key, row in plan.rows.items():
         if key not in planned.selected:
             continue
@@ -212,9 +216,11 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
             states[state] = states.get(state, 0) + 1
         shown |= set(row.runs.values())
         what = ", ".join(f"{count} {state}" for state, count in states.items())
-        notes = "".join(f"; {note}" for note in row.notes)
+        notes = "".join(f"; {note}" for note in row.notes if note not in shared)
         label = (row.features or {}).get("label", "")
         say(console, f"  {key:{width}}  {what:18}  {label}{notes}")
+    for note in shared:
+        say(console, f"  every row: {note}")
     labels = {row.key: row.label for row in planned.table.rows}
     for reason, keys in reasons.items():
         methods = dict.fromkeys(labels.get(key, key) for key in keys)

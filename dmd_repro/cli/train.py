@@ -116,7 +116,8 @@ def train(
     said = f", on {features.label}"
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
-    said += f", {words}" if (words := padding_words(features, str(spec.config["pad_side"]))) else ""
+    if words := padding_words(features, str(spec.config["pad_side"])):
+        typer.echo(f"note: {words}", err=True)
     slurm = executor(
         on, records, held.root, execution, model, jobs=jobs, gpus=gpus, partition=partition, time=time,
         account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: typer.echo(line, err=True),

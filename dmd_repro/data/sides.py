@@ -37,8 +37,9 @@ def padding_words(features: Features, side: str = "none") -> str:
     wrong = [MODALITY_NAMES[m] for m in padded_right(features)]
     if not wrong:
         return ""
+    listed = " and ".join(filter(None, [", ".join(wrong[:-1]), wrong[-1]]))
     return (
-        f"{' and '.join(wrong)} padded on the right, the public files on the left: a system that reads the last step"
+        f"{listed} padded on the right, the public files on the left: a system that reads the last step"
         " reads padding (--set pad_side=left moves it)"
     )
 

@@ -64,18 +64,25 @@ def _chance(chance: Chance) -> str:
     return f"{percent(chance.value).removesuffix(' %')} [{100 * chance.low:.0f}–{100 * chance.high:.0f}]"
 
 
-def every_chance(block: ComparedBlock) -> TextGrid | None:
-    """Return all chances of the block's numbers, of this or better and of this or worse; None without any."""
+def every_chance(block: ComparedBlock) -> list[TextGrid]:
+    """Return all chances of the block's numbers, of this or better and of this or worse: as means, then as bests."""
     told = [(row, cell) for row in block.rows for cell in row.cells if cell.chances]
     kinds = list(dict.fromkeys((one.hypothesis, one.k) for _, cell in told for one in cell.chances))
-    rows: list[tuple[str, ...]] = []
-    for row, cell in told:
-        for direction in dict.fromkeys(one.direction for one in cell.chances):
-            by = {(one.hypothesis, one.k): one for one in cell.chances if one.direction == direction}
-            name = f"{row.row.label} {cell_name(cell)} {cell.printed.text}"
-            rows.append((name, f"or {direction}", *(_chance(by[kind]) if kind in by else NONE for kind in kinds)))
-    heads = ("% this", "or", *(_kind(*kind) for kind in kinds))
-    return TextGrid("Every chance", heads, "ll" + "r" * len(kinds), tuple(rows)) if rows else None
+    bests = list(dict.fromkeys(kind[0] for kind in kinds if kind[0].startswith("best")))
+    grids = []
+    for some in ([kind for kind in kinds if kind[0] not in bests], *([k for k in kinds if k[0] == b] for b in bests)):
+        rows: list[tuple[str, ...]] = []
+        for row, cell in told:
+            if cell is next(one for one in row.cells if one.chances):
+                rows.append((row.row.label, *[""] * (1 + len(some))))
+            for direction in dict.fromkeys(one.direction for one in cell.chances):
+                by = {(one.hypothesis, one.k): one for one in cell.chances if one.direction == direction}
+                name = f"  {cell_name(cell)} {cell.printed.text}"
+                rows.append((name, f"or {direction}", *(_chance(by[kind]) if kind in by else NONE for kind in some)))
+        if rows and some:
+            heads = ("% this", "or", *(_kind(*kind) for kind in some))
+            grids.append(TextGrid("Every chance", heads, "ll" + "r" * len(some), tuple(rows)))
+    return grids
 
 
 def _kind(hypothesis: str, k: int) -> str:
@@ -201,8 +208,9 @@ def reruns(block: ComparedBlock) -> TextGrid | None:
 
 def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say; `whole`: all."""
-    makers = [details, chances, reruns, unprinted, conventions, *((further, every_chance) if whole else ())]
-    return [grid for make in makers if (grid := make(block)) is not None]
+    makers = [details, chances, reruns, unprinted, conventions, *((further,) if whole else ())]
+    found = [grid for make in makers if (grid := make(block)) is not None]
+    return [*found, *(every_chance(block) if whole else ())]
 
 
 def printed_only(block: ComparedBlock) -> TextGrid:

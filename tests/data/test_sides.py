@@ -67,7 +67,7 @@ def test_padding_is_told_and_moved_to_either_side(aligned, lengths):
     left, right = (padded(side, aligned=aligned, lengths=lengths, empty=3) for side in ("left", "right"))
     assert (padded_right(left), padded_right(right)) == ((), ("l", "a", "v"))
     assert not padding_words(left)
-    assert "language and acoustic and visual padded on the right" in padding_words(right)
+    assert "language, acoustic and visual padded on the right" in padding_words(right)
     assert same(with_padding(right, "left"), left)
     assert same(with_padding(left, "right"), right)
     assert same(with_padding(left, "left"), left)

@@ -61,8 +61,9 @@ def test_a_page_says_what_the_program_prints(
             same = pages.masked if block.digits_vary else str
             assert same(stands) == same(prints), command
     for page in ("records.md", "pandas.md") if name.endswith("tutorial.md") else ():
+        names: dict[str, Any] = {}  # a block goes on from those above it
         for code in fenced("python", (ROOT / "docs" / page).read_text(encoding="utf-8")):
-            exec(compile(code, page, "exec"), {})  # noqa: S102 (our own page, on the runs that the tutorial made)
+            exec(compile(code, page, "exec"), names)  # noqa: S102 (our own page, on the runs that the tutorial made)
 
 
 def fenced(language: str, text: str) -> list[str]:

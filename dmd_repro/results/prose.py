@@ -46,10 +46,11 @@ def prose(table: ComparisonTable) -> str:
             text += f" The smallest is {_cell(*ordered[-1])}."
     failed = sum(len(row.failed) for row in measured)
     if failed:
-        text += f" Failed or diverged runs: {failed}; their rows are inconclusive."
+        text += f" Failed or diverged runs: {failed}; a stage that holds one is inconclusive."
     collapsed = sum(len(row.not_learned) for row in measured)
     if collapsed:
-        text += f" Runs that did not learn: {collapsed}; their rows get no word, and means with and without them."
+        text += f" Runs that did not learn: {collapsed}; a stage that holds one gets no word, and means stand with and "
+        text += "without them."
 
     return " ".join([text, *table.answers])
 
@@ -66,8 +67,10 @@ def _cell(row: ComparedRow, cell: Cell) -> str:
     assert cell.difference is not None
     text = f"{row.row.label} ({row.row.setting}) {COLUMNS[cell.column]}, {mean:.{digits}f}"
     text += f" where {cell.printed.text} is printed"
-    text += f" ({cell.difference:+.{digits}f}".replace("-", "−")
+    gap = cell.difference if d is None else d.d
+    of = f"of the first {d.n} runs " if d is not None and d.n != len(cell.values) else ""
+    text += f" ({of}{gap:+.{digits}f}".replace("-", "−")
     if d:
         ends = f"{d.interval[0]:+.{digits}f} to {d.interval[1]:+.{digits}f}".replace("-", "−")
-        text += f", {100 * (1 - 2 * d.level):.0f} % interval of the first {d.n} runs {ends}"
+        text += f", {100 * (1 - 2 * d.level):.0f} % interval {ends}"
     return f"{text})"

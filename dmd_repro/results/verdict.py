@@ -153,14 +153,17 @@ def _stages(
             break
         ended += 1
     found = reached(terms.stages, ended)
-    history = tuple((stage, _words(row, columns, measured, terms, stage)[0].mean) for stage in found)
+    history = tuple((stage, _words(row, columns, measured, terms, stage, brief=True)[0].mean) for stage in found)
     return (found[-1] if found else None), history
 
 
 def _words(
-    row: Row, columns: Sequence[str], measured: Measured, terms: Terms, stage: Stage | None
+    row: Row, columns: Sequence[str], measured: Measured, terms: Terms, stage: Stage | None, *, brief: bool = False
 ) -> tuple[Words, list[Placed]]:
-    """Return the words at a stage, and its cells in the printed unit; without a stage, the intervals alone."""
+    """Return the words at a stage, and its cells in the printed unit; without a stage, the intervals alone.
+
+    `brief`: the word of a mean alone.
+    """
     if stage is None:
         first, level = tuple(measured.runs), ALPHA
     else:
@@ -174,7 +177,7 @@ def _words(
     else:
         found = judge_row(cells, margin=terms.margin, alpha=level)
         placed = [in_unit(one, point) for one, point in zip(found.cells, points, strict=True)]
-    best = _best(row, measured)
+    best = None if brief else _best(row, measured)
     n = len(measured.runs)
     if stage is None:
         return _too_early(measured, terms, n, best), placed
@@ -200,7 +203,7 @@ def _words(
     if terms.margin != terms.sealed:
         why = f"margin chosen after looking: the plan's is {points_of(terms.sealed)}"
         return replace(words, mean=INTERVAL_ONLY, kind="margin chosen after looking", why=why), placed
-    if found.word != "inconclusive":
+    if found.word != "inconclusive" or brief:
         return words, placed
     more = runs_to_tell(cells, terms.stages, terms.margin)
     return replace(words, why=_why(words, more, terms.stages), runs_to_tell=more), placed
@@ -264,7 +267,7 @@ def best_of_cell(row: Row, column: str, measured: Measured) -> EvenBet | None:
     way = 1.0 if metric.higher_is_better else -1.0
     edge = way * float(row.cells[column].value) - half_cell(row.cells[column].decimals)
     k, exact = even_bet([way * value for value in values], edge, model=not measured.not_learned)
-    return EvenBet(metric.id, k, exact)
+    return EvenBet(metric.id, k, exact, len(values) if measured.not_learned and k is None else None)
 
 
 def _cell(row: Row, column: str, base: Judged, placed: Placed, words: Words, measured: Measured) -> Judged:

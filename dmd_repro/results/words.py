@@ -30,6 +30,7 @@ class EvenBet:
     metric: str
     k: int | None  # None: no number of runs that anyone makes, or no model
     exact: bool  # counted over all ways to draw k of our runs; else the normal model, beyond them
+    more_than: int | None = None  # where there is no model beyond the runs at hand: how many these are
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Words:
 
 
 def _even(bet: EvenBet) -> str:
+    if bet.k is None and bet.more_than is not None:
+        return f"an even bet at more than {bet.more_than} runs, if ever (runs of two kinds have no model)"
     if bet.k is None:
         return "no number of runs makes it an even bet"
     if bet.k == 1:

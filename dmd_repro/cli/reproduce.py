@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.data_get import SourcesFile
 from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
@@ -19,6 +20,7 @@ from dmd_repro.cli.paths import (
     Seeds,
     Stacked,
     Threads,
+    begun_tables,
     bert_source,
     data_dir,
     encoded_dir,
@@ -41,7 +43,9 @@ from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
+    table: Annotated[
+        str, typer.Argument(autocompletion=begun_tables, help="table1 ... table5; NAME/table1 of a further paper.")
+    ],
     seeds: Seeds = "5",
     rows: Annotated[
         list[str] | None,
@@ -49,7 +53,11 @@ def reproduce(
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name."),
+        typer.Option(
+            "--data",
+            autocompletion=complete.feature_sets,
+            help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name.",
+        ),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="official (the authors' code) or paper (the equations).")

@@ -117,8 +117,9 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     cells = dict(base)
     for column, one in zip(columns, placed, strict=True):
         cells[column] = _cell(row, column, base[column], one, words, measured)
-    past = [COLUMNS[column] for column in columns if cells[column].word in MARKS]
-    return RowJudged(replace(words, past=tuple(past) if words.mean in (*MARKS, "mixed") else ()), cells)
+    past = [(COLUMNS[column], cells[column].word) for column in columns if cells[column].word in MARKS]
+    named = [f"{name} {word}" if words.mean == "mixed" else name for name, word in past]
+    return RowJudged(replace(words, past=tuple(named) if words.mean in (*MARKS, "mixed") else ()), cells)
 
 
 def _apart(row: Row, column: str, measured: Measured) -> Judged:

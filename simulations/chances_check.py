@@ -12,6 +12,9 @@ from dmd_repro.stats.summary import mean_and_std
 HYPOTHESES = (("one run", 1), ("mean", 5), ("best", 5), ("best", 20))
 
 
+FAR = -5.0  # where the runs that did not learn lie, in STD of the others
+
+
 def rare(law: str, n: int, cases: int, level: float = 0.1) -> list[float]:
     """Return, for each hypothesis, how often what was printed had a chance (of it or more) of `level` or less."""
     draw = generator(n, *law.encode()[:4])
@@ -63,12 +66,11 @@ def mixed(share: float, n: int, cases: int) -> dict[str, tuple[float, float, flo
         if learned < 3:
             continue
         mean, std = mean_and_std(list(draw.standard_normal(learned)))
-        mixture = Mixture(learned, n)
+        mixture = Mixture(learned, (FAR,) * (n - learned))
         whole, drawn = _by_key(mean, std, learned), _by_key(mean, std, learned, mixture)
         for name, key in keys.items():
             said[name].append((drawn[key], mixture.share * whole[key]))
-    far = -20.0  # where the others lie
-    values = np.where(draw.random((200_000, 5)) < share, draw.standard_normal((200_000, 5)), far)
+    values = np.where(draw.random((200_000, 5)) < share, draw.standard_normal((200_000, 5)), FAR)
     truth = {
         "one run": float((values[:, 0] >= 1).mean()),
         "best of 5": float((values.max(axis=1) >= 1).mean()),

@@ -170,9 +170,9 @@ def _chances(scale: float) -> Iterator[str]:
     yield ""
     yield (
         "Where a share of the runs does not learn, one run is a draw from the mixture and the best of k the best of k "
-        "draws; a mean of k is one of k runs that all learned. A number one STD above the runs that learn, ten seeds; "
-        "shares and spreads are estimated, so that what is said spreads around the truth and, of a rare thing, lies "
-        "above it:"
+        "draws; a mean of k holds some of each kind. A number one STD above the runs that learn, the others five "
+        "below, ten seeds; shares and spreads are estimated, so that what is said spreads around the truth and, of a "
+        "rare thing, lies above it:"
     )
     yield ""
     lines = []

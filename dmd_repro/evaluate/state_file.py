@@ -286,7 +286,7 @@ def _plain(value: Any, where: str) -> Tensor:
     elif not value.is_floating_point():
         got = f"one of {str(value.dtype).removeprefix('torch.')}"
     if not got:
-        plain: Tensor = value.detach().float().contiguous()
+        plain: Tensor = value.detach().resolve_neg().float().contiguous()
         if bool(torch.isfinite(plain).all()):
             return plain
         got = "one with NaN or inf: its training diverged, or the file is damaged"

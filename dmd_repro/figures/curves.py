@@ -17,8 +17,9 @@ from dmd_repro.results.scores import data_line
 ACROSS = 6
 VALID, TEST, LOSS = COLOURS[0], COLOURS[1], COLOURS[2]
 NOTES = (
-    "Thin: each seed; thick: the mean over the seeds that reached the epoch (two or more). Triangles on the axis: the "
-    "epochs the runs were selected at, by the validation split alone; test is measured each epoch and chooses nothing.",
+    "Thin: each seed; thick: their mean, dotted where a run has stopped and it is of the others (two or more). "
+    "Triangles on the axis: the epochs the runs were selected at, by the validation split alone; test is measured each "
+    "epoch and chooses nothing.",
     "Loss terms are unweighted, the mean over the batches of an epoch; total is their weighted sum.",
 )
 
@@ -113,7 +114,9 @@ def _lines(axis: Any, runs: Histories, colour: str, read: Any) -> None:
     there = np.isfinite(values).sum(0)
     if len(values) > 1:
         mean = np.nansum(values, 0) / np.where(there > 1, there, np.nan)
-        axis.plot(epochs, mean, color=colour, linewidth=1.4, marker=dot)
+        whole = min(map(len, runs.lines.values()))  # beyond it some run has stopped, and the mean is of the others
+        axis.plot(epochs[:whole], mean[:whole], color=colour, linewidth=1.4, marker=dot)
+        axis.plot(epochs[whole - 1 :], mean[whole - 1 :], color=colour, linewidth=1.0, linestyle=":")
     if _diverged(values, runs):
         axis.text(0.5, 0.5, "not a number", transform=axis.transAxes, color=MARK, ha="center", fontsize=7)
 

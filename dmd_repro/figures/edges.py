@@ -16,9 +16,10 @@ from dmd_repro.systems.edges import EDGE_NAMES, FAVOURED
 
 PAPERS_EPOCHS = 50  # the axis of the paper's figure
 NOTES = (
-    "Line: mean over the seeds that reached the epoch. Band: ± one sample STD over them (two or more). Triangles on "
-    "the axis: the epochs the runs were selected at. An edge is the softmax weight of teacher → student, the mean over "
-    "the clips and batches of a training epoch. Solid: edges the paper names as leading; dashed: the others.",
+    "Line: mean over the seeds that reached the epoch, thin where a run has stopped before it. Band: ± one sample STD "
+    "over them (two or more). Triangles on the axis: the epochs the runs were selected at. An edge is the softmax "
+    "weight of teacher → student, the mean over the clips and batches of a training epoch. Solid: edges that the "
+    "paper names as leading; dashed: the others.",
     "Grey: what a uniform softmax gives an edge (the start). Short lines at the right of the left panels: the fixed "
     "prior that the authors' code adds to each edge, in the edge's colour; it is no result of training. The right "
     "panels show the same edges without the prior, on an axis of their own, and each seed as a thin line.",
@@ -66,7 +67,11 @@ def _edges(axis: Any, unit: EdgeRuns, longest: int, *, whole: bool) -> None:
     for e, name in enumerate(EDGE_NAMES):
         shown, style = name.replace("->", " → ").upper(), "-" if name in FAVOURED[unit.unit] else "--"
         dot = "o" if longest == 1 else ""
-        axis.plot(epochs, mean[:, e], color=COLOURS[e], linestyle=style, marker=dot, markersize=3, label=shown)
+        short = min(map(len, unit.curves.values()))  # beyond it some run has stopped
+        axis.plot(
+            epochs[:short], mean[:short, e], color=COLOURS[e], linestyle=style, marker=dot, markersize=3, label=shown
+        )
+        axis.plot(epochs[short - 1 :], mean[short - 1 :, e], color=COLOURS[e], linestyle=style, linewidth=0.6)
         axis.fill_between(
             epochs, mean[:, e] - std[:, e], mean[:, e] + std[:, e], color=COLOURS[e], alpha=0.18, linewidth=0
         )

@@ -43,10 +43,11 @@ def draw_forest(table: ComparisonTable) -> list[Page]:
             for i, column in enumerate(columns):
                 where: list[Any] = row[2 * i : 2 * i + 2] if apart else [row[i], None]
                 _panel(where, block, column)
-                title = COLUMNS[column] if i else f"{COLUMNS[column]}, {block.title}"
-                where[0].set_title(title, loc="left")
+                where[0].set_title(COLUMNS[column] if i else f"{block.title}\n{COLUMNS[column]}", loc="left")
                 name_rows(where[0], names if i == 0 else [""] * len(names))
-                if where[1] is not None:
+                if where[1] is not None and not where[1].lines:
+                    where[1].set_axis_off()
+                elif where[1] is not None:
                     name_rows(where[1], [""] * len(names))
                     where[1].set_title(f"{COLUMNS[column]} of runs apart", loc="left", color=MARK)
     measured = sum(bool(row.runs) for row in table.rows)

@@ -82,6 +82,8 @@ def panels(
     """
     from matplotlib.figure import Figure
 
+    if mark:  # said once, in a line of its own
+        title = title.replace(f" ({mark}, not comparable with the printed numbers)", "")
     width = max(5.5, left + columns * size[0])
     said = [line for note in notes for line in textwrap.wrap(one_line(note), int(width * _ACROSS))]
     heads = textwrap.wrap(one_line(title), int(width * 11))

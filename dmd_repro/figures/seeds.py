@@ -84,4 +84,4 @@ def _panel(axis: Any, block: ComparedBlock, column: str, *, first: bool) -> None
             words = f"{len(line.row.failed)} failed"
             axis.text(1.01, at, words, transform=axis.get_yaxis_transform(), va="center", color=MARK, fontsize=6)
     name_rows(axis, names if first else [""] * len(names))
-    axis.set_title(f"{COLUMNS[column]}, {block.title}" if first else COLUMNS[column], loc="left", color=INK)
+    axis.set_title(f"{block.title}\n{COLUMNS[column]}" if first else COLUMNS[column], loc="left", color=INK)

@@ -25,7 +25,7 @@ SUFFIXES: dict[Format, str] = {
     "csv": ".csv",
     "json": ".json",
 }
-JSON_VERSION = 1
+JSON_VERSION = 2  # 1: a verdict at every cell, of 0.1.0
 
 
 def render(

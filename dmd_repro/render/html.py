@@ -90,11 +90,11 @@ def _table(table: ComparisonTable) -> list[str]:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
         there = any(row.state == "measured" for row in block.rows)
         if there:
-            parts.append(_sortable(LIES_HEADS, "lllrrlrrrrl", _by_number(block, lambda r, c: _lies(r, c, shared))))
+            parts.append(_sortable(LIES_HEADS, "lllrrllrrrr", _by_number(block, lambda r, c: _lies(r, c, shared))))
         parts += [grid_html(grid) for make in (chances, reruns, unprinted, conventions) if (grid := make(block))]
         if there:
             rest = _sortable(FURTHER_HEADS, "llrrrlrrrrr", _by_number(block, _further))
-            rest += grid_html(grid) if (grid := every_chance(block)) else ""
+            rest += "".join(map(grid_html, every_chance(block)))
             parts.append(_folding("p-values, intervals and every chance", rest))
     parts.append(items_html("Legend", legend(table)))
     if table.prose:
@@ -113,13 +113,14 @@ def _overview(block: ComparedBlock, footnotes: Sequence[str]) -> str:
         values: list[float | None] = [None, None]
         for cell in row.cells:
             values += [float(cell.printed.value), cell.summary.mean]
+        for column in row.row.ours:
+            values += [None, found.summary.mean if (found := row.unprinted_in(column)) else None]
         rows.append(list(zip(texts, [*values, None], strict=True)))
     return _sortable(grid.headers, grid.align, rows)
 
 
 LIES_HEADS = (
-    *("method", "metric", "n", "printed", "mean ± STD", "seeds", "d = mean − printed", "below", "within", "above"),
-    "place",
+    *("method", "metric", "n", "printed", "mean ± STD", "place", "seeds", "mean − printed", "below", "within", "above"),
 )
 FURTHER_HEADS = (
     *("method", "metric", "d", "95 % mean", "95 % one more run", "one run", "p=", "p≠", "p (t)"),
@@ -144,10 +145,10 @@ def _lies(row: ComparedRow, cell: Cell, shared: Axes) -> list[tuple[str, float |
         (row.n, None),
         (cell.printed.text, float(cell.printed.value)),
         (measured(row, cell) + mark(cell), cell.summary.mean),
+        (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
         (Markup(small(row, cell, shared)) if cell.values else NONE, cell.summary.mean),
         (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
         *((NONE if chance is None else percent(chance), chance) for chance in told),
-        (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
     ]
 
 

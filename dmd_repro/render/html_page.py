@@ -15,6 +15,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .3rem 0 .8rem; }
 th, td { padding: .22rem .5rem; border-bottom: 1px solid #e6e6e6; text-align: left; white-space: nowrap; }
 th { background: #f5f5f7; cursor: pointer; user-select: none; font-weight: 600; }
+th { white-space: normal; vertical-align: bottom; }
 th:focus-visible { outline: 2px solid #1f5fa8; }
 th[aria-sort=ascending]::after { content: " \\2191"; }
 th[aria-sort=descending]::after { content: " \\2193"; }
@@ -30,6 +31,12 @@ svg { display: block; }
 small, li { color: #3a3a3c; font-size: .86rem; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 900px) {
+  body { padding: .6rem .6rem 3rem; }
+  table { font-size: 12.5px; }
+  th, td { padding: .18rem .28rem; }
+  svg { width: 105px; height: 15px; }
+}
 """
 SCRIPT = """
 document.querySelectorAll('table.sort th').forEach(function (head) {

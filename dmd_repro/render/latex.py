@@ -22,7 +22,6 @@ NEEDS = r"% needs \usepackage{booktabs}, and \usepackage{longtable} where a tabl
 DOCUMENT = (
     r"\documentclass[10pt,a4paper]{article}",
     r"\usepackage[utf8]{inputenc}",
-    r"\usepackage[T1]{fontenc}",
     r"\usepackage[margin=1.8cm]{geometry}",
     r"\usepackage{booktabs}",
     r"\usepackage{longtable}",

@@ -98,7 +98,7 @@ def number_line(cells: Sequence[str], shapes: Sequence[Shape | None]) -> str:
 def _cell(cell: str, shape: Shape | None) -> str:
     match = _NUMBER.fullmatch(cell)
     if shape is None or match is None:
-        return escape(cell)
+        return (r"\quad " if cell.startswith("  ") else "") + escape(cell)
     sign, whole, part, spread, part_of_spread, marks = (found or "" for found in match.groups())
     text = (f"${sign.replace('−', '-')}$" if sign else "") + whole + (f".{part}" if part else "")
     missing = _digits(part, shape.part)

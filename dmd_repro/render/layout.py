@@ -38,6 +38,8 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
+        for column in row.row.ours:
+            line += [NONE, _unprinted_number(row.unprinted_in(column), "not run" if row.state == "not run" else NONE)]
         rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes if note in footnotes)))
     return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
@@ -64,18 +66,25 @@ def _chance(chance: Chance) -> str:
     return f"{percent(chance.value).removesuffix(' %')} [{100 * chance.low:.0f}–{100 * chance.high:.0f}]"
 
 
-def every_chance(block: ComparedBlock) -> TextGrid | None:
-    """Return all chances of the block's numbers, of this or better and of this or worse; None without any."""
+def every_chance(block: ComparedBlock) -> list[TextGrid]:
+    """Return all chances of the block's numbers, of this or better and of this or worse: as means, then as bests."""
     told = [(row, cell) for row in block.rows for cell in row.cells if cell.chances]
     kinds = list(dict.fromkeys((one.hypothesis, one.k) for _, cell in told for one in cell.chances))
-    rows: list[tuple[str, ...]] = []
-    for row, cell in told:
-        for direction in dict.fromkeys(one.direction for one in cell.chances):
-            by = {(one.hypothesis, one.k): one for one in cell.chances if one.direction == direction}
-            name = f"{row.row.label} {cell_name(cell)} {cell.printed.text}"
-            rows.append((name, f"or {direction}", *(_chance(by[kind]) if kind in by else NONE for kind in kinds)))
-    heads = ("% this", "or", *(_kind(*kind) for kind in kinds))
-    return TextGrid("Every chance", heads, "ll" + "r" * len(kinds), tuple(rows)) if rows else None
+    bests = list(dict.fromkeys(kind[0] for kind in kinds if kind[0].startswith("best")))
+    grids = []
+    for some in ([kind for kind in kinds if kind[0] not in bests], *([k for k in kinds if k[0] == b] for b in bests)):
+        rows: list[tuple[str, ...]] = []
+        for row, cell in told:
+            if cell is next(one for one in row.cells if one.chances):
+                rows.append((row.row.label, *[""] * (1 + len(some))))
+            for direction in dict.fromkeys(one.direction for one in cell.chances):
+                by = {(one.hypothesis, one.k): one for one in cell.chances if one.direction == direction}
+                name = f"  {cell_name(cell)} {cell.printed.text}"
+                rows.append((name, f"or {direction}", *(_chance(by[kind]) if kind in by else NONE for kind in some)))
+        if rows and some:
+            heads = ("% this", "or", *(_kind(*kind) for kind in some))
+            grids.append(TextGrid("Every chance", heads, "ll" + "r" * len(some), tuple(rows)))
+    return grids
 
 
 def _kind(hypothesis: str, k: int) -> str:
@@ -98,7 +107,7 @@ def _by_number(
 ) -> TextGrid | None:
     """One line per measured number; the row's name stands over its numbers, so that columns stay narrow."""
     rows: list[tuple[str, ...]] = []
-    for row in told:
+    for row in (row for row in told if row.cells):
         word = row.words.mean if headers[-1] == "place" and row.words.headline else ""
         rows.append((row.row.label, *[""] * (len(headers) - 2), word))
         rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
@@ -142,7 +151,9 @@ def _reading_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
 def unprinted(block: ComparedBlock) -> TextGrid | None:
     """Return what is always shown of a measured row and not printed (MAE and Corr, as a rule); None where all is."""
     there = [row for row in block.rows if row.unprinted]
-    names = list(dict.fromkeys(one.metric for row in there for one in row.unprinted))
+    columns = block.columns  # of a row of ours these stand in the table itself
+    shown = (one.metric for row in there for one in row.unprinted if METRICS[one.metric].column not in columns)
+    names = list(dict.fromkeys(shown))
     rows = []
     for row in there:
         found = {one.metric: one for one in row.unprinted}
@@ -152,9 +163,9 @@ def unprinted(block: ComparedBlock) -> TextGrid | None:
     return TextGrid("Not printed", ("not printed", "n", *heads), "lr" + "r" * len(heads), tuple(rows)) if rows else None
 
 
-def _unprinted_number(one: Unprinted | None) -> str:
+def _unprinted_number(one: Unprinted | None, without: str = NONE) -> str:
     if one is None or one.summary.mean is None:
-        return NONE
+        return without
     digits = METRICS[one.metric].digits
     spread = "" if one.summary.std is None else f" ± {one.summary.std:.{digits}f}"
     return f"{one.summary.mean:.{digits}f}{spread}".replace("-", "−")
@@ -201,13 +212,14 @@ def reruns(block: ComparedBlock) -> TextGrid | None:
 
 def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
     """Return the grids that stand under the overview of a block, those that have something to say; `whole`: all."""
-    makers = [details, chances, reruns, unprinted, conventions, *((further, every_chance) if whole else ())]
-    return [grid for make in makers if (grid := make(block)) is not None]
+    makers = [details, chances, reruns, unprinted, conventions, *((further,) if whole else ())]
+    found = [grid for make in makers if (grid := make(block)) is not None]
+    return [*found, *(every_chance(block) if whole else ())]
 
 
 def printed_only(block: ComparedBlock) -> TextGrid:
     """Return the printed numbers of a block of which nothing was run."""
-    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows)
+    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows if row.cells)
     heads = ("printed", *(COLUMNS[column] for column in block.columns))
     return TextGrid(block.title, heads, "l" + "r" * len(block.columns), rows)
 

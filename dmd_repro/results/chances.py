@@ -42,9 +42,7 @@ def chances_of(
         return ()
     sign, half = 1.0 if METRICS[metric].higher_is_better else -1.0, half_cell(printed.decimals)
     value = sign * float(printed.value)
-    reach = sum(sign * other >= value - half for other in others)
-    fall = sum(sign * other <= value + half for other in others)
-    mixture = Mixture(learned.n, learned.n + len(others), reach, fall)
+    mixture = Mixture(learned.n, tuple(sign * other for other in others))
     pairs = () if others else tuple((-loss, sign * score) for loss, score in scores)
     return _chances((value - half, value + half), sign * mean, std, learned.n, mixture, pairs)
 

@@ -13,7 +13,8 @@ from dmd_repro.results.words import HEADLINES
 
 def prose(table: ComparisonTable) -> str:
     """Return the paragraph: what was run, the verdicts by word, the largest differences, what cannot be said."""
-    measured = [row for row in table.rows if row.state == "measured"]
+    rows = [row for row in table.rows if row.cells]
+    measured = [row for row in rows if row.state == "measured"]
     printed = sum(len(row.cells) for row in table.rows)
     name = table.title.partition(":")[0]
     if not measured:
@@ -23,7 +24,7 @@ def prose(table: ComparisonTable) -> str:
     words = Counter(row.words.mean for row in measured)
     runs = len({run for row in measured for run in row.runs.values()})
     text = (
-        f"{name} prints {printed} numbers in {len(table.rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
+        f"{name} prints {printed} numbers in {len(rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
         f"measured with {runs} runs."
     )
     if table.mark:
@@ -46,10 +47,11 @@ def prose(table: ComparisonTable) -> str:
             text += f" The smallest is {_cell(*ordered[-1])}."
     failed = sum(len(row.failed) for row in measured)
     if failed:
-        text += f" Failed or diverged runs: {failed}; their rows are inconclusive."
+        text += f" Failed or diverged runs: {failed}; a stage that holds one is inconclusive."
     collapsed = sum(len(row.not_learned) for row in measured)
     if collapsed:
-        text += f" Runs that did not learn: {collapsed}; their rows get no word, and means with and without them."
+        text += f" Runs that did not learn: {collapsed}; a stage that holds one gets no word, and means stand with and "
+        text += "without them."
 
     return " ".join([text, *table.answers])
 
@@ -66,8 +68,10 @@ def _cell(row: ComparedRow, cell: Cell) -> str:
     assert cell.difference is not None
     text = f"{row.row.label} ({row.row.setting}) {COLUMNS[cell.column]}, {mean:.{digits}f}"
     text += f" where {cell.printed.text} is printed"
-    text += f" ({cell.difference:+.{digits}f}".replace("-", "−")
+    gap = cell.difference if d is None else d.d
+    of = f"of the first {d.n} runs " if d is not None and d.n != len(cell.values) else ""
+    text += f" ({of}{gap:+.{digits}f}".replace("-", "−")
     if d:
         ends = f"{d.interval[0]:+.{digits}f} to {d.interval[1]:+.{digits}f}".replace("-", "−")
-        text += f", {100 * (1 - 2 * d.level):.0f} % interval of the first {d.n} runs {ends}"
+        text += f", {100 * (1 - 2 * d.level):.0f} % interval {ends}"
     return f"{text})"

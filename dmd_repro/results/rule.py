@@ -39,9 +39,10 @@ def rule_lines(
         "intervals and no word: it was chosen after looking.",
         "chances: that our method prints the number or better (or worse) as a mean of k, one run or the best of k, "
         "with 90 % posterior intervals; runs taken as normal. They explain, and decide nothing. Where some runs did "
-        "not learn, one run is a draw from a mixture: share learned × chance among the learned.",
-        "not learned: predictions on validation no better than a constant. Such a row gets means with and without "
-        "those runs, no interval over both kinds and no word.",
+        "not learn, one run is a draw from a mixture: share learned × chance among the learned (and the others as they "
+        "are).",
+        "not learned: predictions on validation no better than a constant. Means stand with and without such runs, "
+        "no interval over both kinds, and a stage that holds one gets no word.",
         "not comparable: other data, setting, text features, settings or protocol than the printed row's; the note "
         "says which. Such runs get no difference, no test and no word. Reconstructed systems get numbers only.",
         "the uncertainty of d is the seeds': the printed number was measured on the same test clips. SE seeds, SE "

@@ -107,7 +107,7 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     base = {column: _apart(row, column, measured) for column in row.cells}
     if not columns:
         first = next((judged for judged in base.values() if judged.why), None) or next(iter(base.values()), None)
-        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_RUN), base)
+        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_PRINTED), base)
     stage, history = _stages(row, columns, measured, terms)
     words, placed = _words(row, columns, measured, terms, stage)
     last = terms.stages[-1].n
@@ -117,8 +117,9 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     cells = dict(base)
     for column, one in zip(columns, placed, strict=True):
         cells[column] = _cell(row, column, base[column], one, words, measured)
-    past = [COLUMNS[column] for column in columns if cells[column].word in MARKS]
-    return RowJudged(replace(words, past=tuple(past) if words.mean in (*MARKS, "mixed") else ()), cells)
+    past = [(COLUMNS[column], cells[column].word) for column in columns if cells[column].word in MARKS]
+    named = [f"{name} {word}" if words.mean == "mixed" else name for name, word in past]
+    return RowJudged(replace(words, past=tuple(named) if words.mean in (*MARKS, "mixed") else ()), cells)
 
 
 def _apart(row: Row, column: str, measured: Measured) -> Judged:
@@ -152,14 +153,17 @@ def _stages(
             break
         ended += 1
     found = reached(terms.stages, ended)
-    history = tuple((stage, _words(row, columns, measured, terms, stage)[0].mean) for stage in found)
+    history = tuple((stage, _words(row, columns, measured, terms, stage, brief=True)[0].mean) for stage in found)
     return (found[-1] if found else None), history
 
 
 def _words(
-    row: Row, columns: Sequence[str], measured: Measured, terms: Terms, stage: Stage | None
+    row: Row, columns: Sequence[str], measured: Measured, terms: Terms, stage: Stage | None, *, brief: bool = False
 ) -> tuple[Words, list[Placed]]:
-    """Return the words at a stage, and its cells in the printed unit; without a stage, the intervals alone."""
+    """Return the words at a stage, and its cells in the printed unit; without a stage, the intervals alone.
+
+    `brief`: the word of a mean alone.
+    """
     if stage is None:
         first, level = tuple(measured.runs), ALPHA
     else:
@@ -173,7 +177,7 @@ def _words(
     else:
         found = judge_row(cells, margin=terms.margin, alpha=level)
         placed = [in_unit(one, point) for one, point in zip(found.cells, points, strict=True)]
-    best = _best(row, measured)
+    best = None if brief else _best(row, measured)
     n = len(measured.runs)
     if stage is None:
         return _too_early(measured, terms, n, best), placed
@@ -199,7 +203,7 @@ def _words(
     if terms.margin != terms.sealed:
         why = f"margin chosen after looking: the plan's is {points_of(terms.sealed)}"
         return replace(words, mean=INTERVAL_ONLY, kind="margin chosen after looking", why=why), placed
-    if found.word != "inconclusive":
+    if found.word != "inconclusive" or brief:
         return words, placed
     more = runs_to_tell(cells, terms.stages, terms.margin)
     return replace(words, why=_why(words, more, terms.stages), runs_to_tell=more), placed
@@ -263,7 +267,7 @@ def best_of_cell(row: Row, column: str, measured: Measured) -> EvenBet | None:
     way = 1.0 if metric.higher_is_better else -1.0
     edge = way * float(row.cells[column].value) - half_cell(row.cells[column].decimals)
     k, exact = even_bet([way * value for value in values], edge, model=not measured.not_learned)
-    return EvenBet(metric.id, k, exact)
+    return EvenBet(metric.id, k, exact, len(values) if measured.not_learned and k is None else None)
 
 
 def _cell(row: Row, column: str, base: Judged, placed: Placed, words: Words, measured: Measured) -> Judged:

@@ -30,6 +30,7 @@ class EvenBet:
     metric: str
     k: int | None  # None: no number of runs that anyone makes, or no model
     exact: bool  # counted over all ways to draw k of our runs; else the normal model, beyond them
+    more_than: int | None = None  # where there is no model beyond the runs at hand: how many these are
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Words:
     kind: Kind | None = None  # of inconclusive
     why: str | None = None  # in words
     runs_to_tell: int | None = None  # about how many would give another word; None: not asked, or none would
-    past: tuple[str, ...] = ()  # columns past the margin, where the word is worse, better or mixed
+    past: tuple[str, ...] = ()  # columns past the margin where the word is worse or better; mixed: each with its own
     one_run: OneRun | None = None  # if they are one run
     outside: tuple[str, ...] = ()  # columns outside the interval of one more run
     one_run_level: float | None = None
@@ -67,7 +68,8 @@ class Words:
             why = f": {self.why}" if self.why else ""
             beyond = self.smallest_margin
             more = "" if beyond is None else f"; reproduced at any margin beyond {beyond:.2f}"
-            past = f" in {', '.join(self.past)}" if self.past else ""
+            named = ", ".join(self.past)
+            past = "" if not named else f" ({named})" if self.mean == "mixed" else f" in {named}"
             out.append(f"if a mean, {self.mean}{past}{at}{later}{why}{more}")
         elif self.why:
             out.append(f"{self.mean}: {self.why}")
@@ -95,6 +97,8 @@ class Words:
 
 
 def _even(bet: EvenBet) -> str:
+    if bet.k is None and bet.more_than is not None:
+        return f"an even bet at more than {bet.more_than} runs, if ever (runs of two kinds have no model)"
     if bet.k is None:
         return "no number of runs makes it an even bet"
     if bet.k == 1:

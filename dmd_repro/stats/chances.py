@@ -9,6 +9,7 @@ holds for those that did, and a run is drawn from a mixture: `share` of the runs
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -42,32 +43,44 @@ class Chance:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Of how many runs the model holds: ``learned`` of ``n``, and how many of the others print the number or better.
+    """Of how many runs the model holds, and the values of the others, which are taken as they are.
 
-    One run is a draw from the mixture, and the best of k the best of k such draws. A mean of k is the model's if all k
-    learned; else it is taken not to reach, which understates it where the others lie close to those that learned.
+    One run is a draw from the mixture, the best of k the best of k such draws. A mean of k holds some of each kind, by
+    the binomial law; those of the others count with their mean.
     """
 
     learned: int
-    n: int
-    reach: int = 0
-    fall: int = 0  # of the others, how many print the number or worse
+    others: tuple[float, ...] = ()
 
     @property
     def share(self) -> float:
         """The share of the runs that learned."""
-        return self.learned / self.n
+        return self.learned / (self.learned + len(self.others))
 
     @property
     def share_limits(self) -> tuple[float, float]:
         """Clopper-Pearson's 90 % interval of the share."""
-        if self.learned == self.n:
+        lost = len(self.others)
+        if not lost:
             return 1.0, 1.0
-        low = float(special.betaincinv(self.learned, self.n - self.learned + 1, 0.05)) if self.learned else 0.0
-        return low, float(special.betaincinv(self.learned + 1, self.n - self.learned, 0.95))
+        low = float(special.betaincinv(self.learned, lost + 1, 0.05)) if self.learned else 0.0
+        return low, float(special.betaincinv(self.learned + 1, lost, 0.95))
+
+    def reach(self, edge: float, direction: Direction) -> float:
+        """The share of the others that print the number or better, or worse."""
+        hits = [value >= edge if direction == "better" else value <= edge for value in self.others]
+        return sum(hits) / len(hits) if hits else 0.0
+
+    def kinds(self, k: int, share: float) -> list[tuple[int, float]]:
+        """Return how many of k runs did not learn, and how likely that is."""
+        return [(j, comb(k, j) * share ** (k - j) * (1 - share) ** j) for j in range(k + 1)]
+
+    def edge_of_rest(self, edge: float, k: int, j: int) -> float:
+        """What the mean of the k - j that learned has to be for the mean of all k to be `edge`."""
+        return (k * edge - j * sum(self.others) / len(self.others)) / (k - j)
 
 
-ALL_LEARNED = Mixture(1, 1)
+ALL_LEARNED = Mixture(1)
 
 
 def chances(
@@ -133,46 +146,60 @@ def _chance(
     hypothesis: Hypothesis, k: int, direction: Direction, edge: float, mean: float, std: float, n: int, mixture: Mixture
 ) -> Chance:
     _check(k, edge, mean, std, n)
-    away, (least, most) = (edge - mean) / std, mixture.share_limits
-    if hypothesis == "best" and k > 1:
-        value = _posterior_mean(lambda z: _given("best", k, direction, z, mixture, mixture.share), away, n)
-    else:
-        tail = float(special.stdtr(n - 1, (-away if direction == "better" else away) / np.sqrt(1 / n + 1 / k)))
-        value = float(_mixed(hypothesis, k, direction, np.asarray(tail), mixture, mixture.share))
+    away, shares = (edge - mean) / std, mixture.share_limits
+    others = mixture.reach(edge, direction)
     near, far = _quantile(0.05, away, n), _quantile(0.95, away, n)
+    if hypothesis == "mean" and mixture.others:
+
+        def tail(e: float, runs: int) -> float:
+            return _tail((e - mean) / std / np.sqrt(1 / n + 1 / runs), n - 1, direction)
+
+        def given(z: float) -> Callable[[float, int], float]:
+            return lambda e, runs: _normal_tail(np.sqrt(runs) * (z + (e - edge) / std), direction)
+
+        value = _mean_of_kinds(edge, k, mixture, mixture.share, others, tail)
+        ends = [_mean_of_kinds(edge, k, mixture, share, others, given(z)) for z in (near, far) for share in shares]
+        return Chance(hypothesis, k, value, min(ends), max(ends), direction)
+    if hypothesis == "best" and k > 1:
+        value = _posterior_mean(lambda z: _given("best", k, direction, z, mixture.share, others), away, n)
+    else:
+        value = _tail(away / np.sqrt(1 / n + 1 / k), n - 1, direction)
+        value = mixture.share * value + (1 - mixture.share) * others
     ends = [
-        float(_given(hypothesis, k, direction, np.asarray(z), mixture, share))
-        for z in (near, far)
-        for share in (least, most)
+        float(_given(hypothesis, k, direction, np.asarray(z), share, others)) for z in (near, far) for share in shares
     ]
     return Chance(hypothesis, k, value, min(ends), max(ends), direction)
 
 
+def _tail(t: float, df: int, direction: Direction) -> float:
+    return float(special.stdtr(df, -t if direction == "better" else t))
+
+
+def _normal_tail(z: float, direction: Direction) -> float:
+    return float(special.ndtr(-z if direction == "better" else z))
+
+
+def _mean_of_kinds(
+    edge: float, k: int, mixture: Mixture, share: float, others: float, tail: Callable[[float, int], float]
+) -> float:
+    """The chance of a mean of k runs of two kinds; `tail` is that of a mean of so many runs that learned."""
+    total = 0.0
+    for j, weight in mixture.kinds(k, share):
+        total += weight * (others if j == k else tail(mixture.edge_of_rest(edge, k, j), k - j))
+    return total
+
+
 def _given(
-    hypothesis: Hypothesis, k: int, direction: Direction, z: Floats, mixture: Mixture = ALL_LEARNED, share: float = 1.0
+    hypothesis: Hypothesis, k: int, direction: Direction, z: Floats, share: float = 1.0, others: float = 0.0
 ) -> Floats:
-    """The chance given z = (edge - mu) / sigma."""
+    """The chance given z = (edge - mu) / sigma; of a mean, where all learned."""
     if hypothesis == "mean":
-        tail = special.ndtr((-z if direction == "better" else z) * np.sqrt(k))
-        return _mixed("mean", k, direction, tail, mixture, share)
+        return np.asarray(special.ndtr((-z if direction == "better" else z) * np.sqrt(k)))
     if share == 1.0:  # to the last digit in the tails
-        below = np.exp(k * special.log_ndtr(z))
-        return below if direction == "worse" else -np.expm1(k * special.log_ndtr(z))
-    one = special.ndtr(z if direction == "worse" else -z)
-    drawn = _mixed("one run", 1, direction, one, mixture, share)
-    return drawn**k if direction == "worse" else 1 - (1 - drawn) ** k
-
-
-def _mixed(
-    hypothesis: Hypothesis, k: int, direction: Direction, chance: Floats, mixture: Mixture, share: float
-) -> Floats:
-    """A chance among the runs that learned, made one of the mixture of all."""
-    if share == 1.0:
-        return chance
-    if hypothesis == "mean":
-        return share**k * chance if direction == "better" else 1 - share**k * (1 - chance)
-    others = (mixture.reach if direction == "better" else mixture.fall) / (mixture.n - mixture.learned)
-    return share * chance + (1 - share) * others
+        log = k * special.log_ndtr(z)
+        return np.asarray(np.exp(log) if direction == "worse" else -np.expm1(log))
+    drawn = share * special.ndtr(z if direction == "worse" else -z) + (1 - share) * others
+    return np.asarray(drawn**k if direction == "worse" else 1 - (1 - drawn) ** k)
 
 
 def _posterior_mean(given: Callable[[Floats], Floats], away: float, n: int) -> float:

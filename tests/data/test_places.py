@@ -114,6 +114,7 @@ def test_what_cannot_is_one_sentence_and_no_file(services, tmp_path, monkeypatch
         take(place_of(kind, services, monkeypatch), tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "x.pkl").exists()
+    assert all(p.stat().st_size for p in tmp_path.iterdir())  # where nothing came, nothing is left
 
 
 @pytest.mark.parametrize("kind", ["drive_file", "token", "drive_folder", "hub"])

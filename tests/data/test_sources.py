@@ -199,10 +199,11 @@ def test_the_list_that_comes_with_the_package(tmp_path):
         ('version: "1"', 'version: "2"', "version"),
         ("file: mosi_data.pkl", "file: ../mosi_data.pkl", "plain file name"),
         ("https://www.dropbox.com/sh/hyzpgx1hp9nj37s/AAB7FhBqJOFDw2hEyvv2ZXHxa?dl=1", "file:///etc/passwd", "http"),
-        ("kind: features, dataset: mosi, setting: aligned, file: mosi_data", "kind: stuff, file: mosi_data", "kind"),
+        ("kind: features, dataset: mosi, setting: unaligned", "kind: stuff, dataset: mosi", "kind"),
         ("within: mosi\n", "withn: mosi\n", "unknown key"),
         ('drive_folder: "1BBadVSptOe4h8TWchkhWZRLJw8YG_aEi"', 'drive_folder: "a b"', "id of a folder"),
         ("group: mult, kind", "group: malt, kind", "malt"),
+        ('about: "13.7 GB"', 'about: "a lot"', "about: expected a size such as"),
     ],
 )
 def test_a_malformed_list_is_named_by_its_key(tmp_path, old, new, word):

@@ -117,6 +117,8 @@ KINDS: dict[str, Any] = {
     "bf16": lambda v: v.bfloat16(),
     "meta": lambda v: v.to("meta"),
     "parameter": lambda v: torch.nn.Parameter(v),
+    "negated view": lambda v: torch._neg_view(-v),
+    "gaps": lambda v: torch.stack([v, v], dim=-1)[..., 0],
     "quantised": lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8),
     "sparse": lambda v: v.to_sparse(),
     "csr": lambda v: v.to_sparse_csr() if v.ndim == 2 else v.to_sparse(),
@@ -131,7 +133,7 @@ SAID = {
     "quantised": "a quantised one", "sparse": "a sparse one", "csr": "a sparse one", "nan": "NaN or inf",
     "none": "a value of type NoneType", "list": "a value of type list", "doubled": "", "empty": "", "0d": "",
 }  # fmt: skip
-READ = {"bf16", "parameter", "f8"}
+READ = {"bf16", "parameter", "f8", "negated view", "gaps"}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -41,7 +41,7 @@ def test_every_format_shows_them_for_comparable_rows_alone(tmp_path: Path) -> No
     rights: list[int | None] = [AT - 6, AT + 6, AT - 5, AT + 5, AT]
     table = measured_table(tmp_path / "official", rights)
     for format_ in ("terminal", "markdown", "latex", "html"):
-        assert "best of 20" in render([table], format_), format_
+        assert "this or better" in render([table], format_), format_
     rows = json.loads(render([table], "json"))["tables"][0]["blocks"][0]["rows"]
     cells = next(row for row in rows if row["key"] == KEY)["cells"]
     better = [(c["as"], c["k"]) for c in cells[1]["chances"] if c["or"] == "better"]
@@ -49,4 +49,4 @@ def test_every_format_shows_them_for_comparable_rows_alone(tmp_path: Path) -> No
     assert len(cells[1]["chances"]) == 2 * len(better)
     for name, other in (("partial", {"standing": "partial"}), ("failed", {})):
         again = measured_table(tmp_path / name, [*rights[:4], None] if name == "failed" else rights, **other)
-        assert "best of 20" not in render([again], "terminal"), name
+        assert "this or better" not in render([again], "terminal"), name

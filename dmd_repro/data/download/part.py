@@ -74,6 +74,9 @@ class Part:
         if self._file is not None:
             self._file.close()
             self._file = None
+            if not self.size:  # nothing to go on with
+                self.path.unlink(missing_ok=True)
+                self._side.unlink(missing_ok=True)
 
     @property
     def sha256(self) -> str:

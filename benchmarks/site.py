@@ -1,21 +1,43 @@
 """Build the documents into site/, without network: `python benchmarks/site.py` (or `nox -s docs`; the extra `docs`).
 
-The page of the commands is made from the commands first. Then every page is looked through: nothing may be loaded from
-elsewhere, and no link may lead nowhere.
+The pages of the commands and of the notebook are made first, from those. Then every page is looked through: nothing may
+be loaded from elsewhere, and no link may lead nowhere.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "site"
 LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+
+
+def notebook_page(notebook: dict[str, Any]) -> str:
+    """Return a notebook as Markdown: its text, its code, and what its cells showed, pictures inside the page."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
+            if "image/png" in data:
+                image = data["image/png"].replace("\n", "")
+                parts.append(f'<img alt="{escape(source)}" src="data:image/png;base64,{image}">')
+            elif "text/html" in data:  # an empty line would end it
+                parts.append("\n".join(line for line in data["text/html"].splitlines() if line.strip()))
+            else:
+                shown = data.get("text/plain") or "".join(output.get("text", ""))
+                parts.append(f"```text\n{shown.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 class Page(HTMLParser):
@@ -62,10 +84,12 @@ def problems(site: Path) -> list[str]:
 
 
 def main() -> None:
-    """Make the page of the commands, build, look through."""
+    """Make the pages of the commands and the notebook, build, look through."""
     python = [sys.executable, "-m"]
     commands = ["typer", "dmd_repro.cli", "utils", "docs", "--name", "dmd", "--title", "Commands"]
     subprocess.run([*python, *commands, "--output", "docs/commands.md"], cwd=ROOT, check=True)
+    notebook = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))
+    (ROOT / "docs" / "notebook.md").write_text(notebook_page(notebook), encoding="utf-8")
     subprocess.run([*python, "zensical", "build", "--clean", "--strict"], cwd=ROOT, check=True)
     found = problems(SITE)
     print("\n".join(found) or f"{len(list(SITE.rglob('*.html')))} pages, nothing from elsewhere, no link leads nowhere")

@@ -47,7 +47,7 @@ class ClaimError(DmdError):
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the closest known name, or the list of known names when none is close."""
-    known = sorted(choices)
+    known = sorted(set(choices))
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"Did you mean '{close[0]}'?"

@@ -52,6 +52,7 @@ SIDEWAYS = {  # between packages of one rank: (from, to)
     ("api", "cli"),
     ("systems", "nn"),
     ("systems", "spec"),
+    ("systems", "datasets"),
     ("disk", "errors"),
     ("errors", "visible"),
     ("shapes", "errors"),

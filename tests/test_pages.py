@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from dmd_repro.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MADE = "commands.md"  # from the commands, when the site is built
+MADE = {"commands.md", "notebook.md"}  # when the site is built
 
 
 def script(name: str) -> ModuleType:
@@ -71,6 +72,12 @@ def fenced(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@cache
+def root() -> Any:
+    """Return all commands."""
+    return typer.main.get_command(app)
+
+
 def typed(text: str) -> list[str]:
     """Return the `dmd` commands of a page's blocks, each as one line."""
     shell = "\n".join(fenced("sh", text)).replace("\\\n", " ")
@@ -80,12 +87,12 @@ def typed(text: str) -> list[str]:
     return [match[1] for match in found if match]
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in DOCS if page.name != MADE])
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in DOCS if page.name not in MADE])
 def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
     """Protects: a page shows no command, option or kind of value that is gone."""
     for command in typed(page.read_text(encoding="utf-8")):
         words = shlex.split(command, comments=True)
-        group: Any = typer.main.get_command(app)
+        group = root()
         while words and (words[0].startswith("-") or words[0] in getattr(group, "commands", {})):
             if words[0] in ("-v", "--verbose", "--version"):
                 words = words[1:]
@@ -112,7 +119,7 @@ def test_the_site_has_every_page() -> None:
     """Protects: a page that is written and cannot be found, or an entry without a page."""
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w-]+\.md", str(yaml.safe_load(text)["nav"])))
-    assert named == {page.name for page in (ROOT / "docs").glob("*.md")} | {MADE}
+    assert named == {page.name for page in (ROOT / "docs").glob("*.md")} | MADE
 
 
 def test_a_site_that_loads_from_elsewhere_or_links_nowhere_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
@@ -43,7 +44,12 @@ def ablate(
     ] = None,
     mix: Annotated[bool, typer.Option("--mix-protocols", help="Allow two protocols in the table, row by row.")] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="A feature set, or synthetic. Else mosi-unaligned-glove.")
+        str | None,
+        typer.Option(
+            "--data",
+            autocompletion=complete.feature_sets,
+            help="A feature set, or synthetic. Else mosi-unaligned-glove.",
+        ),
     ] = None,
     seeds: Seeds = "5",
     model: Annotated[str, typer.Option("--model", help=f"The system, {SYSTEMS}.")] = "dmd",

@@ -46,6 +46,11 @@ def audit(
     from dmd_repro.errors import SpecError, nearest
     from dmd_repro.render.findings import FINDING_FORMATS, render_findings
 
+    if output and output.suffix and not (json_ or format_) and output.suffix.lower() not in SUFFIXES:
+        raise SpecError.at(
+            f"-o {output.name}", expected=f"a file ending in {', '.join(SUFFIXES)}", got=output.suffix,
+            do="Name the file so, or add --format",
+        )  # fmt: skip
     chosen = "json" if json_ else format_ or SUFFIXES.get(output.suffix.lower() if output else "", "terminal")
     if chosen not in FINDING_FORMATS:
         raise SpecError.at(

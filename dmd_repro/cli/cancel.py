@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import RunsDir, runs_dir
 
 
 def cancel_runs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs; else all of the folder.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(autocompletion=complete.runs, metavar="[RUN]...", help="Runs; else all of the folder."),
+    ] = None,
     runs: RunsDir = None,
 ) -> None:
     """Cancel the Slurm jobs of a folder's runs; finished epochs are kept, and the same command submits them again."""

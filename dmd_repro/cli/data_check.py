@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import DataDir, data_dir
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ Rows = list[tuple[str, ...]]
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A feature set, as `dmd data list` names it.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete.feature_sets, help="A feature set, as `dmd data list` names it.", show_default=False
+        ),
+    ],
     labels: Annotated[
         Path | None,
         typer.Option(

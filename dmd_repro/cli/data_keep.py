@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.data_get import SourcesFile
 from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
@@ -51,7 +52,12 @@ def identify(
 
 
 def rm(
-    name: Annotated[str, typer.Argument(help="A feature set, as `dmd data list` names it.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete.feature_sets, help="A feature set, as `dmd data list` names it.", show_default=False
+        ),
+    ],
     yes: Yes = False,
     data: DataDir = None,
     runs: RunsDir = None,

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
 from dmd_repro.cli.train import Device, Threads
 from dmd_repro.errors import SpecError, nearest
 
 
 def features(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of dmd: ids, or their beginnings.")],
+    run: Annotated[
+        list[str],
+        typer.Argument(autocompletion=complete.runs, metavar="RUN...", help="Runs of dmd: ids, or their beginnings."),
+    ],
     split: Annotated[str, typer.Option("--split", help="train, valid or test.")] = "test",
     bert: BertSource = None,
     device: Device = "cpu",

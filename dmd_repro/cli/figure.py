@@ -14,7 +14,7 @@ from dmd_repro.errors import SpecError
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="fig3, fig4, fig5, curves, seeds, forest or power.")],
     table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE]", help="table1 ... table5, or NAME/table1; of curves also a run.")
+        str | None, typer.Argument(metavar="TABLE", help="table1 ... table5, or NAME/table1; of curves also a run.")
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option("--data", help="Runs on this feature set; of a table, its plan on it.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import RunsDir, output_path, runs_dir
 
 app = typer.Typer(help="Write the histories of runs for other programs to show.", no_args_is_help=True)
@@ -19,7 +20,9 @@ def _log() -> None:
 
 @app.command("tensorboard")
 def tensorboard(
-    run: Annotated[list[str] | None, typer.Argument(help="Runs; else all of the folder.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Argument(autocompletion=complete.runs, help="Runs; else all of the folder.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -31,6 +31,9 @@ BertSource = Annotated[
         help="The BERT that reads token ids: a folder, or a hub name in the local cache.",
     ),
 ]
+Control = Annotated[
+    bool, typer.Option("--control/--no-control", help="With our row of language alone in each block, or without it.")
+]
 RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", metavar="DIR", envvar="DMD_RUNS", help="Where runs are recorded; else ./runs."),
@@ -67,9 +70,24 @@ Stacked = Annotated[
 Seeds = Annotated[
     str, typer.Option("--seeds", envvar="DMD_SEEDS", help="A count from 1111 on (5), or the seeds (7,8,9).")
 ]
+
+
+def begun_tables(incomplete: str) -> list[str]:
+    """Offer table names to a shell; none where a folder of papers cannot be read."""
+    from dmd_repro.papers.tables import all_table_names
+
+    try:
+        return [name for name in all_table_names() if name.startswith(incomplete)]
+    except (DmdError, OSError):
+        return []
+
+
 TableName = Annotated[
     str | None,
-    typer.Argument(help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it."),
+    typer.Argument(
+        autocompletion=begun_tables,
+        help="table1 ... table5 (all when left out); of another paper NAME/table1, or NAME for all of it.",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.paths import Control, PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
     from dmd_repro.render.formats import Format
@@ -64,6 +64,7 @@ def report(
     data: Annotated[
         list[str] | None, typer.Option("--data", help="The plan made on this data; else the most recent one.")
     ] = None,
+    control: Control = True,
     runs: RunsDir = None,
     papers: PapersDir = None,
     output: Annotated[
@@ -109,10 +110,10 @@ def report(
         raise SpecError.at("--edges", expected="the DMD paper", got=str(table), do="Write dmd report --edges")
     view = next((name for name, on in views.items() if on), None)
     if view:
-        _sheets(_make_sheets(view, folder, names, wanted, compare, table), chosen, standalone, output)
+        _sheets(_make_sheets(view, folder, names, wanted, compare, table, control), chosen, standalone, output)
         return
     others = load_reruns(reruns_dir(None))
-    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others)
+    tables = compare_tables(folder, names, wanted, margin=margin, reruns=others, control=control)
     tables = with_looks(tables, folder, wanted)
     ink = Ink(whole=all_, legend=legend)
     if whole_folder and output is not None:
@@ -166,9 +167,10 @@ def _make_sheets(
     data: Sequence[str] | None,
     compare: str | None,
     table: str | None = None,
+    control: bool = False,
 ) -> list[Any]:
     from dmd_repro.errors import RunError
-    from dmd_repro.papers.tables import load_table
+    from dmd_repro.papers.tables import load_table, with_controls
     from dmd_repro.records.folder import Records
     from dmd_repro.results.tables import plans_of
 
@@ -205,7 +207,8 @@ def _make_sheets(
     sheets, refused = [], []
     for name, plan in plans.items():
         try:
-            sheets.append(between_sheet(load_table(name), plan, records, compare))
+            asked = with_controls(load_table(name)) if control else load_table(name)
+            sheets.append(between_sheet(asked, plan, records, compare))
         except ClaimError as error:  # of all tables, those that have no such row are passed over
             refused.append(error)
     if not sheets:

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.data_get import SourcesFile
 from dmd_repro.cli.needed import get_needed
 from dmd_repro.cli.paths import (
     BertSource,
+    Control,
     DataDir,
     Device,
     Jobs,
@@ -18,6 +20,7 @@ from dmd_repro.cli.paths import (
     Seeds,
     Stacked,
     Threads,
+    begun_tables,
     bert_source,
     data_dir,
     encoded_dir,
@@ -40,7 +43,9 @@ from dmd_repro.seeds import parse_seeds
 
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help="table1 ... table5; NAME/table1 of a further paper.")],
+    table: Annotated[
+        str, typer.Argument(autocompletion=begun_tables, help="table1 ... table5; NAME/table1 of a further paper.")
+    ],
     seeds: Seeds = "5",
     rows: Annotated[
         list[str] | None,
@@ -48,7 +53,11 @@ def reproduce(
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name."),
+        typer.Option(
+            "--data",
+            autocompletion=complete.feature_sets,
+            help="Feature set for the rows it fits, or synthetic; repeatable. Else what rows name.",
+        ),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="official (the authors' code) or paper (the equations).")
@@ -82,6 +91,7 @@ def reproduce(
         typer.Option("--one-look", help="Words once, at these seeds, instead of at 5, 10, 20, 50; sealed likewise."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    control: Control = True,
     runs: RunsDir = None,
     papers: PapersDir = None,
     store: DataDir = None,
@@ -97,7 +107,7 @@ def reproduce(
     from dmd_repro.data.store.folder import Store
     from dmd_repro.papers.dmd.readings import with_readings
     from dmd_repro.papers.reruns import load_reruns
-    from dmd_repro.papers.tables import load_table
+    from dmd_repro.papers.tables import load_table, with_controls
     from dmd_repro.planning import grid
     from dmd_repro.planning.looks import begun_runs, sealed
     from dmd_repro.planning.plans import load_plan
@@ -110,6 +120,7 @@ def reproduce(
 
     use_papers(papers)
     published, chosen = load_table(table), parse_seeds(seeds)
+    asked = with_controls(published)
     check_margin(margin)
     source = bert_source(bert)
     execution = Execution(
@@ -123,7 +134,7 @@ def reproduce(
 
     def expanded() -> grid.PlannedTable:
         found = grid.expand(
-            under_protocol(with_readings(published), protocol),
+            under_protocol(with_readings(asked), protocol),
             seeds=chosen,
             store=features,
             records=records,
@@ -131,6 +142,7 @@ def reproduce(
             rows=tuple(rows or ()),
             overrides=parse_settings(settings, epochs),
             bert=(lambda: fingerprint(source)) if source else None,
+            control=control,
         )
         return one_protocol(found, records, mixed=mix)
 
@@ -168,7 +180,8 @@ def reproduce(
         return
     others = load_reruns(reruns_dir(store))
     plan = load_plan(records.root, published.name, planned.plan.data)  # as it was sealed
-    (compared,) = with_looks([compare(published, plan, records, reruns=others)], records.root, planned.plan.data)
+    shown = asked if control else published
+    (compared,) = with_looks([compare(shown, plan, records, reruns=others)], records.root, planned.plan.data)
     if json_:
         document = totals(planned, earlier) | {"failed": failed, "table": compared.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.paths import RunsDir, runs_dir
 from dmd_repro.visible import one_line
@@ -148,7 +149,9 @@ def _facts(row: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
 
 @app.command("show")
 def show_run(
-    run: Annotated[str, typer.Argument(help="A run's id, its first digits, or its folder.")],
+    run: Annotated[
+        str, typer.Argument(autocompletion=complete.runs, help="A run's id, its first digits, or its folder.")
+    ],
     runs: RunsDir = None,
     json_: Json = False,
 ) -> None:
@@ -195,8 +198,8 @@ def _how_far(records: Records, name: str, run: RunRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"epochs": f"{kept} of at most {most} are kept" if kept else "none is kept yet"}
     if who := writer_of(records.root, name):
         return found | {"in progress": f"{who} is training it"}
-    where = f"at epoch {kept + 1}" if kept else "from the start"
-    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} (starts {where})"}
+    where = f"goes on with epoch {kept + 1}" if kept else "begins anew"
+    return found | {"to resume": f"{run.provenance.get('command') or 'its command'} ({where})"}
 
 
 def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
@@ -215,7 +218,10 @@ def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
 
 @app.command("verify")
 def verify_runs(
-    run: Annotated[list[str] | None, typer.Argument(help="Runs to check; else everything in the folder.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(autocompletion=complete.runs, help="Runs to check; else everything in the folder."),
+    ] = None,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Move damaged records and plans aside, remove leftovers of killed commands."),
@@ -283,7 +289,12 @@ def verify_runs(
 
 @app.command("rm")
 def remove_runs(
-    run: Annotated[list[str], typer.Argument(help="Runs: ids, their first digits, or folders.", show_default=False)],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            autocompletion=complete.runs, help="Runs: ids, their first digits, or folders.", show_default=False
+        ),
+    ],
     yes: Yes = False,
     runs: RunsDir = None,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmd_repro.cli import complete
 from dmd_repro.cli.paths import (
     BertSource,
     DataDir,
@@ -38,8 +39,13 @@ MaxEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Short fo
 
 def train(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help=f"The system to train, {SYSTEMS}.")],
-    data: Annotated[str, typer.Option("--data", help="A feature set (see `dmd data list`), or synthetic.")],
+    model: Annotated[str, typer.Argument(autocompletion=complete.systems, help=f"The system to train, {SYSTEMS}.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", autocompletion=complete.feature_sets, help="A feature set (see `dmd data list`), or synthetic."
+        ),
+    ],
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="One seed; else 1111.")] = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Several: a count from 1111 on (5), or the seeds (7,8,9).")
@@ -152,7 +158,8 @@ def telling(records: Records, names: list[str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = [(name, records.status(name), records.kept_epochs(name)) for name in names]
-        lines = [f"run {name}: epochs 1 to {epochs} are kept" for name, state, epochs in kept if epochs]
+        words = {1: "epoch 1 is kept"}
+        lines = [f"run {name}: {words.get(n, f'epochs 1 to {n} are kept')}" for name, _, n in kept if n]
         if done := sum(state == "done" for _, state, _ in kept):
             lines.insert(0, f"{done} of {len(names)} runs are done")
         # the bar left the cursor in its line

@@ -85,6 +85,11 @@ def parse_synthetic(
 
     Raises DataError on an unknown name or size, on text there is none of, and on arguments that contradict the name.
     """
+    if text == "bert":
+        raise DataError.at(
+            f"--text bert with '{name}'", expected="glove or hidden, as generated clips have no words",
+            got="token ids", do="Name an imported feature set that holds them (dmd data list), or take --text hidden",
+        )  # fmt: skip
     family = {"synthetic": "small", "synthetic-mosi": "mosi"}
     if name in family:
         chosen = (text or "glove", True if aligned is None else aligned, size or family[name])

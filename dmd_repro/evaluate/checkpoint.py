@@ -55,13 +55,14 @@ def open_checkpoint(name: str, records: Records, model: str | None = None) -> Ch
         if path.suffix != ".safetensors":
             return Checkpoint(where=name, state=_state(path, name, model))
         return _weights_alone(path, name, model)
-    if model is not None:
+    missing = not path.is_file() and not path.is_dir() and (path.suffix or len(path.parts) > 1)
+    if model is not None and not missing:
         raise _told_by_run(name, model)
     if path.is_file():
         path = path.parent
     if path.is_dir():
         records, run = Records(path.absolute().parent), path.absolute().name
-    elif path.suffix or len(path.parts) > 1:
+    elif missing:
         raise DataError.at(name, expected="a run, its folder, or a checkpoint file", got="no such file", do="Check it")
     else:
         run = records.find(name)

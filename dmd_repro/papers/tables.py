@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +89,7 @@ class Row:
     reason: str | None  # why there is no recipe
     derived: Derived | None = None
     unavailable: str | None = None  # why public data cannot reach the row
+    ours: tuple[str, ...] = ()  # columns that are measured of a row the paper does not print: it has no cells
 
     @property
     def starred(self) -> bool:
@@ -114,6 +115,7 @@ class TableBlock:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     claimed_best: str | None  # key of the row the paper calls the best of the block
+    controls: tuple[Row, ...] = ()  # rows of our own, which the paper does not print: see `with_controls`
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,9 @@ def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> TableBlock:
         if column not in (known := columns_of(shared["dataset"])):
             entry.fail("columns", f"columns that {shared['dataset']} is scored by ({', '.join(known)})", f"'{column}'")
     rows = tuple(_row(row, root, columns, {"block": key, **shared}) for row in entry.entries("rows"))
-    block = TableBlock(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"))
+    controls = entry.entries("controls") if entry.has("controls") else []
+    ours = tuple(_control(row, columns, {"block": key, **shared}) for row in controls)
+    block = TableBlock(key, entry.maybe("title"), columns, rows, entry.maybe("claimed_best"), ours)
     entry.done()
     return block
 
@@ -225,6 +229,30 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
     return row
 
 
+def _control(entry: Entry, columns: tuple[str, ...], shared: dict[str, Any]) -> Row:
+    row = Row(
+        key=entry.text("key"),
+        method=entry.text("method"),
+        **shared,
+        cells={},
+        convention=DATASETS[shared["dataset"]].zeros[0],
+        f1_order="plain",
+        certainty="ours",
+        source=None,
+        recipe=_recipe(entry.entry("recipe"), shared),
+        reason=None,
+        ours=columns,
+    )
+    entry.done()
+    return row
+
+
+def with_controls(table: PublishedTable) -> PublishedTable:
+    """Return a table with its rows of our own, which nothing is printed of, behind the printed ones of each block."""
+    blocks = (replace(block, rows=(*block.rows, *block.controls)) for block in table.blocks)
+    return replace(table, blocks=tuple(blocks))
+
+
 def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
     model = entry.text("model")
     if model not in system_names():
@@ -252,7 +280,7 @@ def _derived(entry: Entry) -> Derived:
 
 def _check_keys(root: Entry, table: PublishedTable) -> None:
     """Refuse a key used twice, and a reference to a row that is not there."""
-    keys = [row.key for row in table.rows]
+    keys = [row.key for row in with_controls(table).rows]
     for key in keys:
         if keys.count(key) > 1:
             root.fail("key", "a different key for every row", f"'{key}' twice")

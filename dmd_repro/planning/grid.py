@@ -28,6 +28,8 @@ SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own v
 HIDDEN_FOR_BERT = "trained on precomputed hidden states of the text, where the printed row fine-tunes BERT"
 NO_BERT = "holds token ids, which take a BERT to read: name one with --bert"
 NOT_ASKED = "not asked for (--rows)"
+NO_CONTROL = "ours, not printed, and not asked for (--no-control)"
+ALL = "all"  # what --rows takes for every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,15 @@ class Misfit(Exception):
     """Why a row cannot be run, in one sentence."""
 
 
-def select_rows(table: PublishedTable, asked: Iterable[str]) -> tuple[Row, ...]:
+def select_rows(table: PublishedTable, asked: Iterable[str], *, control: bool = True) -> tuple[Row, ...]:
     """Return the rows named by `--rows`: a key, a method as printed, or a run of words of a key (`aligned-glove`).
 
-    Empty: all rows. Raises SpecError naming the nearest for one that fits nothing.
+    Empty, or `all`: all rows. Without `control` those of our own are left out, whatever names them. Raises
+    SpecError naming the nearest for one that fits nothing.
     """
     chosen: dict[str, Row] = {}
     wanted = [part.strip() for item in asked for part in item.split(",") if part.strip()]
+    wanted = [] if [name.lower() for name in wanted] == [ALL] else wanted
     for name in wanted:
         low = name.lower()
         hits = [row for row in table.rows if row.key == low] or [
@@ -92,7 +96,14 @@ def select_rows(table: PublishedTable, asked: Iterable[str]) -> tuple[Row, ...]:
                 do=nearest(low, known),
             )  # fmt: skip
         chosen |= {row.key: row for row in hits}
-    return tuple(row for row in table.rows if row.key in chosen or not wanted)
+    found = tuple(row for row in table.rows if row.key in chosen or not wanted)
+    kept = tuple(row for row in found if control or not row.ours)
+    if found and not kept:
+        raise SpecError.at(
+            f"--no-control with --rows {', '.join(wanted)}", expected="a row that the paper prints", got="none of them",
+            do="Leave one of the two out",
+        )  # fmt: skip
+    return kept
 
 
 def expand(
@@ -105,26 +116,28 @@ def expand(
     rows: Sequence[str] = (),
     overrides: Mapping[str, str | Scalar] | None = None,
     bert: Callable[[], str] | None = None,
+    control: bool = True,
 ) -> PlannedTable:
     """Plan a table: the runs of each row, or the reason why it has none. Trains nothing, writes nothing.
 
     `data`: feature sets, each used by the rows it fits (`synthetic`: each row its own variant); empty: what each row
     names. `overrides` change settings of every row. `bert` loads the BERT for token ids and tells its fingerprint;
-    without one the starred rows take hidden states. Rows outside `rows` keep what an earlier plan on the same data gave
-    them. Raises DataError (unknown name), SpecError (unknown row or setting).
+    without one the starred rows take hidden states. Rows outside `rows`, and without `control` those of our own, keep
+    what an earlier plan on the same data gave them. Raises DataError (unknown name), SpecError (unknown row, setting).
     """
     for name in data:  # a typing error is the user's to mend, not a reason under every row
         _ = parse_synthetic(name) if is_synthetic(name) else store.manifest(name)
     _check_names(overrides or {}, {row.recipe.model for row in table.rows if row.recipe})
-    selected = select_rows(table, rows)
-    earlier = load_plan(records.root, table.name, data) if rows else None
+    selected = select_rows(table, rows, control=control)
+    earlier = load_plan(records.root, table.name, data) if rows or not control else None
     planned: dict[str, PlannedRow] = {}
     jobs: dict[str, Job] = {}
     loaded: dict[tuple[str, TextKind], Features] = {}
     for row in table.rows:
         if row not in selected:
             before = earlier.rows.get(row.key) if earlier else None
-            planned[row.key] = before or PlannedRow("skipped", reason=row.reason or NOT_ASKED)
+            why = row.reason or (NO_CONTROL if row.ours and not control else NOT_ASKED)
+            planned[row.key] = before or PlannedRow("skipped", reason=why)
             continue
         try:
             planned[row.key] = _plan_row(row, seeds, data, store, overrides or {}, bert, loaded, jobs)

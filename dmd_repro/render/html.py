@@ -113,6 +113,8 @@ def _overview(block: ComparedBlock, footnotes: Sequence[str]) -> str:
         values: list[float | None] = [None, None]
         for cell in row.cells:
             values += [float(cell.printed.value), cell.summary.mean]
+        for column in row.row.ours:
+            values += [None, found.summary.mean if (found := row.unprinted_in(column)) else None]
         rows.append(list(zip(texts, [*values, None], strict=True)))
     return _sortable(grid.headers, grid.align, rows)
 

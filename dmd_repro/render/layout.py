@@ -38,6 +38,8 @@ def overview(block: ComparedBlock, footnotes: Sequence[str]) -> TextGrid:
         line = [row.row.label, row.n]
         for cell in row.cells:
             line += [cell.printed.text, measured(row, cell) + mark(cell)]
+        for column in row.row.ours:
+            line += [NONE, _unprinted_number(row.unprinted_in(column), "not run" if row.state == "not run" else NONE)]
         rows.append((*line, ranges(1 + footnotes.index(note) for note in row.notes if note in footnotes)))
     return TextGrid(block.title, (*headers, "notes"), "lr" + "rr" * len(block.columns) + "l", tuple(rows))
 
@@ -105,7 +107,7 @@ def _by_number(
 ) -> TextGrid | None:
     """One line per measured number; the row's name stands over its numbers, so that columns stay narrow."""
     rows: list[tuple[str, ...]] = []
-    for row in told:
+    for row in (row for row in told if row.cells):
         word = row.words.mean if headers[-1] == "place" and row.words.headline else ""
         rows.append((row.row.label, *[""] * (len(headers) - 2), word))
         rows += [(f"  {cell_name(cell)}", *line(row, cell)) for cell in row.cells]
@@ -149,7 +151,9 @@ def _reading_line(row: ComparedRow, cell: Cell) -> tuple[str, ...]:
 def unprinted(block: ComparedBlock) -> TextGrid | None:
     """Return what is always shown of a measured row and not printed (MAE and Corr, as a rule); None where all is."""
     there = [row for row in block.rows if row.unprinted]
-    names = list(dict.fromkeys(one.metric for row in there for one in row.unprinted))
+    columns = block.columns  # of a row of ours these stand in the table itself
+    shown = (one.metric for row in there for one in row.unprinted if METRICS[one.metric].column not in columns)
+    names = list(dict.fromkeys(shown))
     rows = []
     for row in there:
         found = {one.metric: one for one in row.unprinted}
@@ -159,9 +163,9 @@ def unprinted(block: ComparedBlock) -> TextGrid | None:
     return TextGrid("Not printed", ("not printed", "n", *heads), "lr" + "r" * len(heads), tuple(rows)) if rows else None
 
 
-def _unprinted_number(one: Unprinted | None) -> str:
+def _unprinted_number(one: Unprinted | None, without: str = NONE) -> str:
     if one is None or one.summary.mean is None:
-        return NONE
+        return without
     digits = METRICS[one.metric].digits
     spread = "" if one.summary.std is None else f" ± {one.summary.std:.{digits}f}"
     return f"{one.summary.mean:.{digits}f}{spread}".replace("-", "−")
@@ -215,7 +219,7 @@ def more(block: ComparedBlock, whole: bool) -> list[TextGrid]:
 
 def printed_only(block: ComparedBlock) -> TextGrid:
     """Return the printed numbers of a block of which nothing was run."""
-    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows)
+    rows = tuple((row.row.label, *(cell.printed.text for cell in row.cells)) for row in block.rows if row.cells)
     heads = ("printed", *(COLUMNS[column] for column in block.columns))
     return TextGrid(block.title, heads, "l" + "r" * len(block.columns), rows)
 

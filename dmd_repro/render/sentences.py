@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmd_repro.results.evidence import OURS
 from dmd_repro.results.rule import points_of
 from dmd_repro.results.types import ComparisonTable
 from dmd_repro.results.verdict import NOT_COMPARABLE
@@ -48,6 +49,8 @@ def legend(table: ComparisonTable) -> list[str]:
             "n: runs counted / planned; ± sample STD over them. ✓ within the margin, ↓ worse, ↑ better, ? undecided; "
             "° yet one run may print it."
         )
+    if any(row.row.ours for row in table.rows if row.state == "measured"):
+        lines.append(f"(ours): {OURS.removeprefix('ours, ')}.")
     levels = {stage: f"{100 * (1 - 2 * stage.level):g} % at {stage.n} runs" for stage in table.decided}
     if levels:
         said = ", ".join(levels[stage] for stage in sorted(levels, key=lambda stage: stage.n))

@@ -148,6 +148,7 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
     mixed = [f"two protocols in one table, as asked for: {', '.join(sorted(protocols))}"] if len(protocols) > 1 else []
     return Sheet(
         name=plan.table, title=title, grids=tuple(grids), mark=mark_of([str(f["standing"]) for f in facts]),
+        answer=tuple(found for arm in compared if (found := _answer(arm))),
         notes=tuple(dict.fromkeys([*mixed, *notes])),
         data=tuple(dict.fromkeys(f"{f['label']}, digest {str(f['digest'])[:12]}" for f in facts)),
         rule=ABLATION_RULE + ((HOLM,) if len(compared) > 1 else ()),
@@ -156,6 +157,23 @@ def ablation_sheet(title: str, plan: TablePlan, arms: list[ComparedArm]) -> Shee
             "plan_data": list(plan.data),
         },
     )  # fmt: skip
+
+
+def _answer(arm: ComparedArm) -> str:
+    """Say in a sentence what an arm changes in ACC2, or the first measure there is; "" without a common seed."""
+    effect = next((e for e in arm.effects if e.paired.summary.mean is not None), None)
+    if effect is None:
+        return ""
+    m, summary = effect.measure, effect.paired.summary
+    text = f"{arm.key} beside {arm.against}: {HEADINGS[m]} {number(summary.mean, m, signed=True)}"
+    text += f" over {summary.n} seed{'s' if summary.n > 1 else ''}"
+    if arm.scored.not_learned:
+        text += f", {arm.scored.learned}"
+    if effect.interval is None:
+        return f"{text}; no interval ({(effect.why_not or 'no test').removeprefix('no test: ')})."
+    low, high = effect.interval
+    holds = "so many seeds cannot tell it from none" if low <= 0 <= high else "it is not none"
+    return f"{text} (95 % {ends(effect.interval, m)}): {holds}."
 
 
 def _learned(arm: ComparedArm) -> str:

@@ -120,8 +120,9 @@ def gaps_of(table: PublishedTable, measured: Mapping[str, Measured], name: str) 
                     f"{_without(first, second, a, b, collapsed)}"
                 )
             data = str((a.features or {}).get("dataset"))
-            defined = {c for c in first.cells if same_range(METRICS[first.metric_id(c)], data)}
-            columns = [column for column in first.cells if column in second.cells and column in defined]
+            defined = {c for c in (*first.cells, *first.ours) if same_range(METRICS[first.metric_id(c)], data)}
+            theirs = (*second.cells, *second.ours)
+            columns = [column for column in (*first.cells, *first.ours) if column in theirs and column in defined]
             gaps = [_gap(first, second, column, a, b) for column in columns]
             if collapsed:
                 gaps = [replace(gap, crossed=None, collapsed=len(collapsed)) for gap in gaps]

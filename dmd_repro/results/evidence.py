@@ -9,6 +9,7 @@ from dmd_repro.systems.declare import WITH_WORDS, Evidence, Setting
 from dmd_repro.systems.registry import find_system, system_names
 
 COPIED = "copied"
+OURS = "ours, not printed: what the same text gives without a voice or a face"
 
 
 def evidence_of(row: Row) -> Mapping[str, Evidence]:
@@ -29,6 +30,8 @@ def grade_of(row: Row) -> str:
 
 def evidence_words(row: Row) -> str:
     """Return the grade with the sentence of its weakest aspect; "" for a row that is not run."""
+    if row.ours:
+        return OURS
     found, grade = evidence_of(row), grade_of(row)
     weakest = [(aspect, e.words) for aspect, e in found.items() if e.grade == grade]
     return f"evidence: {grade}; {weakest[0][0]}: {weakest[0][1]}" if weakest else ""
@@ -36,6 +39,6 @@ def evidence_words(row: Row) -> str:
 
 def why_no_word(row: Row) -> str | None:
     """Say why a row gets numbers and no word, None if it may get one."""
-    if not evidence_of(row) or grade_of(row) in WITH_WORDS:
+    if row.ours or not evidence_of(row) or grade_of(row) in WITH_WORDS:
         return None
     return f"{evidence_words(row).removeprefix('evidence: ')}: numbers, and no word on the printed ones"

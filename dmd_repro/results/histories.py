@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmd_repro.errors import DmdError, RunError, nearest
+from dmd_repro.errors import ClaimError, DmdError, RunError, nearest
+from dmd_repro.papers.folders import all_table_names
 from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import Records, RunRecord
 from dmd_repro.results.scores import mark_of
@@ -37,14 +38,14 @@ class Histories:
 
 
 def why_none(records: Records) -> str:
-    """Return `none`, with the number of records that are there and do not count, by status."""
+    """Return `none`, with how many records are there and do not count, by status."""
     found: dict[str, int] = {}
     for name in records.run_ids():
         status = records.look(name)[0]
         if status != "done":
             found[status] = found.get(status, 0) + 1
     said = ", ".join(f"{n} {status}" for status, n in sorted(found.items()))
-    return f"none (there are {said} runs; 'dmd runs list' says why)" if said else "none"
+    return f"none (not counted: {said}; 'dmd runs list' says why)" if said else "none"
 
 
 def histories(records: Records, asked: str | None, data: Sequence[str] | None = None) -> list[Histories]:
@@ -63,6 +64,9 @@ def histories(records: Records, asked: str | None, data: Sequence[str] | None = 
                 do="See dmd runs list",
             )  # fmt: skip
         return [_of(name, f"run {name}", [record])]
+    if asked not in (known := all_table_names()):
+        do = nearest(asked, [*known, *records.run_ids()])
+        raise ClaimError.at(f"'{asked}'", expected="a table or a run", got="neither", do=do)
     table, found = load_table(asked), []
     plan = plans_of(records.root, [asked], data)[asked]
     for row in table.rows:

@@ -13,7 +13,8 @@ from dmd_repro.results.words import HEADLINES
 
 def prose(table: ComparisonTable) -> str:
     """Return the paragraph: what was run, the verdicts by word, the largest differences, what cannot be said."""
-    measured = [row for row in table.rows if row.state == "measured"]
+    rows = [row for row in table.rows if row.cells]
+    measured = [row for row in rows if row.state == "measured"]
     printed = sum(len(row.cells) for row in table.rows)
     name = table.title.partition(":")[0]
     if not measured:
@@ -23,7 +24,7 @@ def prose(table: ComparisonTable) -> str:
     words = Counter(row.words.mean for row in measured)
     runs = len({run for row in measured for run in row.runs.values()})
     text = (
-        f"{name} prints {printed} numbers in {len(table.rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
+        f"{name} prints {printed} numbers in {len(rows)} rows; {len(measured)} rows ({len(cells)} numbers) were "
         f"measured with {runs} runs."
     )
     if table.mark:

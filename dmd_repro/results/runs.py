@@ -161,7 +161,8 @@ def _share_learned(measured: Measured) -> str:
 
 def unprinted_columns(row: Row) -> dict[str, str]:
     """Return {metric: column} of what is shown of every measured row and not printed in this one."""
-    always = {name: metric.column or name for name, metric in always_shown(row.dataset).items()}
+    always = {row.metric_id(column): column for column in row.ours}
+    always |= {name: metric.column or name for name, metric in always_shown(row.dataset).items()}
     return {name: column for name, column in always.items() if column not in row.cells}
 
 

@@ -14,7 +14,7 @@ from dmd_repro.data.checks.report import some
 from dmd_repro.errors import ClaimError, RunError, nearest
 from dmd_repro.papers.folders import table_names
 from dmd_repro.papers.rerun_csv import read_csv_lines
-from dmd_repro.papers.tables import load_table
+from dmd_repro.papers.tables import load_table, with_controls
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.evidence import evidence_words
@@ -94,7 +94,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
 
     Raises ClaimError for an unknown key (with the nearest), RunError if none of its runs is finished.
     """
-    tables = [load_table(name) for name in table_names()]
+    tables = [with_controls(load_table(name)) for name in table_names()]
     keys = {row.key for table in tables for row in table.rows if row.derived is None}
     if key not in keys:
         close = nearest(key, keys)

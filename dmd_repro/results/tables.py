@@ -18,7 +18,7 @@ from dmd_repro.metrics.metric import Metric
 from dmd_repro.metrics.registry import METRICS
 from dmd_repro.papers.rerun import Rerun
 from dmd_repro.papers.reruns import load_reruns
-from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table
+from dmd_repro.papers.tables import Printed, PublishedTable, Row, TableBlock, load_table, with_controls
 from dmd_repro.planning.looks import note_look
 from dmd_repro.planning.plans import PlannedRow, TablePlan, data_tag, list_plans, load_plan
 from dmd_repro.records.folder import Records, RunRecord
@@ -155,11 +155,16 @@ def compare_tables(
     *,
     margin: float | None = None,
     reruns: Sequence[Rerun] | None = None,
+    control: bool = False,
 ) -> list[ComparisonTable]:
-    """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does."""
+    """Compare tables by name, each under its plan on `data`, or its most recent plan; raises as `plans_of` does.
+
+    `control`: with the rows of our own that nothing is printed of.
+    """
     plans, records = plans_of(runs_dir, names, data), Records(runs_dir)
     reruns = load_reruns() if reruns is None else reruns
-    return [compare(load_table(name), plan, records, margin=margin, reruns=reruns) for name, plan in plans.items()]
+    tables = {name: with_controls(load_table(name)) if control else load_table(name) for name in plans}
+    return [compare(tables[name], plan, records, margin=margin, reruns=reruns) for name, plan in plans.items()]
 
 
 def with_looks(tables: Sequence[ComparisonTable], runs_dir: Path, data: Sequence[str] | None) -> list[ComparisonTable]:
@@ -312,7 +317,7 @@ def origin(row: Row) -> str:
     usual = DATASETS[row.dataset].zeros[0]
     if row.convention == "unknown":
         parts.append(f"which ACC2 and F1: {row.certainty}; taken here as {zero_words(usual)}")
-    elif {"acc2", "f1"} & set(row.cells):
+    elif {"acc2", "f1"} & {*row.cells, *row.ours}:
         swapped = ", F1 with its arguments swapped" if row.f1_order == "swapped" and "f1" in row.cells else ""
         parts.append(f"counts {zero_words(row.convention)}{swapped} [{row.certainty}]")
     return "; ".join(parts)

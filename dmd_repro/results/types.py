@@ -123,6 +123,10 @@ class ComparedRow:
     not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant: counted, and said
     words: Words = field(default_factory=lambda: Words(NOT_RUN))  # what may be said of the row, by what was printed
 
+    def unprinted_in(self, column: str) -> Unprinted | None:
+        """Return what was measured of a column that the row does not print."""
+        return next((one for one in self.unprinted if METRICS[one.metric].column == column), None)
+
     @property
     def n(self) -> str:
         """Runs counted of runs planned, "" where none was planned."""
@@ -169,6 +173,7 @@ class ComparedRow:
             "runs": {str(seed): run for seed, run in self.runs.items()},
             "features": dict(self.features) if self.features else None,
             "convention": {"acc2": row.convention, "f1": row.f1_order, "certainty": row.certainty},
+            "ours": bool(row.ours),
             "source": {"text": row.source.text, "certainty": row.source.certainty} if row.source else None,
             "words": self.words.to_json(),
             "answer": self.answer,

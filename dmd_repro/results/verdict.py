@@ -107,7 +107,7 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     base = {column: _apart(row, column, measured) for column in row.cells}
     if not columns:
         first = next((judged for judged in base.values() if judged.why), None) or next(iter(base.values()), None)
-        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_RUN), base)
+        return RowJudged(Words(first.word, why=first.why) if first else Words(NOT_PRINTED), base)
     stage, history = _stages(row, columns, measured, terms)
     words, placed = _words(row, columns, measured, terms, stage)
     last = terms.stages[-1].n
@@ -117,8 +117,9 @@ def judge_one(row: Row, measured: Measured, terms: Terms) -> RowJudged:
     cells = dict(base)
     for column, one in zip(columns, placed, strict=True):
         cells[column] = _cell(row, column, base[column], one, words, measured)
-    past = [COLUMNS[column] for column in columns if cells[column].word in MARKS]
-    return RowJudged(replace(words, past=tuple(past) if words.mean in (*MARKS, "mixed") else ()), cells)
+    past = [(COLUMNS[column], cells[column].word) for column in columns if cells[column].word in MARKS]
+    named = [f"{name} {word}" if words.mean == "mixed" else name for name, word in past]
+    return RowJudged(replace(words, past=tuple(named) if words.mean in (*MARKS, "mixed") else ()), cells)
 
 
 def _apart(row: Row, column: str, measured: Measured) -> Judged:

@@ -41,7 +41,7 @@ class Words:
     kind: Kind | None = None  # of inconclusive
     why: str | None = None  # in words
     runs_to_tell: int | None = None  # about how many would give another word; None: not asked, or none would
-    past: tuple[str, ...] = ()  # columns past the margin, where the word is worse, better or mixed
+    past: tuple[str, ...] = ()  # columns past the margin where the word is worse or better; mixed: each with its own
     one_run: OneRun | None = None  # if they are one run
     outside: tuple[str, ...] = ()  # columns outside the interval of one more run
     one_run_level: float | None = None
@@ -68,7 +68,8 @@ class Words:
             why = f": {self.why}" if self.why else ""
             beyond = self.smallest_margin
             more = "" if beyond is None else f"; reproduced at any margin beyond {beyond:.2f}"
-            past = f" in {', '.join(self.past)}" if self.past else ""
+            named = ", ".join(self.past)
+            past = "" if not named else f" ({named})" if self.mean == "mixed" else f" in {named}"
             out.append(f"if a mean, {self.mean}{past}{at}{later}{why}{more}")
         elif self.why:
             out.append(f"{self.mean}: {self.why}")

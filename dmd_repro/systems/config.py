@@ -98,11 +98,29 @@ class TrainConfig:
         """Return the configuration for a kind of text: itself, where the system is the same on all."""
         return self
 
+    def for_labels(self, low: float, high: float) -> Self:
+        """Return the configuration for labels from `low` to `high`: of a system that knows their range, the wider one.
+
+        Such a system has `label_low` and `label_high`, which begin at the [-3, 3] of its reference.
+        """
+        own = self._labels()
+        if own is None:
+            return self
+        return self.with_overrides({"label_low": min(own[0], low), "label_high": max(own[1], high)})
+
+    def _labels(self) -> tuple[float, float] | None:
+        low, high = (getattr(self, name, None) for name in ("label_low", "label_high"))
+        return None if low is None or high is None else (float(low), float(high))
+
     def check(self, steps: Mapping[str, int], mask: AblationMask = AblationMask()) -> None:
         """Raise SpecError or DataError where the values cannot make a model of this mask for these steps."""
 
     def check_ranges(self) -> None:
         """Raise SpecError, naming the setting, where a number lies outside what any model or optimizer can use."""
+        if (own := self._labels()) is not None and not own[0] < own[1]:
+            raise SpecError.at(
+                "--set label_low", expected=f"less than label_high={own[1]}", got=str(own[0]), do="Change one of them"
+            )
         for name, value in self.to_dict().items():
             if isinstance(value, (bool, str)) or value is None:
                 continue

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import SpecError
 from dmd_repro.spec import Scalar
 from dmd_repro.systems.config import InputNeeds, TrainConfig
 from dmd_repro.systems.switches import Same, Switch
 from dmd_repro.systems.told import Shapes, Told
 
-GRADES = ("matched", "ported", "from text", "reconstructed", "copied")  # from the strongest to the weakest
+GRADES = ("matched", "ported", "from text", "reconstructed", "ours", "copied")  # from the strongest to the weakest
 ASPECTS = ("net", "training", "settings", "inputs")
 FALLBACK = "mosi"  # the data set whose preset a system uses where it has none of the data set's own
 WITH_WORDS = GRADES[:3]  # below, a row gets numbers and no word
@@ -102,9 +103,13 @@ class System:
         return f"the preset of {FALLBACK}, as {self.name} has none for {dataset}"
 
     def preset_for(self, dataset: str, *, aligned: bool, protocol: str) -> TrainConfig:
-        """Return the preset of a data set, or that of `FALLBACK`; raises SpecError where there is neither."""
+        """Return the preset of a data set, or that of `FALLBACK`, for labels as wide as the data set's.
+
+        Raises SpecError where there is neither.
+        """
         chosen = FALLBACK if self.falls_back(dataset) else dataset
-        return self.preset(chosen, aligned=aligned, protocol=protocol)
+        config, facts = self.preset(chosen, aligned=aligned, protocol=protocol), DATASETS.get(dataset)
+        return config if facts is None or facts.label_range is None else config.for_labels(*facts.label_range)
 
     def stands_on(self, setting: Setting) -> Mapping[str, Evidence]:
         """Return its evidence in a setting; a fallback preset is nobody's setting for that data set."""

@@ -60,6 +60,7 @@ def test_one_check_one_table_and_files(dmd: Here) -> None:
         (("tabel1",), "Did you mean 'table1'?"),
         (("--check", "atainable"), "Did you mean 'attainable'?"),
         (("--format", "jsn"), "Did you mean 'json'?"),
+        (("-o", "out.docx"), "-o out.docx: expected a file ending in .md"),
     ],
 )
 def test_a_slip_is_one_sentence(dmd: Here, arguments: tuple[str, ...], says: str) -> None:

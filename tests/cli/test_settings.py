@@ -152,6 +152,30 @@ def test_completion_knows_the_commands(dmd: Here, monkeypatch: pytest.MonkeyPatc
     assert set(dmd().out.split()) == {"report", "reproduce", "reruns"}
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("report table", {"table1", "table2", "table3", "table4", "table5"}),
+        ("train mult --data sy", {"synthetic"}),
+        ("train mi", {"misa"}),
+        ("runs show 4", {"4" * 12}),
+        ("runs show --runs-dir nowhere 4", set()),
+        ("runs show --runs-dir dmd.toml 4", set()),  # a file: nothing to offer, nothing said
+    ],
+)
+def test_completion_knows_what_is_here(
+    dmd: Here, monkeypatch: pytest.MonkeyPatch, line: str, offered: set[str]
+) -> None:
+    """Tables, feature sets, systems and the runs of the folder that counts are offered."""
+    (dmd.folder / FILE).write_text('runs-dir = "mine"\n')
+    (dmd.folder / "mine" / ("4" * 12)).mkdir(parents=True)
+    monkeypatch.setenv("_DMD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"dmd {line}")
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split())))
+    said = dmd()
+    assert (set(said.out.split()), said.err) == (offered, "")
+
+
 @pytest.mark.parametrize("found", [None, "tcsh"])
 def test_completion_without_a_shell_is_one_sentence(
     dmd: Here, monkeypatch: pytest.MonkeyPatch, found: str | None

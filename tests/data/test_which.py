@@ -93,3 +93,24 @@ def test_nearly_the_official_sizes_are_a_sign():
     """Protects: the SDK's 1283 / 214 / 686 clips with unreduced features are CMU-MOSI, not CMU-MOSEI."""
     got = convert(file((74, 35), "any", {"train": 1283, "valid": 214, "test": 686}), "x.pkl")
     assert (got.dataset, got.standing) == ("mosi", "partial")
+
+
+@pytest.mark.parametrize(("audio", "vision"), [(20, 5), (35, 74), (709, 33)])
+def test_columns_under_each_others_names_are_refused(audio, vision):
+    """Protects: no modality passes as another, whatever data set is named; one's own widths are one's own."""
+    swapped = file((audio, vision), "any")
+    for dataset in (None, "mosi", "mosei"):
+        with pytest.raises(DataError, match=f"audio {audio} wide and vision {vision} wide: the two look swapped"):
+            convert(copy.deepcopy(swapped), "x.pkl", dataset=dataset)
+    assert convert(swapped, "x.pkl", dataset="custom").dataset == "custom"
+    for part in (words := file((300, 20), "any")).values():
+        part["text"] = part["text"][..., :5]
+    with pytest.raises(DataError, match=r"text 5 wide and audio 300 wide: the two look swapped. Exchange the columns"):
+        convert(words, "x.pkl", dataset="mosi")
+
+
+def test_splits_under_each_others_names_are_refused():
+    """Protects: with the official sizes, a test split that is called valid would choose the epoch."""
+    swapped = file((5, 20), "any", {"train": 1284, "valid": 686, "test": 229})
+    with pytest.raises(DataError, match=r"1284/229/686 clips.*got 1284/686/229: valid and test look swapped"):
+        convert(swapped, "x.pkl")

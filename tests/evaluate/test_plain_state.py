@@ -281,6 +281,7 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         (("lmf.pth", "--model", "mctn", "--data", "synthetic"), "whose authors saved HDF5 files and no state_dict"),
         (("lmf.pth", "--model", "raven", "--data", "synthetic"), "Add --model lmf"),
         ((run, "--model", "lmf"), "Drop --model"),
+        (("no.pth", "--model", "raven", "--data", "synthetic"), "got no such file"),
         (("lmf.pth", "--model", "lmf", "--heads", "2", "--data", "synthetic"), "Drop --heads"),
         ((run, "--set", "last_steps=3"), "Drop --set"),
     ):

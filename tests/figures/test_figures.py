@@ -168,6 +168,7 @@ def test_several_pages_are_one_pdf_or_a_file_each(tmp_path: Path, monkeypatch) -
     [
         (("fig5",), "expected finished runs with a graph unit, got none"),
         (("curves",), "expected finished runs with a history, got none"),
+        (("curves", "nosuch"), "expected a table or a run, got neither. Known names: table1, table2"),
         (("seeds", "table1"), "expected a row with two runs or more"),
         (("seeds",), "expected a table, got none"),
         (("fig5", "table1"), "expected no table"),
@@ -205,7 +206,7 @@ def test_records_of_another_version_are_named(tmp_path: Path) -> None:
     spec = tmp_path / name / "spec.json"
     spec.write_text(spec.read_text().replace('"spec_version": 1', '"spec_version": 99'))
     for figure in ("fig5", "curves"):
-        with pytest.raises(RunError, match=r"there are 1 (unreadable|damaged) runs"):
+        with pytest.raises(RunError, match=r"none \(not counted: 1 (unreadable|damaged)"):
             draw_figure(figure, Records(tmp_path))
 
 

@@ -17,6 +17,7 @@ from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.systems.bert_text import BertText
 from dmd_repro.systems.misa.net import TwoSpaces, difference, moment_discrepancy, summed, terms
 from parity.loading import Computed, arrays, state
+from parity.two_spaces_loop import Trained
 
 FILES = ("systems/misa", "systems/misa_bert", "systems/misa_mmsa")
 NOT_COMPARED = {
@@ -175,32 +176,23 @@ class _Run:
         yield "adv/grad/norm", norms, *tight(1e-4, 1e-6)
 
     def trajectory(self) -> Iterator[tuple[str, Any, float, float]]:
-        """Yield the keys of ten batches (MMSA: eleven, of which the last never steps) of training."""
-        net, z = self.build(), self.reference
-        trained = [p for p in net.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.settings["learning_rate"])
-        steps = set(z["traj/step_after_batch"].tolist()) if self.mmsa else set(range(1, 11))
-        rows, norms = [], []
-        optimizer.zero_grad()
-        for i, index in enumerate(z["traj/batch_index"]):
-            _, parts = self.run(net, index)
-            parts["total"].backward()
-            rows.append([float(parts[str(n)].detach()) for n in z["traj/loss_names"]])
-            nn.utils.clip_grad_value_(trained, self.settings["grad_clip" if self.mmsa else "clip"])
-            norms.append(sum(float(p.grad.square().sum()) for p in trained if p.grad is not None) ** 0.5)
-            if i + 1 in steps:
-                optimizer.step()
-                optimizer.zero_grad()
-        yield "loss_names", np.array(["cls", "diff", "cmd", "recon", "total"]), 0, 0
-        yield "loss", np.array(rows), 1e-5, 0
-        yield "accum_grad_norm", norms, 1e-4, 1e-6
-        named = net.named()
-        ours = np.array([float(p.detach().norm()) for p in named.values()])
-        noise = np.array([n.endswith("key.bias") for n in named])  # no gradient in exact arithmetic: Adam's noise
+        """Yield the keys of ten batches (MMSA: eleven, of which the last never steps) through our own loop."""
+        start, z = self.build(), self.reference
         fine = self.dtype == torch.float64
+        bert = None if start.text is None else start.text.base
+        trained = Trained(
+            z, {n: p.detach() for n, p in start.named().items()}, self.settings, bert,
+            frozen=9 if self.name.endswith("bert") else 0, mmsa=self.mmsa, double=fine,
+        )  # fmt: skip
+        yield "loss_names", np.array(["cls", "diff", "cmd", "recon", "total"]), 0, 0
+        yield "loss", np.array(trained.rows), 1e-5, 0
+        yield "accum_grad_norm", trained.norms, 1e-4, 1e-6
+        named = trained.parameters()
+        ours = np.array([float(named[n].detach().norm()) for n in start.named()])
+        noise = np.array([n.endswith("key.bias") for n in start.named()])  # no gradient in exact arithmetic: Adam's
         theirs = z[f"{self.variant}traj/param_norm_final{'64' if fine else ''}"]
         yield "param_norm_final", np.where(noise, theirs, ours), *((1e-4, 1e-6) if self.variant else SHARP_BASE)
-        yield "eval_after", self.run(net, z["input/index"])[0]["output"], 0, 1e-5 if self.variant else 1e-4
+        yield "eval_after", trained.predict(z["input/index"]), 0, 1e-5 if self.variant else 1e-4
 
 
 def _units(name: str) -> Computed:

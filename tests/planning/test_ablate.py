@@ -288,6 +288,7 @@ def test_a_run_that_did_not_learn_withholds_interval_and_test(tmp_path: Path) ->
     for format_ in ("terminal", "markdown", "latex", "html", "json"):
         text = " ".join(render_sheets([ablation_sheet("Ablation", plan, arms)], format_).split())
         assert "2 of 3 learned" in text, format_
+    assert ablation_sheet("Ablation", plan, arms).answer[0].startswith("-ca beside full: ACC2 non0 ")
 
 
 def test_mosi_files_are_planned_in_their_own_setting(tmp_path: Path) -> None:

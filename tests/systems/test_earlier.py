@@ -280,6 +280,12 @@ def longer() -> Any:
         ("ef-lstm", {"align": "none"}, r"4 / 6 / 7 steps: expected one length, or an aligner.*--set align=ctc .* or"),
         ("mfm", {}, r"mfm on 4 / 6 / 7 steps: expected one length, or an aligner.*--set align=pool"),
         ("graph-mfn", {}, r"graph-mfn on 4 / 6 / 7 steps: expected one length, or an aligner.*--set align=pool"),
+        (
+            "raven",
+            {"align": "none"},
+            r"raven on 4 / 6 / 7 steps: expected one acoustic and visual step.*align=ctc",
+        ),
+        ("mctn", {"align": "none"}, r"mctn on 4 / 6 / 7 steps: expected one length, or an aligner.*--set align=ctc"),
         ("mfm", {"align": "ctc"}, r"--set align: expected none or pool, got 'ctc'"),
         ("ef-lstm", {"align": "pol"}, r"--set align: expected none or ctc or pool, got 'pol'. Did you mean 'pool'"),
     ],
@@ -290,7 +296,17 @@ def test_unequal_lengths_need_a_named_aligner(model: str, overrides: dict[str, A
         resolve_spec(model, seed=1, features=few(aligned=False), overrides=overrides)
 
 
-@pytest.mark.parametrize(("model", "align"), [("ef-lstm", "ctc"), ("ef-lstm", "pool"), ("mfm", "pool"), ("graph-mfn", "pool")])  # fmt: skip # noqa: E501
+@pytest.mark.parametrize(
+    ("model", "align"),
+    [
+        ("ef-lstm", "ctc"),
+        ("ef-lstm", "pool"),
+        ("mfm", "pool"),
+        ("graph-mfn", "pool"),
+        ("raven", "ctc"),
+        ("mctn", "ctc"),
+    ],
+)
 def test_fewer_frames_than_words_cannot_be_aligned(model: str, align: str) -> None:
     """Protects: CTC has no path, pooling no groups where frames are fewer than words: a sentence, no infinite cost."""
     with pytest.raises(DataError, match=rf"align={align}: expected at least as many .* steps as words \(4\), got 3"):

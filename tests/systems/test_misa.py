@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from bert_files import token_features, write_bert
+from command import Here
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dmd_repro.cli.outcome import left_out
 from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
+from dmd_repro.evaluate.conformance import small_features
 from dmd_repro.nn.bert import load_bert
 from dmd_repro.nn.recurrent import bilstm_over
-from dmd_repro.records.folder import Records
+from dmd_repro.records.folder import Predictions, Records
+from dmd_repro.results.single import Subject, beside, score_predictions
 from dmd_repro.spec import AblationMask, RunSpec
 from dmd_repro.systems.base import Batch
 from dmd_repro.systems.build import construct
@@ -185,6 +190,38 @@ def test_given_states_are_marked(synthetic: Features, tmp_path: Path) -> None:
     assert spec_of(folder).config["text_states"] == "bert"
     with pytest.raises(SpecError, match="word pieces alone"):
         spec_of(folder, bert_finetune="false")
+
+
+def test_given_states_never_stand_beside_print(tmp_path: Path) -> None:
+    """Protects: on hidden states of the official clips too, MISA's value is not held against its fine-tuned row."""
+    data = small_features(find_system("lf-lstm"), aligned=True)
+    said = Predictions(data.splits["test"].ids, np.asarray(data.splits["test"].labels), np.linspace(-1, 1, 9), {})
+    subject = Subject(
+        model="misa", mask=AblationMask(), protocol="official", dataset="mosi", aligned=True, text="hidden",
+        standing="official", split="test", changed={"text_states": "given"},
+    )  # fmt: skip
+    row, _ = beside(subject, score_predictions(said, "mosi", resamples=0))
+    assert row is not None
+    assert not row.comparable
+    assert row.verdict.startswith("not comparable: read BERT hidden states text, printed for ")
+    assert {cell.difference for cell in row.cells} == {None}
+
+
+def test_a_last_batch_too_small_for_cmd_is_left_out_and_said(tmp_path: Path) -> None:
+    """Protects: 33 clips leave one behind two batches of 16: no NaN, and the run's summary counts it."""
+    data = small_features(find_system("misa"), aligned=True)
+    spec = resolve_spec("misa", seed=1, features=data, overrides={"max_epochs": 1, "d": 8, "batch_size": 16})
+    record = fit(spec, data, Records(tmp_path), execution=Execution())
+    assert all(np.isfinite(x).all() for x in record.checkpoint().values())
+    assert left_out(record) == ["left out: 1 clip an epoch, the last batch has fewer than 3 (others each time)"]
+
+
+def test_generated_clips_have_no_token_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Protects: BERT text is refused in one sentence that says what to name, not as a name nobody typed."""
+    said = Here(tmp_path, monkeypatch, capsys)("train", "misa", "--data", "synthetic", "--text", "bert")
+    assert said.code == 2
+    assert "--text bert with 'synthetic': expected glove or hidden, as generated clips have no words" in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_initial_weights() -> None:

@@ -23,7 +23,7 @@ from dmd_repro.data.formats.incoming import Incoming, IncomingSplit
 from dmd_repro.data.formats.layout import keys, splits_of
 from dmd_repro.data.formats.padded import padding_remarks
 from dmd_repro.data.formats.said import Said
-from dmd_repro.data.formats.which import signs, standing_of, told_dataset
+from dmd_repro.data.formats.which import FILE_NAMES, refuse_swapped, signs, standing_of, told_dataset
 from dmd_repro.data.pickle_gate.filearray import Blocks, FileArray
 from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import DataError
@@ -112,12 +112,14 @@ def convert(raw: Any, file: str, *, dataset: str | None = None, nan: NanRule = "
     if not kinds:
         lacking = ", ".join(f"{s} has {'text' if 'text' in parts[s] else 'text_bert'} alone" for s in SPLITS)
         raise DataError.at(file, expected="one kind of text in all splits", got=lacking, do="Write one of them in all")
-    given = {m: all(f"{key}_lengths" in parts[s] for s in SPLITS) for m, key in _NAMES.items()}
+    given = {m: all(f"{key}_lengths" in parts[s] for s in SPLITS) for m, key in FILE_NAMES.items()}
     shaped = {s: _shaped(parts[s], s, reading, kinds, given) for s in SPLITS}
     known = reading.known
     _not_turned(reading)
     sizes = {s: len(shaped[s].ids) for s in SPLITS}
     widths = {m: known[f"D_{m}"] for m in MODALITIES if f"D_{m}" in known}
+    if dataset != "custom":  # one's own features have widths of their own
+        refuse_swapped(widths, sizes, file)
     every = np.concatenate([part.labels for part in shaped.values()])
     seven = any("seven columns" in note for note in said.notes)
     if dataset is None:  # a label that no known data set has is named before the data set is asked for
@@ -155,9 +157,6 @@ def convert(raw: Any, file: str, *, dataset: str | None = None, nan: NanRule = "
     )
 
 
-_NAMES = {"l": "text", "a": "audio", "v": "vision"}
-
-
 def _everywhere(key: str, parts: Mapping[str, Mapping[str, Any]], said: Said) -> bool:
     """Whether all splits have a kind of text; said where only some do."""
     have = [s for s in SPLITS if key in parts[s]]
@@ -174,7 +173,7 @@ def _shaped(part: dict[str, Any], split: str, reading: _Reading, kinds: list[str
     ids = _ids(part.get("id"), reading.column(split, "id"), len(y), reading.said)
     known["B"] = len(y)
     arrays: dict[str, Numbers] = {}
-    for letter, key in _NAMES.items():
+    for letter, key in FILE_NAMES.items():
         if key != "text" or key in kinds:
             column = reading.column(split, key, ids)
             arrays[key] = columns.vectors(part[key], column)
@@ -184,7 +183,7 @@ def _shaped(part: dict[str, Any], split: str, reading: _Reading, kinds: list[str
         arrays["text_bert"] = columns.token_rows(part["text_bert"], column)
         fits(arrays["text_bert"], column, known, "three", "T_bert")
     lengths = {}
-    for m, name in _NAMES.items():
+    for m, name in FILE_NAMES.items():
         steps = known["T_bert"] if m == "l" and "T_l" not in known else known[f"T_{m}"]
         if not given[m]:
             lengths[m] = np.full(len(y), steps, dtype=np.int64)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from dmd_repro.data.features import Standing
 from dmd_repro.datasets import DATASETS, DatasetFacts
 from dmd_repro.errors import DataError, nearest
-from dmd_repro.shapes import MODALITY_NAMES, SPLITS
+from dmd_repro.shapes import MODALITIES, MODALITY_NAMES, SPLITS
+
+FILE_NAMES = {"l": "text", "a": "audio", "v": "vision"}
 
 _ELSEWHERE: Mapping[
     str, Mapping[str, tuple[int, ...]]
@@ -137,6 +140,37 @@ def told_dataset(
     against = [sign for sign in seen if name not in sign.points] if name != "custom" else []
     warnings = [f"{sign}, but taken for {DATASETS[name].title}" for sign in against if " wide" not in sign.what]
     return name, notes, warnings + width_remarks(name, widths)
+
+
+def refuse_swapped(widths: Mapping[str, int], sizes: Mapping[str, int], file: str) -> None:
+    """Raise DataError where two modalities have each other's public widths, or splits an official split's sizes."""
+    public = {m: _widths_of(m) for m in MODALITIES}
+    for one, other in combinations([m for m in MODALITIES if m in widths], 2):
+        own = widths[one] in public[one] or widths[other] in public[other]
+        if not own and widths[one] in public[other] and widths[other] in public[one]:
+            names = [FILE_NAMES[m] for m in (one, other)]
+            raise DataError.at(
+                file,
+                expected=f"{' and '.join(MODALITY_NAMES[m] for m in (one, other))} features of their own widths",
+                got=f"{names[0]} {widths[one]} wide and {names[1]} {widths[other]} wide: the two look swapped",
+                do=f"Exchange the columns {names[0]} and {names[1]}, or pass --dataset custom if they are right",
+            )
+    have = [sizes[s] for s in SPLITS]
+    for facts in DATASETS.values():
+        want = [facts.splits[s] for s in SPLITS] if facts.splits else []
+        if have != want and sorted(have) == sorted(want):
+            wrong = [s for s, a, b in zip(SPLITS, have, want, strict=True) if a != b]
+            raise DataError.at(
+                file,
+                expected=f"{'/'.join(map(str, want))} clips, the official split of {facts.title}",
+                got=f"{'/'.join(map(str, have))}: {' and '.join(wrong)} look swapped",
+                do="Give each split its own name",
+            )
+
+
+def _widths_of(m: str) -> set[int]:
+    known = {n for facts in DATASETS.values() for n in facts.dims.get(m, ())}
+    return known | {n for elsewhere in _ELSEWHERE.values() for n in elsewhere.get(m, ())}
 
 
 def _unclear(seen: list[Sign], widths: Mapping[str, int], sizes: Mapping[str, int]) -> str:

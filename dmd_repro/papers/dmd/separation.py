@@ -83,8 +83,10 @@ def subject(records: Records, data: Sequence[str] = ()) -> Subject:
         if missing:
             many = sum(map(len, finished.values()))
             raise RunError.at(
-                f"figures 3 and 4 of {group.data['name']}", expected=f"the decoupled features of its {many} runs",
-                got=f"none of {len(missing)}", do=f"Make them from the checkpoints: dmd features {' '.join(missing)}",
+                f"figures 3 and 4 of {group.data['name']}",
+                expected=f"the decoupled features of each of its {many} run{'s' * (many > 1)}",
+                got=f"{many - len(missing)}",
+                do=f"Make them from the checkpoints: dmd features {' '.join(missing)}",
             )  # fmt: skip
         masks = tuple(_read(group, off, runs) for off, runs in finished.items())
         return Subject(group, masks, len(groups) - 1)

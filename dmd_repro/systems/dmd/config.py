@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.spec import AblationMask
-from dmd_repro.systems.config import TrainConfig, check_encoders, no_preset
+from dmd_repro.systems.config import TrainConfig, added, check_encoders, no_preset
 from dmd_repro.systems.declare import ASPECTS, Evidence, Setting, System
 from dmd_repro.systems.dmd.switches import ALIASES, PROTOCOLS, SAME, SWITCHES, Protocol, switch_values
 
@@ -41,6 +41,8 @@ class DMDConfig(TrainConfig):
     gd_hetero: int = 32  # run.py: gd_size_high
     margin_scale: float = 0.15  # HingeLoss: margin = 0.15 |y_i - y_k|
     margin_alpha: float = 0.2  # Eq. 4's constant, whose value is not printed: ours
+    label_low: float = added(-3.0, neutral=-3.0)  # where the classes of Eq. 4's triples lie: of the data set
+    label_high: float = added(3.0, neutral=3.0)
     lambda_dec: float = 0.1  # paper: lambda_1; the code's 0.1 on its decoupling terms
     lambda_dtl: float = 0.05  # paper: lambda_2; the code's 0.05 on each unit
     gamma: float = 0.1  # paper: gamma (Eq. 6)

@@ -57,7 +57,7 @@ def _decoupling(config: DMDConfig, seen: Sequence[str], f: DMDFeatures, labels: 
     if config.margin == "label_distance":
         terms["mar"] = losses.margin_by_distance(rows, labels.repeat(1, len(seen)), config.margin_scale)
     else:
-        classes = labels.clamp(-3, 3).round()
+        classes = labels.clamp(config.label_low, config.label_high).round()
         modality = torch.arange(len(seen), device=labels.device).repeat_interleave(labels.shape[1])
         terms["mar"] = losses.margin_of_triples(rows, classes.repeat(1, len(seen)), modality, config.margin_alpha)
     return terms

@@ -24,6 +24,8 @@ class TFNConfig(PooledConfig):
 
     post: int = 32
     dropout_post: float = 0.3
+    label_low: float = -3.0  # what it can predict: of the data set, where its labels go further
+    label_high: float = 3.0
 
     @property
     def rates(self) -> dict[str, float]:

@@ -19,4 +19,4 @@ class TFN(PooledSystem):
     def fusion(self, dims: Mapping[str, int]) -> nn.Module:
         """Return TFN's net."""
         c = self.config
-        return TensorFusion(dims, c.hidden, c.text_out, c.post, c.rates)
+        return TensorFusion(dims, c.hidden, c.text_out, c.post, c.rates, (c.label_low, c.label_high))

@@ -15,15 +15,25 @@ from dmd_repro.nn.recurrent import SubNet, TextSubNet, with_one
 
 
 class TensorFusion(nn.Module):
-    """Acoustic and visual as one vector a clip, text as a sequence; the prediction lies in (-3, 3)."""
+    """Acoustic and visual as one vector a clip, text as a sequence; the prediction lies in the range of the labels."""
 
     def __init__(
-        self, dims: Mapping[str, int], hidden: Mapping[str, int], text_out: int, post: int, rates: Mapping[str, float]
+        self,
+        dims: Mapping[str, int],
+        hidden: Mapping[str, int],
+        text_out: int,
+        post: int,
+        rates: Mapping[str, float],
+        labels: tuple[float, float] = (-3.0, 3.0),
     ) -> None:
-        """`hidden` and `rates` by modality; `rates["post"]` acts on the flattened product, its constant 1 included."""
+        """`hidden` and `rates` by modality; `rates["post"]` acts on the flattened product, its constant 1 included.
+
+        `labels`: their range; the reference has -3 to 3.
+        """
         super().__init__()
-        self.output_range = nn.Parameter(torch.tensor([6.0]), requires_grad=False)
-        self.output_shift = nn.Parameter(torch.tensor([-3.0]), requires_grad=False)
+        low, high = labels
+        self.output_range = nn.Parameter(torch.tensor([high - low]), requires_grad=False)
+        self.output_shift = nn.Parameter(torch.tensor([low]), requires_grad=False)
         self.audio_subnet = SubNet(dims["a"], hidden["a"], rates["a"])
         self.video_subnet = SubNet(dims["v"], hidden["v"], rates["v"])
         self.text_subnet = TextSubNet(dims["l"], hidden["l"], text_out, rates["l"])

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,12 @@ def fenced(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@cache
+def root() -> Any:
+    """Return all commands."""
+    return typer.main.get_command(app)
+
+
 def typed(text: str) -> list[str]:
     """Return the `dmd` commands of a page's blocks, each as one line."""
     shell = "\n".join(fenced("sh", text)).replace("\\\n", " ")
@@ -85,7 +92,7 @@ def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
     """Protects: a page shows no command, option or kind of value that is gone."""
     for command in typed(page.read_text(encoding="utf-8")):
         words = shlex.split(command, comments=True)
-        group: Any = typer.main.get_command(app)
+        group = root()
         while words and (words[0].startswith("-") or words[0] in getattr(group, "commands", {})):
             if words[0] in ("-v", "--verbose", "--version"):
                 words = words[1:]

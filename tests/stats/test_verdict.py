@@ -129,7 +129,7 @@ def test_the_word_of_a_row(cells: list[Compared], word: str, kind: str | None) -
     assert (found.word, found.kind) == (word, kind)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(SEEDS, min_size=1, max_size=5), st.floats(0.3, 3), st.sampled_from([0.05, 0.02, 0.005]))
 def test_a_row_is_its_cells_together(family: list[list[float]], margin: float, alpha: float) -> None:
     """Protects: the word of a row, against statsmodels' TOST and Holm put together by hand."""

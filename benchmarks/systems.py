@@ -111,9 +111,7 @@ def main() -> None:
     known = [find_system(name) for name in SHIPPED]
     rows = [line(s, aligned=a) for s in known for a in (True, False) if a or not s.inputs.aligned_only]
     heads = ("system", "setting", "parameters", "ms a step", "reads", "evidence", "why")
-    when = (
-        f"CPU time on {datetime.now(UTC):%Y-%m-%d}, one thread of a two-core machine, 32 clips of CMU-MOSI's sizes."
-    )
+    when = f"CPU time on {datetime.now(UTC):%Y-%m-%d}, one thread of a two-core machine, 32 clips of CMU-MOSI's sizes."
     table = "\n".join(grid_lines(TextGrid("", heads, "lllllll", tuple(rows))))
     write_section(PAGE, "systems", f"{table}\n\n{when}\n")
     if asked.runs:

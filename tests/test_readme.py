@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
+from dmd_repro import __version__
 from dmd_repro.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,3 +65,10 @@ def test_every_link_leads_to_a_file() -> None:
         inside = [link for link in links if "://" not in link and link not in made]
         broken += [(page.name, link) for link in inside if not (page.parent / link).exists()]
     assert broken == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    """Protects: who cites a release names the version that it is."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__
+    assert cited["license"] in (ROOT / "LICENSE").read_text(encoding="utf-8")

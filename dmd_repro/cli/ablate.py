@@ -84,6 +84,7 @@ def ablate(
     from dmd_repro.cli.progress import say
     from dmd_repro.data.store.folder import Store
     from dmd_repro.planning import ablate as library
+    from dmd_repro.planning.plans import load_plan
     from dmd_repro.records.folder import Records
     from dmd_repro.render.sheet import show_sheets
     from dmd_repro.render.terminal import terminal_console
@@ -127,7 +128,8 @@ def ablate(
     )  # fmt: skip
     if failed is None:
         return
-    sheet = ablation_sheet(f"Ablation of {model}", planned.plan, compare_arms(planned.plan, records))
+    plan = load_plan(records.root, planned.plan.table, planned.plan.data) or planned.plan  # with the seeds of before
+    sheet = ablation_sheet(f"Ablation of {model}", plan, compare_arms(plan, records))
     if json_:
         document = totals(planned, earlier) | {"failed": failed, **sheet.to_json()}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

@@ -94,9 +94,15 @@ def train_missing(
         return None
     try:
         with Work(missing, each, records, workers, json_) as work:
-            if slurm:
-                return slurm.carry_out(stacks, work.on_event)
-            return run_jobs(missing, records, store, execution=execution, workers=work.workers, on_event=work.on_event)
+            failed = (
+                slurm.carry_out(stacks, work.on_event)
+                if slurm
+                else run_jobs(
+                    missing, records, store, execution=execution, workers=work.workers, on_event=work.on_event
+                )
+            )
+        save_plan(records.root, planned.plan)  # another command may have planned other seeds before these were begun
+        return failed
     except KeyboardInterrupt:
         done = sum(records.status(job.run_id) == "done" for job in planned.jobs)
         left = (

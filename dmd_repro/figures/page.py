@@ -5,6 +5,7 @@ matplotlib without pyplot: no global state is touched, no display is needed, and
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import textwrap
 import warnings
@@ -49,14 +50,13 @@ class Page:
 
 
 def require_matplotlib() -> None:
-    """Raise SpecError naming the extra where matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
+    """Raise SpecError naming the extra where matplotlib, or scikit-learn for the maps, is not installed."""
+    needs = {"matplotlib": "matplotlib", "sklearn": "scikit-learn"}
+    if missing := [name for module, name in needs.items() if importlib.util.find_spec(module) is None]:
         raise SpecError.at(
-            "dmd figure", expected="matplotlib, which draws it", got="none",
-            do="Install it: pip install 'dmd-repro[plots]'",
-        ) from None  # fmt: skip
+            "dmd figure", expected=f"{' and '.join(missing)}, which it draws with", got="none",
+            do="Install the extra: pip install 'dmd-repro[plots]'",
+        )  # fmt: skip
 
 
 @contextmanager

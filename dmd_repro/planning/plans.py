@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any, Literal
 
 from dmd_repro.disk import parse_json, sentences, write_atomic
 from dmd_repro.errors import RunError, Unreadable
+from dmd_repro.records.lease import Lease
 from dmd_repro.stats.verdict import MARGIN
 
 PLAN_VERSION = 1
+PATIENCE = 10.0  # seconds a command waits for another that writes the same plan
 _RUN = re.compile(r"[0-9a-f]{12}")  # a name of a folder below the runs, and nothing that could lead out of it
 
 
@@ -121,34 +124,51 @@ def plans_dir(runs_dir: Path) -> Path:
 
 
 def save_plan(runs_dir: Path, plan: TablePlan) -> Path:
-    """Write a plan in one step, stamped with the time, in place of the one on the same data.
+    """Write a plan in one step, stamped with the time, and add it to the one on the same data.
 
-    Raises RunError if the folder cannot be written.
+    A row keeps the seeds of the earlier plan whose runs have begun, if it is the same configuration: commands that ask
+    for different seeds of one table add to it. Raises RunError if the folder cannot be written.
     """
     folder = plans_dir(runs_dir)
     path = folder / f"{file_stem(plan.table)}--{plan.tag}.json"
-    document = {
-        "version": PLAN_VERSION,
-        "table": plan.table,
-        "data": list(plan.data),
-        "seeds": list(plan.seeds),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "serial": 1 + max((p.serial for p in _others(folder)), default=0),
-        "margin": plan.margin,
-        "one_look": plan.one_look,
-        "rows": {key: row.to_json() for key, row in _ordered(runs_dir, path, plan).items()},
-    }
-    document["seal"] = _seal(document)
     with sentences(path, "a file that can be written", RunError, "--runs-dir"):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(document, indent=1))
+        with _alone(path):
+            rows = _added(runs_dir, path, plan)
+            seeds = dict.fromkeys([*plan.seeds, *(seed for row in rows.values() for seed in row.runs)])
+            document = {
+                "version": PLAN_VERSION,
+                "table": plan.table,
+                "data": list(plan.data),
+                "seeds": list(seeds),
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "serial": 1 + max((p.serial for p in _others(folder)), default=0),
+                "margin": plan.margin,
+                "one_look": plan.one_look,
+                "rows": {key: row.to_json() for key, row in rows.items()},
+            }
+            document["seal"] = _seal(document)
+            write_atomic(path, json.dumps(document, indent=1))
     return path
 
 
-def _ordered(runs_dir: Path, path: Path, plan: TablePlan) -> dict[str, PlannedRow]:
-    """Keep the order in which the seeds of a row were first planned: a later plan may not choose which come first.
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other commands from writing a plan while one is added to."""
+    lease = Lease(path.with_suffix(".writer"))
+    until = time.monotonic() + PATIENCE
+    while not lease.take() and time.monotonic() < until:
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lease.free()
 
-    A seed of the earlier plan counts once its run has begun, whether the new plan names it or not.
+
+def _added(runs_dir: Path, path: Path, plan: TablePlan) -> dict[str, PlannedRow]:
+    """Return the rows with what the earlier plan on the same data had begun, in the order of planning.
+
+    A later plan may not choose which seeds come first, nor leave out one that was begun.
     """
     earlier: Mapping[str, PlannedRow] = {}
     if path.exists():
@@ -159,7 +179,8 @@ def _ordered(runs_dir: Path, path: Path, plan: TablePlan) -> dict[str, PlannedRo
         before = earlier.get(key)
         if before is not None and row.status == before.status == "planned" and _same(before, row):
             begun = [seed for seed in before.in_order if seed in row.runs or _begun(runs_dir, before.runs.get(seed))]
-            row = replace(row, order=tuple(begun))
+            kept = {seed: before.runs[seed] for seed in begun if seed in before.runs}
+            row = replace(row, order=tuple(begun), runs={**row.runs, **kept})
         rows[key] = row
     return rows
 

@@ -210,11 +210,13 @@ def test_records_of_another_version_are_named(tmp_path: Path) -> None:
             draw_figure(figure, Records(tmp_path))
 
 
-def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
-    """Whoever has no matplotlib is told what to install, and no traceback."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.mark.parametrize(("module", "name"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
+def test_without_a_library_the_extra_is_named(tmp_path: Path, monkeypatch, capsys, module: str, name: str) -> None:
+    """Whoever lacks one of the libraries is told what to install, and no traceback."""
+    monkeypatch.setitem(sys.modules, module, None)
     said = Here(tmp_path, monkeypatch, capsys)("figure", "power")
     assert said.code == 2
+    assert f"expected {name}, which" in said.err
     assert "pip install 'dmd-repro[plots]'" in said.err
 
 

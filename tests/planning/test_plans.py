@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +42,41 @@ def test_the_most_recent_plan_of_a_table_is_taken(tmp_path: Path, monkeypatch: p
     assert found.seeds == (7,)
     assert len(list_plans(tmp_path)) == 2
     assert load_plan(tmp_path, "table2") is None
+
+
+def test_commands_with_other_seeds_add_to_a_plan(tmp_path: Path) -> None:
+    """Two commands that ask for different seeds of one table make one table of both; what never began is not kept."""
+    first = PlannedRow("planned", features={"digest": "d"}, runs={1: "1" * 12, 2: "2" * 12, 3: "3" * 12})
+    second = replace(first, runs={7: "7" * 12, 1: "1" * 12})
+    save_plan(tmp_path, TablePlan("table1", ("toy",), (1, 2, 3), {"dmd": first}))
+    (tmp_path / ("2" * 12 + ".tmp")).mkdir()
+    save_plan(tmp_path, TablePlan("table1", ("toy",), (7, 1), {"dmd": second}))
+    found = load_plan(tmp_path, "table1", "toy")
+    assert found is not None
+    assert found.rows["dmd"].runs == {1: "1" * 12, 2: "2" * 12, 7: "7" * 12}
+    assert sorted(found.seeds) == [1, 2, 7]
+    other = replace(second, overrides={"d": 4})  # another configuration: its seeds are no replicates of those
+    save_plan(tmp_path, TablePlan("table1", ("toy",), (7, 1), {"dmd": other}))
+    found = load_plan(tmp_path, "table1", "toy")
+    assert found is not None
+    assert found.rows["dmd"].runs == other.runs
+
+
+def test_plans_written_at_once_are_all_there(tmp_path: Path) -> None:
+    """Tasks of an array start in one instant: none loses another's seeds."""
+    for seed in range(6):
+        (tmp_path / f"{seed:012d}.tmp").mkdir()
+
+    def write(seed: int) -> None:
+        row = PlannedRow("planned", features={"digest": "d"}, runs={seed: f"{seed:012d}"})
+        save_plan(tmp_path, TablePlan("table1", ("toy",), (seed,), {"dmd": row}))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    found = load_plan(tmp_path, "table1", "toy")
+    assert found is not None
+    assert sorted(found.rows["dmd"].runs) == list(range(6))
+    assert [path.name for path in plans_dir(tmp_path).iterdir()] == ["table1--toy.json"]
 
 
 def test_a_clock_that_went_back_does_not_bring_an_old_plan_back(

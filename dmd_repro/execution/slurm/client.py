@@ -171,10 +171,10 @@ class Slurm:
             return f"{words}; finished epochs are kept"
         log = one.submission.log(one.index)
         if not log.is_file():
-            because = f", {reason}" if reason not in ("", "None") else ""
+            because = ", ".join(word for word in (state or "its state is not known any more", reason) if word)
             return (
-                f"its task ended ({state or 'state unknown'}{because}) and left no log: if the node does not see "
-                f"{one.submission.folder}, choose a folder on a shared disk with --runs-dir"
+                f"its task left no log ({because}): it was taken from the queue, or the node does not see "
+                f"{one.submission.folder}. If so, choose a folder on a shared disk with --runs-dir"
             )
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return f"its task ended ({state or 'state unknown'}): {lines[-1] if lines else 'its log is empty'} ({log})"

@@ -39,6 +39,7 @@ class Disentangled(nn.Module):
         self.encode = nn.ModuleDict(
             {m: nn.ModuleList(SelfLayer(d, heads, **rates) for _ in range(layers)) for m in MODALITIES}
         )
+        self.settle = nn.ModuleDict({m: nn.LayerNorm(d) for m in MODALITIES})  # raw acoustic scales saturate a sigmoid
         self.private = nn.ModuleDict({m: nn.Linear(d, d) for m in MODALITIES})
         self.common = nn.Linear(d, d)
         self.judge1, self.judge2, self.drop_judge = nn.Linear(d, d // 2), nn.Linear(d // 2, 3), nn.Dropout(dropout)
@@ -58,6 +59,7 @@ class Disentangled(nn.Module):
             h = h + position_table(h.shape[1], self.d, h.dtype, h.device)
             for layer in self.encode[m]:  # type: ignore[attr-defined]
                 h = layer(h, valid[m])
+            h = self.settle[m](h)
             weights = valid[m].unsqueeze(2).to(h.dtype)
             u = (h * weights).sum(1) / weights.sum(1)
             found[f"common_{m}"], found[f"private_{m}"] = (

@@ -80,7 +80,7 @@ def evidence(setting: Setting) -> dict[str, Evidence]:
 
 def cost(setting: Setting) -> str:
     """Return what a planner should know of its price."""
-    return "" if setting.aligned else "a step costs 4 to 10 times MulT's (timed here: 10; with unit=plain 6)"
+    return "" if setting.aligned else "a step costs 4 to 10 times MulT's: its message is as long as all three"
 
 
 SYSTEM = System(

@@ -53,6 +53,7 @@ def add(
     from dmd_repro.papers.folders import all_table_names
     from dmd_repro.papers.rerun_csv import read_rerun_csv
     from dmd_repro.papers.tables import load_table
+    from dmd_repro.render.terminal import folded
     from dmd_repro.results.reruns import places
 
     added, folder = read_rerun_csv(file), reruns_dir(data)
@@ -65,6 +66,7 @@ def add(
     with sentences(target, "a file that can be written", ClaimError, "--data-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(target, content)
-    for place in places(added, [load_table(name) for name in all_table_names()]):
-        typer.echo(place.line)
+    lines = [place.line for place in places(added, [load_table(name) for name in all_table_names()])]
+    for line in (part for whole in lines for part in folded(whole)):
+        typer.echo(line)
     typer.echo(f"added: {target}", err=True)

@@ -123,7 +123,7 @@ LIES_HEADS = (
     *("method", "metric", "n", "printed", "mean ± STD", "place", "seeds", "mean − printed", "below", "within", "above"),
 )
 FURTHER_HEADS = (
-    *("method", "metric", "d", "95 % mean", "95 % one more run", "one run", "p=", "p≠", "p (t)"),
+    *("method", "metric", "d", "95 % mean", "95 % one more run", "one run", "p TOST", "p Holm", "p (t)"),
     *("SE seeds", "SE clips"),
 )
 

@@ -93,7 +93,7 @@ def _kind(hypothesis: str, k: int) -> str:
 
 def further(block: ComparedBlock) -> TextGrid | None:
     """Return the further readings of each measured number: intervals, one run, p-values, and the share of the clips."""
-    headers = ("other readings", "d", "95 % mean", "95 % one more run", "one run", "p=", "p≠", "p (t)")
+    headers = ("other readings", "d", "95 % mean", "95 % one more run", "one run", "p TOST", "p Holm", "p (t)")
     told = [row for row in block.rows if row.state == "measured"]
     return _by_number(told, "Other readings", (*headers, "SE seeds", "SE clips"), "lrrrlrrrrr", _reading_line)
 

@@ -51,10 +51,8 @@ def legend(table: ComparisonTable) -> list[str]:
         )
     if any(row.row.ours for row in table.rows if row.state == "measured"):
         lines.append(f"(ours): {OURS.removeprefix('ours, ')}.")
-    levels = {stage: f"{100 * (1 - 2 * stage.level):g} % at {stage.n} runs" for stage in table.decided}
-    if levels:
-        said = ", ".join(levels[stage] for stage in sorted(levels, key=lambda stage: stage.n))
-        lines.append(f"mean − printed: the interval the word is read from ({said}).")
+    if said := _levels(table):
+        lines.append(f"mean − printed: its interval, {said}.")
     if any(cell.beside for row in table.rows for cell in row.cells):
         lines.append(
             f"below, within, above: the chance that the method's mean lies so, margin {points_of(table.margin)}. "
@@ -62,11 +60,26 @@ def legend(table: ComparisonTable) -> list[str]:
         )
     if table.decided:
         level = sum(stage.level for stage in table.decided)
-        rows = f"{len(table.decided)} row{'s have' if len(table.decided) > 1 else ' has'}"
-        lines.append(f"{rows} a word: expect up to {level:.2g} false ones of a kind.")
+        rows = f"{len(table.decided)} row{'s are' if len(table.decided) > 1 else ' is'}"
+        lines.append(f"{rows} judged: expect at most {level:.2g} false words of each kind.")
     if len(table.looks) > 1:
         lines.append(f"looked at {len(table.looks)} times ({', then '.join(table.looks)}): the stages allow it.")
     return lines
+
+
+def _levels(table: ComparisonTable) -> str:
+    """The level of each interval of mean − printed, by its runs: those a word is read from, then the others."""
+    found: dict[bool, set[tuple[int, float]]] = {True: set(), False: set()}
+    for row in table.rows:
+        for cell in row.cells:
+            if d := cell.judged.difference:
+                found[row.words.stage is not None and row.words.headline].add((d.n, d.level))
+    read, alone = (
+        ", ".join(f"{100 * (1 - 2 * level):g} % at {n} runs" for n, level in sorted(found[words]))
+        for words in (True, False)
+    )
+    said = [f"which the word is read from ({read})"] if read else []
+    return " or ".join([*said, *([f"without a word ({alone})"] if alone else [])])
 
 
 def pointers(table: ComparisonTable, ink: Ink) -> list[str]:

@@ -64,7 +64,7 @@ def _show(table: ComparisonTable, console: Console, ink: Ink, said: set[str]) ->
     footnotes = table.footnotes if ink.whole else measured_notes(table)
     if run or ink.whole:
         for block in table.blocks:
-            show_grid(overview(block, footnotes), console, title=block.title)
+            show_grid(_notes_beside_names(overview(block, footnotes), console), console, title=block.title)
             for grid in more(block, ink.whole):
                 show_grid(grid, console)
     else:
@@ -110,6 +110,17 @@ def show_grid(grid: TextGrid, console: Console, title: str | None = None) -> Non
         console.width = shown
         if not table.show_edge:
             console.print()
+
+
+def _notes_beside_names(grid: TextGrid, console: Console) -> TextGrid:
+    """Return a grid whose last column, the notes, stands behind the names where that saves a second grid for it."""
+    plain = _columns(grid, range(len(grid.headers) - 1))
+    if not any(row[-1] for row in grid.rows):
+        return plain
+    if _least(grid) <= console.width:
+        return grid
+    rows = tuple((f"{row[0]} ({row[-1]})" if row[-1] else row[0], *row[1:-1]) for row in grid.rows)
+    return TextGrid(grid.title, ("method (notes)", *grid.headers[1:-1]), plain.align, rows)
 
 
 def _most(table: Table, console: Console) -> int:

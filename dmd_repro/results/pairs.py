@@ -42,7 +42,7 @@ class SideGap:
     first: float  # mean over its runs
     second: float
     interval: tuple[float, float] | None  # over clips
-    seeds: Paired | None  # over common seeds
+    seeds: Paired | None  # over common seeds; None where a run of them did not learn, or has no value
     mcnemar: Mapping[tuple[int, int], McNemar]
 
 
@@ -66,10 +66,14 @@ def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
             notes.append(f"paired over the {len(common)} seeds both sides have; means are of all runs of a side")
     elif len(a.runs) == 1 or len(theirs) == 1:
         pairs = [(s, t) for s in a.runs for t in theirs]
-        notes.append("one side is one run: how another seed would have ended is not in the interval")
+        which = "each side is" if len(a.runs) == len(theirs) else "one side is"
+        notes.append(f"{which} one run: how another seed would have ended is not in the interval")
     else:
         pairs = []
         notes.append("no seed in common: runs are not paired, and the interval is over clips alone")
+    lost = len({seed for seed in common if seed in a.not_learned or seed in b.not_learned})
+    if lost and len(common) > 1:
+        notes.append(f"in {lost} of {len(common)} pairs a run did not learn: no interval and no test over seeds")
     names = clip_names([a.ids])
     videos = [names.video(clip) for clip in a.ids]
     if len(set(videos)) == len(videos):
@@ -87,7 +91,9 @@ def compare_sides(a: Side, b: Side) -> tuple[list[SideGap], list[str]]:
         gaps = gaps[np.isfinite(gaps)]
         ends = np.quantile(gaps, [0.025, 0.975]) if len(gaps) >= 0.9 * RESAMPLES else None
         interval = None if ends is None else (float(ends[0]), float(ends[1]))
-        over = paired({s: values[0][s] for s in common}, {s: values[1][s] for s in common}) if len(common) > 1 else None
+        shared = [{s: side[s] for s in common} for side in values]
+        normal = len(common) > 1 and not lost and all(math.isfinite(v) for side in shared for v in side.values())
+        over = paired(shared[0], shared[1]) if normal else None
         tests = {}
         for s, t in pairs if metric in RIGHT else ():
             right = [per_clip(metric, a.y_true, run) for run in (a.runs[s], theirs[t])]
@@ -125,8 +131,8 @@ def pair_sheet(a: Side, b: Side) -> Sheet:
         rows.append(
             (
                 METRICS[gap.metric].name,
-                f"{gap.first:.{digits}f}",
-                f"{gap.second:.{digits}f}",
+                _value(gap.first, digits),
+                _value(gap.second, digits),
                 _signed(gap.first - gap.second, digits),
                 _ends(gap.interval, digits),
                 _ends(over, digits),
@@ -149,11 +155,17 @@ def pair_sheet(a: Side, b: Side) -> Sheet:
         name="compare",
         title=f"{a.name} minus {b.name}, on {len(a.ids)} clips",
         grids=tuple(grids),
-        answer=(answer(a, b, gaps),),
+        answer=(answer(a, b, gaps), *(line for side in (a, b) if (line := _learned(side)))),
         notes=(*about, *notes, *a.notes, *b.notes),
         rule=RULE,
         mark=marks[0] if marks else None,
-        document={"first": a.name, "second": b.name, "clips": len(a.ids), "gaps": [_document(gap) for gap in gaps]},
+        document={
+            "first": a.name,
+            "second": b.name,
+            "clips": len(a.ids),
+            "not_learned": [[_pair((seed, seed)) for seed in side.not_learned] for side in (a, b)],
+            "gaps": [_document(gap) for gap in gaps],
+        },
     )
 
 
@@ -176,9 +188,23 @@ def answer(a: Side, b: Side, gaps: Sequence[SideGap]) -> str:
     return f"{text}; other {' or '.join(doubt)} could turn it." if doubt else f"{text}."
 
 
+def _learned(side: Side) -> str:
+    """Say how many runs of a side learned; "" where all did."""
+    n = len(side.runs)
+    return (
+        f"{side.name}: {n - len(side.not_learned)} of {n} run{'s' if n > 1 else ''} learned."
+        if side.not_learned
+        else ""
+    )
+
+
 def _pair(pair: tuple[int, int]) -> str:
     names = ["one run" if seed == ONE else str(seed) for seed in pair]
     return names[0] if names[0] == names[1] else " : ".join(names)
+
+
+def _value(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else NONE
 
 
 def _signed(value: float, digits: int) -> str:

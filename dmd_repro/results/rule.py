@@ -17,7 +17,7 @@ def rule_lines(
 ) -> tuple[str, ...]:
     """Return the sentences that stand under a table: measurement, words by hypothesis, stages, further readings.
 
-    `decided`: the stage of each row that has a word. `own`: headings of the printed columns that are on a scale of
+    `decided`: the stage of each row that was judged. `own`: headings of the printed columns that are on a scale of
     their own, not in percent.
     """
     m, points = f"{margin:g}", points_of(margin)
@@ -49,7 +49,8 @@ def rule_lines(
         "clips: standard error of the mean if the seeds alone, or the clips alone, were drawn anew (seeds and clips "
         "are crossed: all seeds meet the same clips; clips of one video are drawn together where ids name it).",
         "95 % mean: Student t interval of the mean over seeds. p (t): two-sided one-sample t test of the mean against "
-        "the printed number, for information, not corrected.",
+        "the printed number, for information, not corrected. p TOST: the larger p of the two tests that the mean lies "
+        "within the margin. p Holm: that it lies past it, one-sided, Holm-adjusted over the row.",
     ]
     if own:
         lines.append(f"margin of {' and '.join(own)}: a point is 0.01 there, so the margin is {margin / 100:g}.")
@@ -71,5 +72,5 @@ def _stages(stages: Sequence[Stage], decided: Sequence[Stage]) -> str:
     if not decided:
         return text + "."
     level = sum(stage.level for stage in decided)
-    rows = "1 row has" if len(decided) == 1 else f"{len(decided)} rows have"
-    return f"{text}. Here {rows} a word: at most {level:.2g} false ones of a kind are to be expected."
+    rows = "1 row is" if len(decided) == 1 else f"{len(decided)} rows are"
+    return f"{text}. Here {rows} judged: at most {level:.2g} false words of each kind are to be expected."

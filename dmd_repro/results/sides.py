@@ -20,6 +20,7 @@ from dmd_repro.records.folder import Records
 from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.runs import Runs, measure
 from dmd_repro.results.tables import DATA_MARKS
+from dmd_repro.stats.learned import did_it_learn
 
 ONE = -1  # the seed of a run that names none
 LABEL_SLACK = 1e-3  # labels are written with a few digits; the nearest two labels differ by far more
@@ -36,6 +37,7 @@ class Side:
     runs: Mapping[int, Floats]  # seed -> (B,)
     mark: str | None = None  # SYNTHETIC DATA, PARTIAL DATA
     notes: tuple[str, ...] = ()  # what is to be known of it
+    not_learned: tuple[int, ...] = ()  # seeds whose run predicts no better than a constant
 
 
 def read_predictions(path: Path) -> Side:
@@ -85,8 +87,19 @@ def read_predictions(path: Path) -> Side:
     ids = tuple(first)
     truth = np.array([first[clip][0] for clip in ids])
     runs = {seed: np.array([clips[clip][1] for clip in ids]) for seed, clips in found.items()}
-    notes = (f"{path.name}: not read: {', '.join(others)}",) if others else ()
-    return Side(path.name, ids, truth, runs, notes=notes)
+    notes = [f"{path.name}: not read: {', '.join(others)}"] if others else []
+    lost = _not_learned(truth, runs)
+    for seed, reason in lost.items():
+        run = "its run" if seed == ONE else f"the run of seed {seed}"
+        notes.append(f"{path.name}: {run} did not learn, by these clips: {reason}")
+    return Side(path.name, ids, truth, runs, notes=tuple(notes), not_learned=tuple(lost))
+
+
+def _not_learned(truth: Floats, runs: Mapping[int, Floats]) -> dict[int, str]:
+    """Why runs did not learn, by seed; a file has no validation split and no training labels, so by its own clips."""
+    span, median = (float(truth.min()), float(truth.max())), float(np.median(truth))
+    found = {seed: did_it_learn(run, truth, median, span) for seed, run in runs.items()}
+    return {seed: one.reason for seed, one in found.items() if one.outcome == "not learned"}
 
 
 def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Side:
@@ -125,6 +138,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
             {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
             DATA_MARKS.get(standing),
             tuple(f"{key}: {note}" for note in (*measured.notes, evidence_words(table.row(key))) if note),
+            tuple(measured.not_learned),
         )
     do = "Train it: dmd reproduce TABLE --rows ROW"
     raise RunError.at(f"row '{key}'", expected=f"finished runs of it in {runs_dir}", got="none", do=do)

@@ -146,7 +146,7 @@ class ComparedRow:
         metric = ranking_metric(self.row, {cell.column: cell for cell in self.cells if cell.summary.mean is not None})
         cell = next((cell for cell in self.cells if cell.metric == metric), None)
         if cell is None:
-            return ""
+            return self._failed_answer()
         count = f"{len(self.runs)} run" + ("" if len(self.runs) == 1 else "s")
         if self.not_learned:
             count = f"{len(self.runs) - len(self.not_learned)} of {count} learned"
@@ -156,6 +156,17 @@ class ComparedRow:
         if cell.learned is not None and cell.learned.mean is not None:
             said += f", {_measured(replace(cell, summary=cell.learned))} over those that did"
         return answer(self.row, said, self.words)
+
+    def _failed_answer(self) -> str:
+        """The sentence of a row whose finished runs all failed; "" where none did."""
+        printed = {cell.column: cell for cell in self.cells}
+        metric = ranking_metric(self.row, printed)
+        cell = next((cell for cell in printed.values() if cell.metric == metric), None)
+        if cell is None or not self.failed or self.runs:
+            return ""
+        count = f"{len(self.failed)} of {len(self.planned)} planned runs failed"
+        said = f"{METRICS[cell.metric].heading} printed {cell.printed.text}, nothing measured: {count}"
+        return answer(self.row, said, Words(NOT_RUN))
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -230,8 +241,14 @@ class ComparisonTable:
 
     @property
     def decided(self) -> tuple[Stage, ...]:
-        """The stage of every row that has a word: their levels sum to the false words to expect, of a kind."""
-        return tuple(row.words.stage for row in self.rows if row.words.headline and row.words.stage)
+        """The stage of every row that the rule judged: their levels sum to the false words to expect, of a kind.
+
+        A run that failed or did not learn leaves nothing to judge.
+        """
+        judged = [
+            row.words for row in self.rows if row.words.headline and row.words.kind not in ("failed", "not learned")
+        ]
+        return tuple(words.stage for words in judged if words.stage)
 
     @property
     def rows(self) -> tuple[ComparedRow, ...]:

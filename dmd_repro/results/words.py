@@ -98,7 +98,7 @@ class Words:
 
 def _even(bet: EvenBet) -> str:
     if bet.k is None and bet.more_than is not None:
-        return f"an even bet at more than {bet.more_than} runs, if ever (runs of two kinds have no model)"
+        return f"no even bet up to {bet.more_than} runs (where runs did not learn, no model goes beyond)"
     if bet.k is None:
         return "no number of runs makes it an even bet"
     if bet.k == 1:

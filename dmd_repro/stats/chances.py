@@ -159,7 +159,7 @@ def _chance(
 
         value = _mean_of_kinds(edge, k, mixture, mixture.share, others, tail)
         ends = [_mean_of_kinds(edge, k, mixture, share, others, given(z)) for z in (near, far) for share in shares]
-        return Chance(hypothesis, k, value, min(ends), max(ends), direction)
+        return _of(hypothesis, k, value, ends, direction)
     if hypothesis == "best" and k > 1:
         value = _posterior_mean(lambda z: _given("best", k, direction, z, mixture.share, others), away, n)
     else:
@@ -168,7 +168,12 @@ def _chance(
     ends = [
         float(_given(hypothesis, k, direction, np.asarray(z), share, others)) for z in (near, far) for share in shares
     ]
-    return Chance(hypothesis, k, value, min(ends), max(ends), direction)
+    return _of(hypothesis, k, value, ends, direction)
+
+
+def _of(hypothesis: Hypothesis, k: int, value: float, ends: Sequence[float], direction: Direction) -> Chance:
+    """A chance from its parts; a sum of many kinds can pass 1 by a rounding error."""
+    return Chance(hypothesis, k, min(1.0, value), min(ends), min(1.0, max(ends)), direction)
 
 
 def _tail(t: float, df: int, direction: Direction) -> float:

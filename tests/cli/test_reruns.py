@@ -42,7 +42,8 @@ def test_own_figures_are_added_listed_and_reported(dmd: Here) -> None:
     for _ in range(2):
         said = dmd("reruns", "add", "mine.csv")
         assert said.code == 0
-        assert "Beside table1 mosi-aligned-bert-dmd" in said.out
+        assert "Beside table1 mosi-aligned-bert-dmd" in " ".join(said.out.split())
+        assert max(map(len, said.out.splitlines())) <= 80
     listed = json.loads(dmd("reruns", "list", "--json").out)
     (mine,) = [one for one in listed if one["key"].startswith("mine/")]
     assert mine["values"]["acc2_non0"] == {"1": 84.76, "2": 86.74}

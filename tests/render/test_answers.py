@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,3 +118,39 @@ def test_a_table_longer_than_a_page_breaks(table: ComparisonTable) -> None:
     assert r"\begin{longtable}" in text
     assert text.count(r"\endhead") == text.count(r"\begin{longtable}")
     assert r"\begin{longtable}" not in render([replace(table, blocks=table.blocks[1:2])], "latex")
+
+
+def test_a_row_all_of_whose_runs_failed_is_answered_too(tmp_path: Path) -> None:
+    """Nothing measured is an answer too, in every format, and a row without a word can hold no false one."""
+    row = load_table("table1").row(KEY)
+    data = stamp_for(row)
+    specs = [spec_for(row, 1111 + i) for i in range(5)]
+    for spec in specs:
+        write_scores(tmp_path, spec, data, np.full(CLIPS, np.nan, np.float32))
+    plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    found = compare(load_table("table1"), load_plan(tmp_path, "table1"), Records(tmp_path))
+    said = "DMD on CMU-MOSI, aligned: ACC2 printed 84.5, nothing measured: 5 of 5 planned runs failed."
+    assert said in answers(found)
+    assert [f for f in FORMATS if f != "csv" and said not in flat(render([found], f), f)] == []
+    assert found.decided == ()
+
+
+def test_what_may_be_false_counts_judged_rows_alone(table: ComparisonTable) -> None:
+    """Of four rows one learned in all its runs and reached a stage: one level is expected, not three."""
+    assert [stage.level for stage in table.decided] == [0.02]
+    text = flat(render([table], "terminal"), "terminal")
+    assert "1 row is judged: expect at most 0.02 false words of each kind." in text
+    assert "which the word is read from (96 % at 5 runs) or without a word (90 % at 3 runs)" in text
+
+
+def test_notes_take_no_grid_of_their_own_at_80_columns(table: ComparisonTable) -> None:
+    """A column of note numbers that does not fit stands behind the names instead."""
+    lines = render([table], "terminal").splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert not [line for line in lines if line.split() == ["method", "notes"]]
+    wide = [replace(row, runs=dict.fromkeys(range(10), "r"), planned=(*range(10),)) for row in table.rows]
+    at = {row.row.key: row for row in wide}
+    blocks = tuple(replace(block, rows=tuple(at[row.row.key] for row in block.rows)) for block in table.blocks)
+    lines = render([replace(table, blocks=blocks)], "terminal").splitlines()
+    assert not [line for line in lines if line.split() == ["method", "notes"]]
+    assert any(line.startswith("MulT (") for line in lines)

@@ -131,3 +131,21 @@ def test_heads_of_evaluate_are_named_and_not_read(tmp_path: Path) -> None:
     assert "over clips" in sheet.answer[0]
     same = pair_sheet(found, found)
     assert "both" in same.answer[0]
+
+
+@pytest.mark.parametrize("calls", [[2], [1, 2, 3, 4, 5]])
+def test_a_run_that_did_not_learn_is_said_and_ends_the_test_over_seeds(tmp_path: Path, calls: list[int]) -> None:
+    """A constant run has no Corr and no normal law beside the others: named first, its clips still compared."""
+    b = _side("b", [1, 2, 3, 4, 5], 1.0)
+    runs = {seed: np.full(120, 0.3) if seed in calls else run for seed, run in b.runs.items()}
+    collapsed = read_predictions(_file(tmp_path, "a.csv", Side("a", IDS, TRUTH, runs)))
+    assert collapsed.not_learned == tuple(calls)
+    sheet = pair_sheet(collapsed, b)
+    assert sheet.answer[1:] == (f"a.csv: {5 - len(calls)} of 5 runs learned.",)
+    assert any(f"in {len(calls)} of 5 pairs a run did not learn" in note for note in sheet.notes)
+    assert any("the run of seed 2 did not learn, by these clips: the predictions are a cons" in n for n in sheet.notes)
+    assert all(gap["p"] is None and gap["interval_seeds"] is None for gap in sheet.document["gaps"])
+    by = {gap["metric"]: gap for gap in sheet.document["gaps"]}
+    assert by["corr"]["first"] is None
+    assert by["acc2_non0"]["interval_clips"] is not None
+    assert "nan" not in str(sheet.grids)

@@ -68,6 +68,7 @@ def _no_option(error: Any) -> SpecError:
     from dmd_repro.systems.registry import setting_names, system_names
     from dmd_repro.systems.suggest import suggest_option
 
+    arguments = [p.name for p in error.ctx.command.get_params(error.ctx) if p.param_type_name == "argument"]
     options = {name for p in error.ctx.command.get_params(error.ctx) for name in p.opts if name.startswith("-")}
     typed = {word.partition("+")[0] for word in sys.argv} & set(system_names())
     models = (typed or system_names()) if "--set" in options else ()
@@ -75,7 +76,7 @@ def _no_option(error: Any) -> SpecError:
     path = error.ctx.command_path
     return SpecError.at(
         error.option_name, expected=f"an option of {path}", got="an unknown one",
-        do=suggest_option(error.option_name, {name for name in options if len(name) > 2}, settings),
+        do=suggest_option(error.option_name, {name for name in options if len(name) > 2}, settings, arguments),
     )  # fmt: skip
 
 

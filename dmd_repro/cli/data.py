@@ -153,7 +153,7 @@ def list_(
         typer.echo(f"No feature set in {store.root} yet. Get one: dmd data download NAME (see")
         typer.echo("dmd data matrix), or dmd data import FILE.")
     for path, size in lying_about(store.root):
-        what = "unfinished: dmd data download goes on with it" if path.suffix == ".part" else "delete it when you like"
+        what = "unfinished: dmd data download resumes it" if path.suffix == ".part" else "delete it when you like"
         typer.echo(f"left by a download: {path} ({size_text(size)}; {what})")
     for row in damaged:
         typer.echo(f"damaged: {row['error']}", err=True)

@@ -141,7 +141,8 @@ def train(
     said = f"run {name}: {what}, seed {spec.seed}{said}"
     if (record := records.get(name)) is None:
         each, most = seconds_per_epoch(spec, features, execution), int(spec.config["max_epochs"] or 0)
-        left = f"at most {most} epochs of about {duration(each)}, so at most {duration(each * most)}"
+        count = "1 epoch" if most == 1 else f"{most} epochs"
+        left = f"at most {count} of about {duration(each)}, so at most {duration(each * most)}"
         goes_on = ", resumed from the last finished epoch" if records.status(name) == "partial" else ""
         with telling(records, [name]), Epochs(most) as progress:
             say(progress.console, f"{said}{goes_on}; {left}")

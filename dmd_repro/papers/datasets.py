@@ -40,14 +40,20 @@ def _facts(entry: Entry, origin: str) -> DatasetFacts:
     low, high = entry.numbers("range", 2)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         entry.fail("range", "a label range [low, high] with low < high", f"[{low:g}, {high:g}]")
-    signs = [int(n) for n in entry.numbers("test_signs", 3)] if entry.has("test_signs") else None
+    splits = _splits(entry.entry("splits")) if entry.has("splits") else None
+    signs = _counts(entry, "test_signs", 3) if entry.has("test_signs") else None
+    if signs and splits and sum(signs) != splits["test"]:
+        entry.fail("test_signs", f"counts of the {splits['test']} test clips", f"{sum(signs)} in all")
+    step = entry.number("step") if entry.has("step") else None
+    if step is not None and not 0 < step <= high - low:
+        entry.fail("step", f"a step above 0, at most {high - low:g}, between labels", f"{step:g}")
     facts = DatasetFacts(
         title=entry.text("title"),
         label_range=(low, high),
-        label_step=entry.number("step") if entry.has("step") else None,
+        label_step=step,
         classes=tuple(entry.texts("classes")),
         zeros=tuple(entry.texts("acc2")) or ("non0", "has0"),
-        splits=_splits(entry.entry("splits")) if entry.has("splits") else None,
+        splits=splits,
         test_signs=(signs[0], signs[1], signs[2]) if signs else None,
         dims=_widths(entry.entry("widths")) if entry.has("widths") else {},
         origin=origin,
@@ -74,6 +80,14 @@ def _widths(entry: Entry) -> dict[str, tuple[int, ...]]:
     found = {}
     for m in ("l", "a", "v"):
         if entry.has(m):
-            found[m] = tuple(int(n) for n in entry.numbers(m))
+            found[m] = _counts(entry, m, least=1)
     entry.done()
     return found
+
+
+def _counts(entry: Entry, key: str, count: int | None = None, least: int = 0) -> tuple[int, ...]:
+    values = entry.numbers(key, count)
+    for value in values:
+        if not (value.is_integer() and value >= least):
+            entry.fail(key, f"whole numbers of {least} or more", f"{value:g}")
+    return tuple(int(value) for value in values)

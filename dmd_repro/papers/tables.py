@@ -19,7 +19,7 @@ from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
 from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
-from dmd_repro.systems.registry import setting_names, system_names
+from dmd_repro.systems.registry import find_system, setting_names, system_names
 from dmd_repro.systems.suggest import suggest
 
 UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
@@ -37,7 +37,7 @@ class Printed:
     @classmethod
     def of(cls, text: str) -> Printed:
         """Read the printed text; raises ValueError if it is not a plain decimal number."""
-        if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
             raise ValueError(f"not a plain decimal number: {text!r}")
         return cls(text, Decimal(text), len(text.partition(".")[2]))
 
@@ -165,6 +165,13 @@ def load_table(name: str, folder: Path | None = None) -> PublishedTable:
     return table
 
 
+def _key(entry: Entry) -> str:
+    key = entry.text("key")
+    if not re.fullmatch(r"[A-Za-z0-9]+([-_.+][A-Za-z0-9]+)*", key):  # it is typed after --rows, and names files
+        entry.fail("key", "letters and digits, with - _ . or + between", f"'{key}'")
+    return key
+
+
 def _columns(entry: Entry, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
     columns = tuple(entry.texts("columns")) or default or ()
     for column in columns:
@@ -183,7 +190,7 @@ def _block(entry: Entry, root: Entry, columns: tuple[str, ...]) -> TableBlock:
         "setting": entry.choice("setting", ("aligned", "unaligned")),
         "text": entry.choice("text", ("glove", "hidden", "bert")),
     }
-    key, columns = entry.text("key"), _columns(entry, columns)
+    key, columns = _key(entry), _columns(entry, columns)
     for column in columns:
         if column not in (known := columns_of(shared["dataset"])):
             entry.fail("columns", f"columns that {shared['dataset']} is scored by ({', '.join(known)})", f"'{column}'")
@@ -212,7 +219,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
     if (recipe is None) == (reason is None):
         entry.fail("recipe", "a recipe, or null with a reason", "both" if recipe else "neither")
     row = Row(
-        key=entry.text("key"),
+        key=_key(entry),
         method=entry.text("method"),
         **shared,
         cells=cells,
@@ -231,7 +238,7 @@ def _row(entry: Entry, root: Entry, columns: tuple[str, ...], shared: dict[str, 
 
 def _control(entry: Entry, columns: tuple[str, ...], shared: dict[str, Any]) -> Row:
     row = Row(
-        key=entry.text("key"),
+        key=_key(entry),
         method=entry.text("method"),
         **shared,
         cells={},
@@ -265,6 +272,14 @@ def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
         head=entry.maybe("head"),
         overrides=entry.scalars("set"),
     )
+    system = find_system(model)
+    if recipe.protocol not in system.protocols:
+        entry.fail(
+            "protocol", f"a protocol of {model}", f"'{recipe.protocol}'", nearest(recipe.protocol, system.protocols)
+        )
+    if recipe.head and recipe.head not in system.heads and system.origin == "dmd_repro":
+        heads = f"a head of {model}: {', '.join(system.heads)}" if system.heads else f"no head: {model} has none"
+        entry.fail("head", heads, f"'{recipe.head}'")
     for name in recipe.overrides:
         if name not in (known := setting_names(model)):
             entry.fail(f"set.{name}", f"a setting of {model}", "an unknown name", suggest(name, known))

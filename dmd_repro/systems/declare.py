@@ -70,6 +70,7 @@ class System:
     protocols: tuple[str, ...] = ("official",)
     model_version: int = 1  # raised by any change that can move a prediction
     readable_versions: tuple[int, ...] = ()  # earlier versions whose records this one still evaluates
+    heads: tuple[str, ...] = ()  # names of its further outputs, one of which a row may be scored by
     stackable: bool = False  # may seeds train as one model: its layers have a stack axis
     options: tuple[str, ...] = ()  # true/false settings that can be part of the name: `mult+gd`
     switches: tuple[Switch, ...] = ()

@@ -99,8 +99,11 @@ def meant(word: str, settings: Iterable[str]) -> list[str]:
     return [name for name in _meant(_SETTINGS, _plain(word)) if name in known]
 
 
-def suggest_option(option: str, options: Iterable[str], settings: Iterable[str]) -> str:
-    """Return what to do about an unknown option of a command that has these; `settings` () where it has no --set."""
+def suggest_option(option: str, options: Iterable[str], settings: Iterable[str], arguments: Iterable[str] = ()) -> str:
+    """Return what to do about an unknown option of a command that has these; `settings` () where it has no --set.
+
+    `arguments` are what the command takes without an option, by name: the system of `dmd train`.
+    """
     there = {_plain(name): name for name in sorted(options)}
     low, known = _plain(option), set(settings)
     if not _near(low, there, 0.85):
@@ -111,6 +114,8 @@ def suggest_option(option: str, options: Iterable[str], settings: Iterable[str])
     by_option, by_setting = _meant(_OPTIONS, low), _meant(_SETTINGS, low)
     if found := [name for name in by_option if name in there.values()]:
         return _did_you_mean(found)
+    if found := [name for name in arguments if name in (low, *(o.lstrip("-") for o in by_option))]:
+        return f"Write the {found[0]} without an option, right after the command"
     if found := [name for name in dict.fromkeys([low, *by_setting]) if name in known]:
         if len(found) == 1:
             return _did_you_mean([f"--set {found[0]}=VALUE"])

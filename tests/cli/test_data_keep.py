@@ -155,7 +155,7 @@ def test_what_downloads_left_is_listed(dmd: Here, tmp_path: Path) -> None:
         (home / name).write_bytes(b"x" * 2_000_000)
     said = [line for line in dmd("data", "list").out.splitlines() if line.startswith("left by a download")]
     assert len(said) == 2
-    assert said[0].endswith("a.pkl.part (2.0 MB; unfinished: dmd data download goes on with it)")
+    assert said[0].endswith("a.pkl.part (2.0 MB; unfinished: dmd data download resumes it)")
     assert said[1].endswith("b.pkl.refused (2.0 MB; delete it when you like)")
 
 

@@ -98,6 +98,13 @@ def test_an_option_leads_to_the_option_or_the_setting(option: str, expected: str
     assert "--set" not in suggest_option(option, ("--data",), ())
 
 
+def test_what_a_command_takes_without_an_option_is_called_so() -> None:
+    """Protects: `dmd train --model dmd` and `dmd report --table table1` are answered with what to type."""
+    for option, argument in (("--model", "model"), ("--arch", "model"), ("--table", "table")):
+        assert suggest_option(option, ("--data",), (), (argument,)).startswith(f"Write the {argument} without")
+    assert suggest_option("--model", ("--model",), (), ("checkpoint",)) == "Did you mean --model?"
+
+
 @pytest.mark.parametrize(
     ("key", "expected"),
     [

@@ -130,7 +130,8 @@ def _unreadable(where: str, head: bytes, error: BaseException) -> DataError:
         got, do = f"a truncated or damaged one ({short(error, quote=False)})", "Get the file again"
     else:
         got, do = "something else", "Import the .pkl file of features"
-    return DataError.at(where, expected="a complete pickle", got=got, do=do)
+    expected = "a complete pickle" if "truncated" in got else "a pickle of features"
+    return DataError.at(where, expected=expected, got=got, do=do)
 
 
 def _text_file(where: str, head: bytes) -> tuple[str, str]:

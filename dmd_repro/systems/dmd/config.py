@@ -179,6 +179,7 @@ SYSTEM = System(
     preset=_preset,
     parts=frozenset({"fd", "homogd", "ca", "heterogd"}),
     protocols=PROTOCOLS,
+    heads=("l_homo", "a_homo", "v_homo", "c", "l_hetero", "a_hetero", "v_hetero"),
     stackable=True,
     switches=SWITCHES,
     same=SAME,

@@ -137,6 +137,7 @@ SYSTEM = System(
     model="dmd_repro.systems.mult.model:MulT",
     config=MulTConfig,
     preset=_preset,
+    heads=("l_hetero", "a_hetero", "v_hetero"),  # with `gd`
     stackable=True,
     options=("gd",),
     evidence=_evidence,

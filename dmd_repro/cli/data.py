@@ -25,7 +25,9 @@ app.command("rm")(rm)
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .pkl of the MMSA or the MulT family.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A .pkl, .pt, .npz or .npy of the MMSA or the MulT family.", show_default=False)
+    ],
     name: Annotated[
         str | None,
         typer.Option("--name", help="What to call it (else <dataset>-<aligned|unaligned>-<glove|hidden>)."),

@@ -18,6 +18,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         metavar="DIR",
+        readable=False,  # one that cannot be read is a sentence of ours, where it is read
         envvar="DMD_DATA",
         help="Where imported features are kept; else the user's own.",
     ),
@@ -36,12 +37,18 @@ Control = Annotated[
 ]
 RunsDir = Annotated[
     Path | None,
-    typer.Option("--runs-dir", metavar="DIR", envvar="DMD_RUNS", help="Where runs are recorded; else ./runs."),
+    typer.Option(
+        "--runs-dir", metavar="DIR", readable=False, envvar="DMD_RUNS", help="Where runs are recorded; else ./runs."
+    ),
 ]
 PapersDir = Annotated[
     Path | None,
     typer.Option(
-        "--papers", metavar="DIR", envvar="DMD_PAPERS", help="More papers: DIR/NAME/table1.yaml is NAME/table1."
+        "--papers",
+        metavar="DIR",
+        readable=False,
+        envvar="DMD_PAPERS",
+        help="More papers: DIR/NAME/table1.yaml is NAME/table1.",
     ),
 ]
 Device = Annotated[

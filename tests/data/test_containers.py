@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,14 +38,15 @@ def written(folder: Path, kind: str, content: dict[str, Any]) -> Path:
     path = folder / f"file.{kind}"
     if kind == "npy":
         np.save(path, np.array(content, dtype=object), allow_pickle=True)
-    elif kind == "npz":
-        np.savez(path, **{s: np.array(part, dtype=object) for s, part in content.items()})
+    elif kind in ("npz", "packed.npz"):
+        write = np.savez if kind == "npz" else np.savez_compressed
+        write(path, **{s: np.array(part, dtype=object) for s, part in content.items()})
     else:
         torch.save(tensors(content) if kind == "tensors.pt" else content, path)
     return path
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "pt", "tensors.pt"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "packed.npz", "pt", "tensors.pt"])
 @pytest.mark.parametrize("span", [64, 1 << 16])
 def test_every_container_gives_the_content_the_pickle_gives(tmp_path, monkeypatch, kind, span):
     """Protects: one dict has one digest, however it was saved, with arrays that stay in the file and without."""
@@ -108,13 +111,32 @@ def test_tensors_numpy_cannot_hold_say_so(tmp_path):
             one_line(error)
 
 
+def test_a_compressed_npz_that_does_not_fit_or_lies_is_refused(tmp_path, monkeypatch):
+    """Protects: what claims more than the disk holds is not begun, a changed one is told, and no file is left."""
+    np.savez_compressed(tmp_path / "a.npz", x=np.arange(9000.0))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    got = load_path(tmp_path / "a.npz", scratch)["x"]
+    assert isinstance(got, FileArray)
+    assert np.array_equal(np.concatenate([block for _, block in got.blocks()]), np.arange(9000.0))
+    assert not list(scratch.iterdir())
+    body = bytearray((tmp_path / "a.npz").read_bytes())
+    body[len(body) // 2] ^= 1
+    (tmp_path / "b.npz").write_bytes(body)
+    with pytest.raises(DataError, match="truncated or damaged zip"):
+        load_path(tmp_path / "b.npz", scratch)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=70_000))
+    with pytest.raises(DataError, match="once unpacked, and"):
+        load_path(tmp_path / "a.npz", scratch)
+
+
 def test_torch_tensors_inside_a_plain_pickle_get_the_recipe(tmp_path):
     """Protects: such a column runs torch.load when it is read elsewhere, so it is named and not read."""
     with pytest.raises(DataError, match=r"of train.*a torch tensor.*\.numpy\(\)"):
         import_file(save(tmp_path / "x.pkl", tensors(mmsa())), Store(tmp_path / "s"), name="x")
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "pt", "tensors.pt"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "packed.npz", "pt", "tensors.pt"])
 def test_a_cut_or_changed_container_is_one_sentence(tmp_path, kind):
     """Protects: whatever byte is lost or changed, nothing but a DataError or plain content comes."""
     body = written(tmp_path, kind, mmsa(sizes={"train": 2, "valid": 1, "test": 1})).read_bytes()
@@ -132,8 +154,10 @@ def test_a_cut_or_changed_container_is_one_sentence(tmp_path, kind):
 
 
 def test_archives_that_are_not_one_file_of_arrays_say_what_to_do(tmp_path):
-    """Protects: a compressed .npz, a zip of a pickle and a lying array size each get their own way out."""
-    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(9))
+    """Protects: a .npz packed by another program, a zip of a pickle and a lying size each get their own way out."""
+    np.save(tmp_path / "x.npy", np.zeros(9))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("mosi.pkl", pickle.dumps(mmsa()))
         archive.writestr("readme.txt", "x")
@@ -141,7 +165,7 @@ def test_archives_that_are_not_one_file_of_arrays_say_what_to_do(tmp_path):
     body = (tmp_path / "c.npy").read_bytes()
     (tmp_path / "c.npy").write_bytes(body[:-8])
     np.save(tmp_path / "d.npy", np.zeros(3))
-    for name, word in {"a.npz": "np.savez ", "b.zip": "unzip b.zip", "c.npy": "another than its head says"}.items():
+    for name, word in {"a.npz": "np.savez,", "b.zip": "unzip b.zip", "c.npy": "another than its head says"}.items():
         with pytest.raises(DataError, match=word):
             load_path(tmp_path / name)
     with pytest.raises(DataError, match="a single array of shape"):

@@ -89,6 +89,15 @@ def test_a_data_set_of_another_range_keeps_its_own():
     assert convert(content, "x.pkl", dataset="custom").splits["test"].arrays["labels"].max() == 40.0
 
 
+def test_labels_of_one_modality_are_said_to_be_left_unread():
+    """Protects: who imports CH-SIMS for its unimodal labels learns that no system here reads them."""
+    content = file((33, 709), "sims")
+    content["train"] |= {f"regression_labels_{m}": content["train"]["labels"] for m in "TAV"}
+    (note,) = (note for note in convert(content, "x.pkl").notes if "multimodal label" in note)
+    assert note.startswith("regression_labels_T, regression_labels_A, regression_labels_V not read")
+    assert note.endswith("(train)")
+
+
 def test_nearly_the_official_sizes_are_a_sign():
     """Protects: the SDK's 1283 / 214 / 686 clips with unreduced features are CMU-MOSI, not CMU-MOSEI."""
     got = convert(file((74, 35), "any", {"train": 1283, "valid": 214, "test": 686}), "x.pkl")

@@ -101,7 +101,7 @@ def test_a_metric_in_one_file_is_seen_by_the_whole_chain(chain: Mapping[str, Any
         assert f"{mean['rmse']:.4f}" in chain[kind], kind
     lines = {line["metric"]: line for line in csv.DictReader(io.StringIO(chain["csv"])) if line["state"] == "measured"}
     assert float(lines["rmse"]["mean"]) == mean["rmse"]
-    assert (lines["rmse"]["printed"], lines["rmse"]["verdict"]) == ("", "not printed")
+    assert (lines["rmse"]["printed"], lines["rmse"]["place"]) == ("", "not printed")
 
 
 def test_a_metric_without_a_unit_is_refused_in_one_sentence(tmp_path: Path) -> None:

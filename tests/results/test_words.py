@@ -93,7 +93,7 @@ def test_an_unfinished_plan_is_provisional(tmp_path: Path) -> None:
 
 
 def test_a_later_plan_does_not_choose_which_seeds_come_first(tmp_path: Path) -> None:
-    """Protects: seeds planned and begun earlier stay the first, named or not; those never begun do not."""
+    """Protects: seeds planned and begun earlier stay in the plan, and first; those never begun do not."""
     _make(tmp_path, {seed: near(NEAR[seed % 5], seed) for seed in _seeds(10)})
     _plan(tmp_path, _seeds(5))
     for seeds in (range(1116, 1121), [*range(1116, 1121), *_seeds(5)]):  # the first leaves out what was begun

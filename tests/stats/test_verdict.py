@@ -94,7 +94,7 @@ def test_a_wider_margin_keeps_reproduced(values: list[float], printed: float, ma
     assert _one(values, printed, least - 1e-9).word != "reproduced"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=15)  # the library's function takes its time
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     """The correction over the family is the library's."""

@@ -284,7 +284,7 @@ def test_there_are_no_authors_names_to_export_to(model: str, tmp_path: Path) -> 
     data = few()
     record = fit(resolve_spec(model, seed=1, features=data, overrides={"max_epochs": 1}), data, Records(tmp_path), execution=Execution())  # fmt: skip # noqa: E501
     checkpoint = open_checkpoint(record.run_id, Records(tmp_path))
-    with pytest.raises(SpecError, match=rf"whose names its authors published \(.*\), got a run of {model}"):
+    with pytest.raises(SpecError, match=rf"whose reference's names are known \(.*\), got a run of {model}"):
         export_official(checkpoint, Execution())
     done = evaluate_checkpoint(checkpoint, data, "test", execution=Execution())
     assert np.array_equal(done.predictions.y_pred, record.predictions("test").y_pred)

@@ -32,6 +32,7 @@ from dmd_repro.shapes import MODALITIES, SPLITS
 _SEQUENCES = {"acoustic": "audio", "visual": "vision"}
 GLOVE_WIDTH = 300
 HIDDEN_WIDTH = 768
+UNIMODAL = tuple(f"regression_labels_{m}" for m in "TAV")  # CH-SIMS's labels of each modality; MMSA-FET copies one
 Numbers = NDArray[Any] | FileArray
 
 
@@ -134,6 +135,9 @@ def convert(raw: Any, file: str, *, dataset: str | None = None, nan: NanRule = "
         said.note(text)
     replaced: dict[str, dict[str, int]] = {}
     splits = {s: _validated(shaped[s], s, reading, told, nan, replaced) for s in SPLITS}
+    for s in SPLITS:
+        if own := [key for key in UNIMODAL if key in parts[s]]:
+            said.note(f"{', '.join(own)} not read: every system here learns from the multimodal label alone", s)
     texts = tuple(k for k in ("glove", "hidden", "bert") if f"language_{k}" in splits["train"].arrays)
     across = [n for n in Counter(i for s in SPLITS for i in splits[s].ids).values() if n > 1]
     if across:

@@ -51,7 +51,7 @@ def import_file(
     with closing(open_source(path)) as source:
         source.on_read = meter.read
         meter.stage(f"Reading {path.name}", 0)
-        with sentences(scratch, "room for what an old pickle writes as text", DataError, "--data-dir"):
+        with sentences(scratch, "room for what the file holds packed or as text", DataError, "--data-dir"):
             raw = load_file(source, scratch)
         columns, stored = _sizes(raw)
         _check_room(scratch, stored)

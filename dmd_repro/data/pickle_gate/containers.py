@@ -1,16 +1,20 @@
 """Other containers than a pickle: files of torch.save (zip), .npz and .npy, read without torch and by the gate.
 
 What lies uncompressed in a zip is a section of the file: its arrays stay where they are, its pickles go through the
-gate like any other. Compressed members are not unpacked; the message says how.
+gate like any other. A compressed array of a `.npz` is unpacked, a few megabytes at a time, into a file without a name.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -34,9 +38,10 @@ def load_file(source: ByteSource, scratch: Path | None = None) -> Any:
     """Return the content of an open file as dicts, lists, text, numbers and arrays, whatever its container.
 
     A pickle (protocols 0 to 5, Python 2 or 3), a zip of torch.save and a `.npy` give what was saved, a `.npz` a dict of
-    its arrays. Arrays of 64 KB and more stay in the file (`FileArray`); `scratch` is where those that an old protocol
-    wrote as text are decoded, into files without a name. Raises DataError, and runs nothing, if the file is truncated,
-    packed, of another kind, holds much besides arrays, or names anything outside the lists.
+    its arrays. Arrays of 64 KB and more stay in the file (`FileArray`); in `scratch` those that an old protocol wrote
+    as text are decoded and compressed ones unpacked, into files without a name. Raises DataError, and runs nothing, if
+    the file is truncated, packed otherwise, of another kind, holds much besides arrays, or names anything outside the
+    lists.
     """
     head = source.read(0, min(8, source.size)).tobytes()
     try:
@@ -49,7 +54,8 @@ def load_file(source: ByteSource, scratch: Path | None = None) -> Any:
         if root is not None:
             return _torch(source, members, root, scratch)
         if all(name.endswith(".npy") for name in members):
-            return {n.removesuffix(".npy"): _npy(part, scratch) for n, part in _sections(source, members).items()}
+            unpacked = _unpacked(source, members, scratch)
+            return {n.removesuffix(".npy"): _npy(part, scratch) for n, part in unpacked.items()}
     except Refused as refused:
         expected, got, do = refused.args
         raise DataError.at(str(source.path), expected=expected, got=got, do=do) from None
@@ -63,7 +69,8 @@ def pickles(source: ByteSource) -> Iterator[ByteSource]:
     head = source.read(0, min(8, source.size)).tobytes()
     if head.startswith(ZIP):
         members = _members(source)
-        for name, part in _sections(source, {n: m for n, m in members.items() if n.endswith((".pkl", ".npy"))}).items():
+        wanted = {n: m for n, m in members.items() if n.endswith((".pkl", ".npy"))}
+        for name, part in _unpacked(source, wanted, None).items():
             if name.endswith(".pkl"):
                 yield part
             else:
@@ -92,8 +99,39 @@ def _members(source: ByteSource) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _sections(source: ByteSource, members: Mapping[str, zipfile.ZipInfo]) -> dict[str, ByteSource]:
-    return {name: _section(source, info) for name, info in members.items()}
+def _unpacked(
+    source: ByteSource, members: Mapping[str, zipfile.ZipInfo], scratch: Path | None
+) -> dict[str, ByteSource]:
+    """Return members as sources: sections of the file, or of one file without a name where they are compressed."""
+    packed = {n: i for n, i in members.items() if i.compress_type == zipfile.ZIP_DEFLATED and not i.flag_bits & 1}
+    if not packed:
+        return {name: _section(source, info) for name, info in members.items()}
+    folder = scratch or Path(tempfile.gettempdir())
+    size, free = sum(info.file_size for info in packed.values()), shutil.disk_usage(folder).free
+    if size > free:
+        got = f"arrays of {size / 1e9:.1f} GB once unpacked, and {free / 1e9:.1f} GB free in {folder}"
+        raise refused_file(source.path, got, "Free some space, or choose another folder with --data-dir")
+    found = {name: _section(source, info) for name, info in members.items() if name not in packed}
+    with tempfile.TemporaryFile(dir=folder) as file:
+        starts = {name: _unpack(source, info, file) for name, info in packed.items()}
+        file.flush()
+        whole = ByteSource(source.path, os.fdopen(os.dup(file.fileno()), "rb", buffering=0))
+    whole.on_read = lambda n: source.on_read(n)
+    return found | {name: whole.section(starts[name], info.file_size) for name, info in packed.items()}
+
+
+def _unpack(source: ByteSource, info: zipfile.ZipInfo, file: IO[bytes]) -> int:
+    """Write a compressed member to the end of a file and return where it begins there; its check sum is checked."""
+    start = file.tell()
+    with source.stream() as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive, archive.open(info) as member:
+                shutil.copyfileobj(member, file, 1 << 20)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise refused_file(source.path, "a truncated or damaged zip archive", "Get the file again") from error
+    if file.tell() - start != info.file_size:
+        raise refused_file(source.path, "a truncated or damaged zip archive", "Get the file again")
+    return start
 
 
 def _section(source: ByteSource, info: zipfile.ZipInfo) -> ByteSource:
@@ -101,8 +139,8 @@ def _section(source: ByteSource, info: zipfile.ZipInfo) -> ByteSource:
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise refused_file(
             source.path,
-            "a compressed archive of arrays",
-            "Write it with np.savez (not savez_compressed), or as a pickle",
+            "an archive that is encrypted, or compressed in another way than numpy's",
+            "Write it with np.savez, or as a pickle",
         )
     try:
         head = source.read(info.header_offset, 30).tobytes()

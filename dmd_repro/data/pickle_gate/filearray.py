@@ -40,11 +40,12 @@ class Blocks(Protocol):
 class ByteSource:
     """A file, or a section of one, open for reading in any order; `on_read` hears the number of bytes of each read."""
 
-    __slots__ = ("_file", "_seen", "_start", "on_read", "path", "size")
+    __slots__ = ("_file", "_nameless", "_seen", "_start", "on_read", "path", "size")
 
-    def __init__(self, path: Path, file: IO[bytes] | None = None) -> None:
+    def __init__(self, path: Path, file: IO[bytes] | io.FileIO | None = None) -> None:
         self.path = path
-        self._file: IO[bytes] = file or path.open("rb", buffering=0)
+        self._file: IO[bytes] | io.FileIO = file or path.open("rb", buffering=0)
+        self._nameless = file is not None
         self._seen = self._stamp()
         self._start, self.size = 0, self._seen[0]
         self.on_read: Callable[[int], None] = lambda n: None
@@ -53,15 +54,20 @@ class ByteSource:
         """Return a stretch of the file as a source of its own: what lies uncompressed in an archive."""
         if not (start >= 0 and size >= 0 and start + size <= self.size):
             raise ValueError("a section beyond the end of the file")
-        part = ByteSource(self.path)
+        part = ByteSource(self.path, self._again() if self._nameless else None)
         part._seen, part._start, part.size = self._seen, self._start + start, size
         part.on_read = lambda n: self.on_read(n)
         return part
 
     def stream(self) -> BinaryIO:
         """Return the source as a buffered stream with a handle of its own."""
-        file = self.path.open("rb", buffering=0)
-        return io.BufferedReader(_Window(file, self._start, self.size))
+        return io.BufferedReader(_Window(self._again(), self._start, self.size))
+
+    def _again(self) -> io.FileIO:
+        """Return a further handle. That of a file without a name shares its position, which every read sets anew."""
+        if self._nameless:
+            return os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0)
+        return self.path.open("rb", buffering=0)
 
     def read(self, offset: int, n: int) -> NDArray[np.uint8]:
         """Return n bytes from an offset; DataError if the disk refuses or the file has become shorter."""
@@ -70,7 +76,7 @@ class ByteSource:
         try:
             self._file.seek(self._start + offset)
             while done < n:
-                got = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+                got = self._file.readinto(view[done:])  # type: ignore[union-attr]
                 if not got:
                     raise self._changed("one that became shorter while it was read")
                 done += got
@@ -114,7 +120,7 @@ class ByteSource:
 class _Window(io.RawIOBase):
     """A section of a file as a stream that begins at 0."""
 
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+    def __init__(self, file: io.FileIO, start: int, size: int) -> None:
         self._inner, self._start, self._size, self._at = file, start, size, 0
 
     def readable(self) -> bool:
@@ -130,7 +136,7 @@ class _Window(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         n = min(len(buffer), max(0, self._size - self._at))
         self._inner.seek(self._start + self._at)
-        got: int = self._inner.readinto(memoryview(buffer)[:n])  # type: ignore[attr-defined]
+        got: int = self._inner.readinto(memoryview(buffer)[:n])
         self._at += got
         return got
 

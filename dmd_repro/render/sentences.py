@@ -19,6 +19,9 @@ CONVENTIONS = (
 )
 
 
+NOTHING = "Nothing to compare yet: no finished run here, and no re-run by others that is comparable with a row."
+
+
 @dataclass(frozen=True, slots=True)
 class Ink:
     """How much of a report is printed: `whole` adds p-values, intervals and every note, `legend` the rules."""
@@ -31,9 +34,19 @@ ALL = Ink(whole=True, legend=True)
 
 
 def answers(table: ComparisonTable) -> list[str]:
-    """Return what the table says, first of all: others' re-runs, then a sentence for each row that may be compared."""
+    """Return what the table says, first of all: others' re-runs, then a sentence for each row that may be compared.
+
+    Rows that were run and may not be compared are named with the reason; a table without any of these says so.
+    """
     told = [row.answer for row in table.rows if row.answer and row.words.mean != NOT_COMPARABLE]
-    return [*table.answers, *told]
+    apart: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.runs and row.words.mean == NOT_COMPARABLE:
+            apart.setdefault(row.words.why or "", []).append(
+                f"{row.row.label} ({row.row.dataset.upper()}, {row.row.setting})"
+            )
+    told += [f"Run, and not comparable with what is printed: {', '.join(some)}: {why}." for why, some in apart.items()]
+    return [*table.answers, *told] or [NOTHING]
 
 
 def measured_notes(table: ComparisonTable) -> list[str]:

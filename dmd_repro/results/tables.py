@@ -145,7 +145,8 @@ def _plan(runs_dir: Path, table: PublishedTable, data: Sequence[str] | None, *, 
     except RunError as error:
         if alone:
             raise
-        return TablePlan(table.name, (), (), {row.key: PlannedRow("skipped", reason=str(error)) for row in table.rows})
+        reason = PlannedRow("skipped", reason=str(error))
+        return TablePlan(table.name, (), (), {row.key: reason for row in with_controls(table).rows})
 
 
 def compare_tables(

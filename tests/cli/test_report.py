@@ -205,10 +205,10 @@ def test_readings_on_request(decided: Path) -> None:
     said = json.loads(_report("table1", "--lottery", "--json", cwd=decided).stdout)
     assert len(said["sheets"][0]["cells"]) == 3
     whole = _report("table1", "--all", "--legend", cwd=decided).stdout
-    assert "p=" in whole
+    assert "p TOST: " in whole
     assert "\nRules\n" in whole
     brief = _report("table1", cwd=decided).stdout
-    assert "p=" not in brief
+    assert "TOST" not in brief
     assert "\nRules\n" not in brief
     assert "nothing to compare" in _report("table1", "--compare", "full", cwd=decided).stdout
     wide = json.loads(_report("table1", "--margin", "60", "--json", cwd=decided).stdout)["tables"][0]

@@ -18,7 +18,7 @@ from dmd_repro.records.folder import Records
 from dmd_repro.render.figures import axes, figure, ticks
 from dmd_repro.render.formats import FORMATS, render
 from dmd_repro.render.layout import percent
-from dmd_repro.render.sentences import answers
+from dmd_repro.render.sentences import NOTHING, answers
 from dmd_repro.results.tables import compare
 from dmd_repro.results.types import ComparisonTable
 
@@ -133,6 +133,21 @@ def test_a_row_all_of_whose_runs_failed_is_answered_too(tmp_path: Path) -> None:
     assert said in answers(found)
     assert [f for f in FORMATS if f != "csv" and said not in flat(render([found], f), f)] == []
     assert found.decided == ()
+
+
+def test_runs_that_may_not_be_compared_and_nothing_at_all_are_answers(tmp_path: Path) -> None:
+    """Synthetic runs: which rows, and why, without a printed number beside them; and a table nobody ran."""
+    row = load_table("table1").row(KEY)
+    data = stamp_for(row, standing="synthetic")
+    specs = [spec_for(row, 1111 + i) for i in range(2)]
+    for i, spec in enumerate(specs):
+        write_scores(tmp_path, spec, data, near(AT + i, i))
+    plan_rows(tmp_path, "table1", {KEY: (data, specs)})
+    found = compare(load_table("table1"), load_plan(tmp_path, "table1"), Records(tmp_path))
+    said = "DMD (MOSI, aligned): synthetic data are never compared with printed numbers."
+    assert answers(found)[1:] == [f"Run, and not comparable with what is printed: {said}"]
+    assert [f for f in FORMATS if f not in ("csv", "json") and said not in flat(render([found], f), f)] == []
+    assert answers(compare(load_table("table5"), None, Records(tmp_path))) == [NOTHING]
 
 
 def test_what_may_be_false_counts_judged_rows_alone(table: ComparisonTable) -> None:

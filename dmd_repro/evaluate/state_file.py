@@ -12,7 +12,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -216,7 +216,12 @@ def _choose(loaded: Any, names: frozenset[str], where: str) -> tuple[str, str, M
     """Return (key, prefix, tensors) of the one candidate that has names of the reference."""
     candidates = list(_candidates(loaded))
     if not candidates:
-        what = "nothing in it" if not loaded else f"{type(loaded).__name__} without tensors under names"
+        if isinstance(loaded, torch.Tensor):
+            what = "a single tensor"
+        elif loaded is None or (isinstance(loaded, Sized) and not len(loaded)):
+            what = "nothing in it"
+        else:
+            what = f"a value of type {type(loaded).__name__} without tensors under names"
         raise DataError.at(
             where, expected="a state_dict (names and tensors)", got=what, do=f"Save only the weights: {_SAVE}"
         )

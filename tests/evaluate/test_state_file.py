@@ -159,6 +159,24 @@ def test_every_kind_of_tensor_is_read_or_a_sentence(tmp_path: Path, kind: str) -
             assert SAID.get(kind, "") in said
 
 
+@pytest.mark.parametrize(
+    ("saved", "got"),
+    [
+        (torch.zeros(3), "a single tensor"),
+        (torch.tensor(0.0), "a single tensor"),
+        ([torch.zeros(3)], "a value of type list without"),
+        (0.0, "a value of type float without"),
+        (None, "nothing in it"),
+        ({}, "nothing in it"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(tmp_path: Path, saved: object, got: str) -> None:
+    """Protects: a saved prediction or number in place of the weights ends in a sentence."""
+    torch.save(saved, tmp_path / "x.pth")
+    with pytest.raises(DataError, match=f"got {got}"):
+        official.read_official(tmp_path / "x.pth", "F")
+
+
 def test_a_file_cannot_fill_more_memory_than_itself(tmp_path: Path) -> None:
     """Protects: a small file that unfolds to gigabytes is refused before they are taken."""
     state = state_of(small())

@@ -198,7 +198,7 @@ def _how_far(records: Records, name: str, run: RunRecord) -> dict[str, Any]:
     found: dict[str, Any] = {"epochs": f"{kept} of at most {most} are kept" if kept else "none is kept yet"}
     if who := writer_of(records.root, name):
         return found | {"in progress": f"{who} is training it"}
-    where = f"goes on with epoch {kept + 1}" if kept else "begins anew"
+    where = f"from epoch {kept + 1}" if kept else "from the start"
     return found | {"to resume": f"{run.provenance.get('command') or 'its command'} ({where})"}
 
 

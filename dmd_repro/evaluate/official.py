@@ -1,6 +1,6 @@
 """The authors' checkpoints: a state_dict under their names, read without executing anything, and ours written as one.
 
-A state_dict holds tensors and no settings. Sizes are read from the tensors; the number of attention heads, which no
+A state_dict holds tensors and no settings. NetSizes are read from the tensors; the number of attention heads, which no
 tensor tells, is the data set's preset unless it is given. Graph units are not in these files: they only teach.
 """
 
@@ -34,7 +34,7 @@ _PARTS = {"fd": ("encoder_s_", "encoder_c.", "decoder_", "align_c_", "proj_cosin
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class NetSizes:
     """What the tensors tell of the model they belong to."""
 
     config: DMDConfig
@@ -82,7 +82,7 @@ def _names(config: DMDConfig, off: Sequence[str]) -> set[str]:
     return {name.removeprefix(f"{SYSTEM}/") for name, _, _ in named_slices(model)}
 
 
-def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Sizes:
+def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> NetSizes:
     """Read every size from the tensors; `heads` is the preset's of the data set unless given.
 
     Raises DataError listing the names that are missing or unknown.
@@ -121,7 +121,7 @@ def sizes_of(state: OfficialState, dataset: str, heads: int | None = None) -> Si
         preset, d=d, heads=heads, layers=layers,
         kernel_l=kernels["l"], kernel_a=kernels["a"], kernel_v=kernels["v"],
     )  # fmt: skip
-    return Sizes(config, dims, steps, mask)
+    return NetSizes(config, dims, steps, mask)
 
 
 def _of(part: str, name: str, begins: Sequence[str]) -> bool:
@@ -132,7 +132,7 @@ def _layers(names: set[str]) -> int:
     return len({n.split(".")[2] for n in names if n.startswith("self_attentions_c_l.layers.")})
 
 
-def build_official(state: OfficialState, sizes: Sizes) -> DMD:
+def build_official(state: OfficialState, sizes: NetSizes) -> DMD:
     """Return the model a state_dict belongs to, with its weights; raises DataError where a tensor has another shape."""
     model = DMD(sizes.config, dims=sizes.dims, steps=sizes.steps, mask=sizes.mask)
     known = {name for name, _, _ in named_slices(model)}

@@ -55,6 +55,10 @@ def test_a_file_is_named_by_its_hash_or_by_its_arrays(dmd: Here, tmp_path: Path)
     (tmp_path / "notes.txt").write_text("hello")
     other = dmd("data", "identify", "notes.txt")
     assert (other.code, "it cannot be imported" in other.out) == (1, True)
+    rows = "".join(f"v{i},{i},0.5,{split}\n" for i, split in enumerate(("train", "train", "valid", "test")))
+    (tmp_path / "labels.csv").write_text(f"video_id,clip_id,label,mode\n{rows}")
+    listed_clips = dmd("data", "identify", "labels.csv")
+    assert "it is a list of 4 clips with labels, of no known data set's sizes" in listed_clips.out
     assert dmd("data", "identify", "absent.pkl").code == 2
 
 

@@ -92,7 +92,7 @@ def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     assert records.status(run) == "partial"
     shown = dmd("runs", "show", run).out
     assert re.search(r"^epochs: [3-5] of at most 6 are kept$", shown, re.MULTILINE)
-    assert f"to resume: dmd {' '.join(arguments)} (goes on with epoch " in shown
+    assert f"to resume: dmd {' '.join(arguments)} (from epoch " in shown
     resumed = dmd(*arguments)
     assert "resumed from the last finished epoch" in resumed.err
     assert "epoch 1/" not in resumed.err

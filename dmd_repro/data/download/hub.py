@@ -21,14 +21,14 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class HubFile:
     """One file of a data set."""
 
     path: str
     size: int
 
 
-def pieces(place: Mirror, file: str) -> list[Piece]:
+def pieces(place: Mirror, file: str) -> list[HubFile]:
     """Return the files that a pattern stands for, in order; DataError naming what is there instead."""
     hub, folder = _hub(), str(PurePosixPath(file).parent)
     where = f"Hugging Face data set {place.value}"
@@ -36,7 +36,7 @@ def pieces(place: Mirror, file: str) -> list[Piece]:
         listed = hub.HfApi(endpoint=ENDPOINT, token=False).list_repo_tree(
             place.value, None if folder == "." else folder, repo_type="dataset"
         )
-        there = [Piece(str(item.path), int(item.size)) for item in listed if getattr(item, "size", None) is not None]
+        there = [HubFile(str(item.path), int(item.size)) for item in listed if getattr(item, "size", None) is not None]
     except Exception as error:  # the library raises its own, its client's and the parser's
         said = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError.at(
@@ -79,7 +79,7 @@ def get(place: Mirror, file: str, final: Path, policy: Policy, hear: Callable[[i
 
 def _append(
     place: Mirror,
-    piece: Piece,
+    piece: HubFile,
     whole: Part,
     offset: int,
     policy: Policy,
@@ -102,7 +102,7 @@ def _append(
     apart.unlink()
 
 
-def _address(place: Mirror, piece: Piece) -> Mirror:
+def _address(place: Mirror, piece: HubFile) -> Mirror:
     url = _hub().hf_hub_url(place.value, piece.path, repo_type="dataset", endpoint=ENDPOINT)
     return Mirror("url", url, HOSTS)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmd_repro.data.checks.labels import read_labels
 from dmd_repro.data.download.sources import FeatureSource
 from dmd_repro.data.download.trust import Trust
 from dmd_repro.data.formats.importer import import_file
@@ -16,7 +18,9 @@ from dmd_repro.data.matrix import served_name
 from dmd_repro.data.store.disk import alone, disk
 from dmd_repro.data.store.folder import Store
 from dmd_repro.data.store.manifest import Manifest
+from dmd_repro.datasets import DATASETS
 from dmd_repro.errors import DataError, DmdError
+from dmd_repro.shapes import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ def _by_content(
     held: Mapping[str, Manifest],
     progress: Callable[[str, int, int], None],
 ) -> Identity:
+    if listed := _label_list(path):
+        return Identity(sha256, size, None, f"no published hash; it is {listed}")
     root = store.root
     with disk(root, "Free some space, or choose another folder with --data-dir"):
         root.mkdir(parents=True, exist_ok=True)
@@ -95,6 +101,23 @@ def _by_content(
             return Identity(sha256, size, name, how, manifest.digest, serves, manifest.standing)
     how = "no published hash, and no stored set has its arrays"
     return Identity(sha256, size, None, how, manifest.digest, serves, manifest.standing)
+
+
+def _label_list(path: Path) -> str | None:
+    """Return what is said of a list of clips and labels; None for any other file."""
+    with path.open("rb") as stream:
+        if b"video_id" not in (head := stream.readline(1000)) or b"label" not in head:
+            return None
+    try:
+        counts = Counter(clip.split for clip in read_labels(path, bounds=None).values())
+    except DataError:
+        return None
+    sizes = {split: counts[split] for split in SPLITS}
+    title = next((f"{facts.title}'s" for facts in DATASETS.values() if facts.splits == sizes), "no known data set's")
+    return (
+        f"a list of {sum(sizes.values()):,} clips with labels, of {title} sizes, which goes with features: "
+        f"dmd data check NAME --labels {path.name}"
+    )
 
 
 def _manifests(store: Store) -> dict[str, Manifest]:

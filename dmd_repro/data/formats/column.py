@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmd_repro.data.formats.names import kind_of
-from dmd_repro.data.formats.said import Said
+from dmd_repro.data.formats.said import ImportNotes
 from dmd_repro.data.pickle_gate.filearray import FileArray
 from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.errors import DataError
@@ -26,7 +26,7 @@ class Column:
     split: str
     key: str
     ids: Sequence[str] = ()
-    said: Said = field(default_factory=Said)
+    said: ImportNotes = field(default_factory=ImportNotes)
     published: bool = False  # the file has the official number of clips
     replaced: dict[str, int] = field(default_factory=dict)  # {"-inf": n, "NaN": n}
     padded: dict[str, int] = field(default_factory=dict)  # zero steps at the left and right end, clips of zeros alone

@@ -22,7 +22,7 @@ from dmd_repro.data.formats.columns import NanRule
 from dmd_repro.data.formats.incoming import Incoming, IncomingSplit
 from dmd_repro.data.formats.layout import keys, splits_of
 from dmd_repro.data.formats.padded import padding_remarks
-from dmd_repro.data.formats.said import Said
+from dmd_repro.data.formats.said import ImportNotes
 from dmd_repro.data.formats.which import FILE_NAMES, refuse_swapped, signs, standing_of, told_dataset
 from dmd_repro.data.pickle_gate.filearray import Blocks, FileArray
 from dmd_repro.datasets import DATASETS
@@ -64,7 +64,7 @@ class _Reading:
 
     file: str
     family: Family
-    said: Said
+    said: ImportNotes
     known: dict[str, int] = field(default_factory=dict)
     published: bool = False
     padded: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # by column, split
@@ -106,7 +106,7 @@ def convert(raw: Any, file: str, *, dataset: str | None = None, nan: NanRule = "
     values that are not finite (see `columns.sequences`), labels outside the data set's range, lengths that disagree, a
     data set the file does not tell and `dataset` does not name.
     """
-    said = Said()
+    said = ImportNotes()
     parts = splits_of(raw, file, said)
     reading = _Reading(file, recognise(parts, file), said)
     kinds = [key for key in ("text", "text_bert") if _everywhere(key, parts, said)]
@@ -161,7 +161,7 @@ def convert(raw: Any, file: str, *, dataset: str | None = None, nan: NanRule = "
     )
 
 
-def _everywhere(key: str, parts: Mapping[str, Mapping[str, Any]], said: Said) -> bool:
+def _everywhere(key: str, parts: Mapping[str, Mapping[str, Any]], said: ImportNotes) -> bool:
     """Whether all splits have a kind of text; said where only some do."""
     have = [s for s in SPLITS if key in parts[s]]
     if have and len(have) < len(SPLITS):
@@ -258,7 +258,7 @@ def _not_turned(reading: _Reading) -> None:
             )
 
 
-def _ids(value: Any, column: Column, n: int, said: Said) -> tuple[str, ...]:
+def _ids(value: Any, column: Column, n: int, said: ImportNotes) -> tuple[str, ...]:
     if value is None:
         said.warn(f"{column.split} names no clips (no id column): numbered, and shared videos cannot be seen")
         return tuple(f"{column.split}_{i:05d}" for i in range(n))

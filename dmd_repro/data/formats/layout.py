@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dmd_repro.data.formats.names import COLUMN_NAMES, SPLIT_COLUMN, SPLIT_NAMES, kind_of, plain, read_as
-from dmd_repro.data.formats.said import Said
+from dmd_repro.data.formats.said import ImportNotes
 from dmd_repro.data.pickle_gate.filearray import FileArray
 from dmd_repro.data.pickle_gate.foreign import Foreign
 from dmd_repro.errors import DataError
@@ -28,7 +28,7 @@ _GET = "Import a feature file of the MMSA or the MulT family (dmd data matrix li
 _NEST = "Write {'train': {...}, 'valid': {...}, 'test': {...}}, in each text, audio, vision, labels and id as arrays"
 
 
-def splits_of(raw: Any, file: str, said: Said) -> dict[str, dict[str, Any]]:
+def splits_of(raw: Any, file: str, said: ImportNotes) -> dict[str, dict[str, Any]]:
     """Return the columns of train, valid and test under their own names; DataError naming the layout otherwise."""
     if not isinstance(raw, dict):
         raise _no_dict(raw, file)
@@ -38,7 +38,7 @@ def splits_of(raw: Any, file: str, said: Said) -> dict[str, dict[str, Any]]:
         said.note(f"the splits read from under '{inner[0][:40]}'")
         parts = read_as(parts[inner[0]], SPLIT_NAMES, file, said)
     parts = _by_prefix(parts, said)
-    columns = read_as(parts, COLUMN_NAMES, file, Said())
+    columns = read_as(parts, COLUMN_NAMES, file, ImportNotes())
     features = [key for key in ("text", "text_bert", "audio", "vision") if key in columns]
     if len(features) > 1 and not any(s in parts for s in SPLITS):
         parts = _flat(parts, file, said)
@@ -68,7 +68,7 @@ def keys(raw: Mapping[Any, Any], most: int = 12) -> str:
     return ", ".join(names) + (", ..." if len(raw) > most else "") if names else "none"
 
 
-def _by_prefix(parts: dict[str, Any], said: Said) -> dict[str, Any]:
+def _by_prefix(parts: dict[str, Any], said: ImportNotes) -> dict[str, Any]:
     """Nest columns that are named `train_text`, `train/text` or `train.text`, as archives without folders have them."""
     found = {key: match for key in parts if (match := _PREFIX.fullmatch(key))}
     if any(s in parts for s in SPLITS) or len({match[1].lower() for match in found.values()}) < len(SPLITS):
@@ -128,11 +128,11 @@ def _no_columns(part: Any, where: str) -> DataError:
     return DataError.at(where, expected="a dict of columns", got=kind_of(part), do=_NEST)
 
 
-def _flat(columns: dict[str, Any], file: str, said: Said) -> dict[str, Any]:
+def _flat(columns: dict[str, Any], file: str, said: ImportNotes) -> dict[str, Any]:
     """Divide a flat dict of columns by its column `mode`."""
     mode = next((key for key in columns if key.lower() in SPLIT_COLUMN), None)
     if mode is None:
-        named = read_as(columns, COLUMN_NAMES, file, Said())
+        named = read_as(columns, COLUMN_NAMES, file, ImportNotes())
         own = not {"labels", "regression_labels"} & set(named)
         sequences = [named.get(key) for key in ("audio", "vision", "text")]
         shapes = [array.shape for array in sequences if isinstance(array, np.ndarray | FileArray)]
@@ -145,7 +145,7 @@ def _flat(columns: dict[str, Any], file: str, said: Said) -> dict[str, Any]:
             got, do = f"the columns of one split ({keys(columns)}), and no column that says which", _NEST
         raise DataError.at(file, expected=WANTED, got=got, do=do)
     names = _modes(columns[mode], f"{file}, column {mode}")
-    told = {name: read_as({name: 0}, SPLIT_NAMES, file, Said()) for name in dict.fromkeys(names)}
+    told = {name: read_as({name: 0}, SPLIT_NAMES, file, ImportNotes()) for name in dict.fromkeys(names)}
     where = {s: np.flatnonzero([s in told[name] for name in names]) for s in SPLITS}
     odd = [name for name in told if not any(s in told[name] for s in SPLITS)]
     if odd:

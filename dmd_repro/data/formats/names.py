@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dmd_repro.data.formats.said import Said
+from dmd_repro.data.formats.said import ImportNotes
 from dmd_repro.errors import DataError
 
 SPLIT_NAMES = {"train": ("training",), "valid": ("val", "dev", "validation", "development"), "test": ("testing",)}
@@ -37,7 +37,7 @@ def plain(key: object) -> str:
 
 
 def read_as(
-    raw: Mapping[Any, Any], names: Mapping[str, tuple[str, ...]], where: str, said: Said, split: str = ""
+    raw: Mapping[Any, Any], names: Mapping[str, tuple[str, ...]], where: str, said: ImportNotes, split: str = ""
 ) -> dict[str, Any]:
     """Return the entries under their own names, as a new dict; what is not known keeps its name.
 

@@ -8,7 +8,7 @@ from dmd_repro.shapes import SPLITS
 
 
 @dataclass(slots=True)
-class Said:
+class ImportNotes:
     """Notes (lossless: read under another name or shape) and warnings, each with the splits it holds for."""
 
     _notes: dict[str, list[str]] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from dmd_repro.papers.dmd.separation import (
     Figure,
     Key,
     MaskFeatures,
-    Measured,
-    Subject,
+    SeparatedRuns,
+    Separation,
     command,
 )  # fmt: skip
 from dmd_repro.results.scores import mark_of
@@ -26,7 +26,7 @@ from dmd_repro.stats.paired import paired
 from dmd_repro.stats.summary import Summary, summarise
 from dmd_repro.stats.verdict import FEWEST
 
-Numbers = Mapping[tuple[str, ...], Mapping[int, Mapping[Key, Measured]]]
+Numbers = Mapping[tuple[str, ...], Mapping[int, Mapping[Key, Separation]]]
 FULL, NO_UNITS = (), ("heterogd", "homogd")
 SPACES = {"fig3": "X^com, every clip and modality a point", "fig4": "X^prt, every clip and modality a point"}
 TITLES = {
@@ -48,7 +48,7 @@ RULE = (
 )
 
 
-def claim_sheet(figure: Figure, about: Subject, numbers: Numbers, *, seed: int) -> Sheet:
+def claim_sheet(figure: Figure, about: SeparatedRuns, numbers: Numbers, *, seed: int) -> Sheet:
     """Return the numbers of a figure and what they say of its claim; a word needs five seeds and the official split."""
     masks = [mask for mask in about.masks if mask.runs]
     keys = list(dict.fromkeys(key for by_seed in numbers.values() for one in by_seed.values() for key in one))
@@ -142,7 +142,7 @@ def _word(summary: Summary, mark: str | None, above: str = "as claimed", below: 
     return above if low > 0 else below if high < 0 else "not told by so many seeds"
 
 
-def _missing(about: Subject) -> list[str]:
+def _missing(about: SeparatedRuns) -> list[str]:
     lines = []
     for mask in about.masks:
         if not mask.runs:
@@ -161,7 +161,7 @@ def _missing(about: Subject) -> list[str]:
     return lines
 
 
-def _drawn(figure: Figure, about: Subject, seed: int) -> str:
+def _drawn(figure: Figure, about: SeparatedRuns, seed: int) -> str:
     if figure == "fig4" and len(about.any.ids) <= CLIPS:
         return f"the split has {len(about.any.ids)} clips, no more than the paper's {CLIPS}: all are taken, none drawn"
     size = f"{A_CLASS} a class, or all where a class has fewer" if figure == "fig3" else f"{CLIPS}"
@@ -172,7 +172,7 @@ def _table3(mask: MaskFeatures) -> str:
     return "it is no row of Table 3" if mask.off == NO_UNITS else "a row of Table 3"
 
 
-def _document(figure: Figure, about: Subject, numbers: Numbers, keys: list[Key], seed: int) -> dict[str, Any]:
+def _document(figure: Figure, about: SeparatedRuns, numbers: Numbers, keys: list[Key], seed: int) -> dict[str, Any]:
     masks = []
     for mask in about.masks:
         values = []

@@ -50,7 +50,7 @@ class MaskFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SeparatedRuns:
     """All that Figures 3 and 4 are drawn from: one configuration of DMD on one feature set, mask by mask."""
 
     group: MaskGroup
@@ -63,7 +63,7 @@ class Subject:
         return next(found for mask in self.masks for found in mask.found.values())
 
 
-def subject(records: Records, data: Sequence[str] = ()) -> Subject:
+def subject(records: Records, data: Sequence[str] = ()) -> SeparatedRuns:
     """Return the features of the configuration with most of the three masks, then most runs.
 
     Raises RunError where there is no finished run of them, and where one has no features yet, naming the command.
@@ -89,7 +89,7 @@ def subject(records: Records, data: Sequence[str] = ()) -> Subject:
                 do=f"Make them from the checkpoints: dmd features {' '.join(missing)}",
             )  # fmt: skip
         masks = tuple(_read(group, off, runs) for off, runs in finished.items())
-        return Subject(group, masks, len(groups) - 1)
+        return SeparatedRuns(group, masks, len(groups) - 1)
     raise RunError.at(
         f"--data {' '.join(data)}" if data else str(records.root),
         expected="finished runs of dmd, full, without HeteroGD or without both graph units", got=why_none(records),
@@ -104,7 +104,7 @@ def _read(group: MaskGroup, off: tuple[str, ...], runs: Mapping[int, RunRecord])
     return MaskFeatures(off, runs, found, failed, unlearned)
 
 
-def command(about: Subject, off: tuple[str, ...]) -> str:
+def command(about: SeparatedRuns, off: tuple[str, ...]) -> str:
     """Return the line that trains a mask that is missing, on the data, seeds and settings of the others."""
     seeds = sorted({seed for mask in about.masks for seed in mask.runs})
     record = next(record for mask in about.masks for record in mask.runs.values())
@@ -144,7 +144,7 @@ def points_of(figure: Figure, found: Decoupled, clips: Labels | None = None) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Separation:
     """One number of one run: as it is, and the same with shuffled labels."""
 
     true: float
@@ -155,8 +155,8 @@ Key = tuple[str, str, str]  # measure, what is told apart, sample
 
 
 def measure(
-    figure: Figure, about: Subject, *, draws: int, seed: int
-) -> dict[tuple[str, ...], dict[int, dict[Key, Measured]]]:
+    figure: Figure, about: SeparatedRuns, *, draws: int, seed: int
+) -> dict[tuple[str, ...], dict[int, dict[Key, Separation]]]:
     """Return, by mask and seed, every number of a figure: on the whole split, and the mean over draws of clips.
 
     The draws are the same for every mask and seed. A number that does not exist (one class alone) is left out.
@@ -179,23 +179,23 @@ def _of_run(
     labels: Mapping[str, Labels],
     samples: Mapping[str, Sequence[Labels | None]],
     seed: int,
-) -> dict[Key, Measured]:
-    out: dict[Key, Measured] = {}
+) -> dict[Key, Separation]:
+    out: dict[Key, Separation] = {}
     for sample, draws in samples.items():
-        lists: dict[tuple[str, str], list[Measured]] = {}
+        lists: dict[tuple[str, str], list[Separation]] = {}
         for number, clips in enumerate(draws):
             for key, value in _numbers(figure, found, labels, clips, seed, number).items():
                 lists.setdefault(key, []).append(value)
         for (what, told), values in lists.items():
             if len(values) == len(draws):
-                mean = Measured(fmean(v.true for v in values), fmean(v.chance for v in values))
+                mean = Separation(fmean(v.true for v in values), fmean(v.chance for v in values))
                 out[what, told, sample] = mean
     return out
 
 
 def _numbers(
     figure: Figure, found: Decoupled, labels: Mapping[str, Labels], clips: Labels | None, seed: int, number: int
-) -> dict[tuple[str, str], Measured]:
+) -> dict[tuple[str, str], Separation]:
     points, modality, owner = points_of(figure, found, clips)
     nearest = neighbours(points, owner)
     if figure == "fig4":
@@ -212,5 +212,5 @@ def _numbers(
         for what, value in pairs:
             true, chance = value(told), value(mixed)
             if true is not None and chance is not None:
-                out[what, name] = Measured(true, chance)
+                out[what, name] = Separation(true, chance)
     return out

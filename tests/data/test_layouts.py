@@ -278,3 +278,22 @@ def test_a_bad_label_is_named_by_its_clip(bad):
         content["test"]["regression_labels"][2] = 5.0
         assert convert(content, "x.pkl", dataset="custom").splits["test"].arrays["labels"][2] == 5.0
     assert set(SIZES) == set(content)
+
+
+def test_a_further_split_is_said_to_be_left_out():
+    """Protects: a second test set in the file is not taken for part of what is scored."""
+    content = mmsa()
+    notes = convert({**content, "test_hard": content["test"], "config": {"seed": 1}}, "x.pkl").notes
+    assert [note for note in notes if "not read" in note] == [
+        "'test_hard' not read: a further split beside train, valid and test"
+    ]
+    assert notes[1:] == convert(mmsa(), "x.pkl").notes
+
+
+@pytest.mark.parametrize(
+    ("raw", "got"), [({}, "an empty dict"), ([], "an empty list"), (mmsa() | {"train": {}}, "no column at all")]
+)
+def test_what_is_empty_is_called_so(raw, got):
+    """Protects: an empty file is named, not listed as the key 'none'."""
+    with pytest.raises(DataError, match=f"got {got}\\. "):
+        convert(raw, "x.pkl")

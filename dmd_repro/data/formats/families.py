@@ -93,7 +93,7 @@ def recognise(parts: Mapping[str, Mapping[str, Any]], file: str) -> Family:
             raise DataError.at(
                 f"{file}, split {split}",
                 expected=f"the columns of a feature file, {names} among them",
-                got=f"the columns {keys(part)}",
+                got=f"the columns {keys(part)}" if part else "no column at all",
                 do=do,
             )
     return family

@@ -47,7 +47,7 @@ def splits_of(raw: Any, file: str, said: ImportNotes) -> dict[str, dict[str, Any
         do = _GET
         if any(s in parts for s in SPLITS):
             do = _without(missing)
-        raise DataError.at(file, expected=WANTED, got=f"the keys {keys(parts)}", do=do)
+        raise DataError.at(file, expected=WANTED, got=f"the keys {keys(parts)}" if parts else "an empty dict", do=do)
     for split in SPLITS:
         if not isinstance(parts[split], dict):
             raise _no_columns(parts[split], f"{file}, split {split}")
@@ -59,6 +59,10 @@ def splits_of(raw: Any, file: str, said: ImportNotes) -> dict[str, dict[str, Any
                 got=f"one entry a clip or video ({keys(parts[split], 3)})",
                 do="Stack the clips of a split into arrays (clips, steps, channels), padded on the left to one length",
             )
+    others = {other for names in SPLIT_NAMES.values() for other in names}  # read, or said to be left out, by now
+    for key, value in parts.items():
+        if key not in SPLITS and key.lower() not in others and isinstance(value, dict) and {*value} & {*parts["train"]}:
+            said.note(f"'{key[:40]}' not read: a further split beside train, valid and test")
     return {s: parts[s] for s in SPLITS}
 
 

@@ -26,7 +26,7 @@ SPLIT_COLUMN = ("mode", "split", "splits")
 def kind_of(value: object) -> str:
     """Return what a value is, for messages: "text", "a number", "a list of 3 items"."""
     if isinstance(value, list):
-        return f"a list of {len(value)} items"
+        return f"a list of {len(value)} items" if value else "an empty list"
     known = {str: "text", bytes: "text", bool: "yes or no", int: "a number", float: "a number", type(None): "nothing"}
     return known.get(type(value), f"a {type(value).__name__}")
 

@@ -81,7 +81,10 @@ def lottery(
 def best_of(
     values: Sequence[float], edge: float | None = None, *, model: bool = True, bounds: Bounds = EVERYWHERE
 ) -> tuple[BestOf, ...]:
-    """Return the expected best of k = 1 ... MOST runs, and how likely it is `edge` or more. ValueError for n < 2."""
+    """Return the expected best of k = 1 ... MOST runs, and how likely it is `edge` or more. ValueError for n < 2.
+
+    Expected bests do not fall with k: beyond n the model's counts where it is above the best of all n.
+    """
     from dmd_repro.stats.chances import chance_or_more
 
     n = len(values)
@@ -97,7 +100,8 @@ def best_of(
             value = counted_best(values, k)
             chance = None if reached is None else counted_chance(reached, n, k)
         elif model:
-            value = min(max(mean + std * normal_best(k), bounds[0]), bounds[1])
+            # the model may lie below what was counted over all n, and the best of more runs is no worse
+            value = min(max(mean + std * normal_best(k), max(values)), bounds[1])
             chance = None if edge is None else chance_or_more("best", k, edge, mean, std, n).value
         out.append(BestOf(k, value, chance, k <= n))
     return tuple(out)

@@ -117,3 +117,13 @@ def test_nothing_is_said_without_a_spread() -> None:
     """One run, or equal runs, say nothing about the next."""
     assert lottery([84.0], 84.0) is None
     assert lottery([84.0, 84.0], 85.0) is None
+
+
+def test_more_runs_never_have_a_lower_expected_best() -> None:
+    """One run far above the others: the model beyond n lies below what was counted, and is not printed so."""
+    found = lottery([84.0, 84.1, 83.9, 84.0, 83.8, 84.2, 84.0, 83.9, 84.1, 87.9], 86.0, cell=0.05)
+    assert found is not None
+    bests = [one.value for one in found.best if one.value is not None]
+    assert len(bests) == MOST
+    assert bests == sorted(bests)
+    assert (bests[9], bests[10]) == (87.9, 87.9)

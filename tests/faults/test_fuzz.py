@@ -66,6 +66,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def says_the_same(body: bytes, good: bytes) -> bool:
+    """Whether two texts are one JSON value: DONE holds the hashes of the others and none of its own spaces."""
+    try:
+        return bool(json.loads(body) == json.loads(good))
+    except ValueError:
+        return False
+
+
 @quick
 @given(changes=mutations, cut=st.floats(0, 1), data=st.data())
 def test_mutated_json_never_counts_and_never_crashes(made: Path, changes, cut, data) -> None:
@@ -89,7 +97,7 @@ def test_mutated_json_never_counts_and_never_crashes(made: Path, changes, cut, d
             except DmdError as error:
                 one_line(error)
         run = path.parent.name
-        if body != good and run in records.run_ids():
+        if body != good and run in records.run_ids() and not (path.name == "DONE" and says_the_same(body, good)):
             assert records.get(run) is None
         if body != good and path.name in ("manifest.json", "ids.json"):
             with pytest.raises(DmdError):

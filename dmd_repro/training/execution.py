@@ -37,8 +37,11 @@ class Execution:
         check_device(self.device)
 
     def facts(self) -> dict[str, Any]:
-        """Return what of it can move a bit of a result."""
-        return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
+        """Return what of it can move a bit of a result; on a CPU also whether compiled kernels compute."""
+        from dmd_repro.nn.compiled import way
+
+        found = {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
+        return found | ({"compiled": way()} if self.device == "cpu" and way() else {})
 
     def prepare(self) -> torch.device:
         """Set threads and determinism and return the device; raises SpecError if it is not there."""

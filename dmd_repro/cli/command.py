@@ -40,7 +40,7 @@ from dmd_repro.errors import DmdError, SpecError
 
 
 class _Commands(TyperGroup):
-    """The commands, of which an unknown option leads to the one meant, or to the setting: `--lr`."""
+    """The commands: an unknown option leads to the one meant, or to the setting (`--lr`), a wrong variable is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options before the command."""
@@ -55,13 +55,32 @@ class _Commands(TyperGroup):
 
 @contextmanager
 def _understood() -> Iterator[None]:
-    """Turn an unknown option into a SpecError that says what it may mean."""
+    """Turn an unknown option, and a value from the environment that is none, into one sentence."""
     try:
         yield
     except Exception as error:
-        if type(error).__name__ != "NoSuchOption":  # click's, or that of the copy of it which newer typers bring
-            raise
-        raise _no_option(error) from None
+        kind = type(error).__name__  # click's, or that of the copy of it which newer typers bring
+        if kind == "NoSuchOption":
+            raise _no_option(error) from None
+        if kind == "BadParameter" and (said := _bad_variable(error)):
+            raise said from None
+        raise
+
+
+def _bad_variable(error: Any) -> SpecError | None:
+    """Return what is wrong with the environment variable that a value came from; None where it was typed."""
+    context, option = error.ctx, error.param
+    name = getattr(option, "envvar", None)
+    if context is None or not isinstance(name, str):
+        return None
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    try:
+        read_settings().settled(next(key for key in KEYS if KEYS[key].variable == name))
+    except SpecError as said:  # as `dmd config show` says it
+        return said
+    return SpecError.at(name, expected=f"a value of {option.opts[0]}", got=f"'{error.message}'", do="Set it anew")
 
 
 def _no_option(error: Any) -> SpecError:

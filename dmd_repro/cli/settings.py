@@ -135,7 +135,8 @@ def _checked(key: Key, value: Any, where: str, folder: Path) -> Value:
     if key.kind == "count":
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             return value
-        raise SpecError.at(where, expected="a whole number from 1 on", got=_kind(value), do=f"Write {key.name} = 2")
+        example = f"{key.variable}=2" if where == key.variable else f"{key.name} = 2"
+        raise SpecError.at(where, expected="a whole number from 1 on", got=_kind(value), do=f"Write {example}")
     if key.kind in ("stack", "seeds"):
         return _parsed(key, value, where)
     if not isinstance(value, str) or not value.strip():

@@ -123,6 +123,21 @@ def test_a_wrong_variable_is_named(dmd: Here, monkeypatch: pytest.MonkeyPatch) -
     assert said.err.startswith("dmd: DMD_THREADS: expected a whole number from 1 on, got the text 'many'")
 
 
+@pytest.mark.parametrize("value", ["x", "0", "1.5"])
+def test_a_wrong_variable_stops_a_command_in_one_sentence(
+    dmd: Here, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """The option that takes it says the same as `dmd config show`, not the option parser's box about `--threads`."""
+    monkeypatch.setenv("DMD_THREADS", value)
+    said = dmd("train", "dmd", "--data", "synthetic")
+    assert said.code == 2
+    assert said.err.startswith("dmd: DMD_THREADS: expected a whole number from 1 on, got ")
+    assert said.err.count("\n") == 1
+    typed = dmd("train", "dmd", "--data", "synthetic", "--threads", value)
+    assert typed.code == 2
+    assert not typed.err.startswith("dmd: DMD_THREADS")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
 def test_no_file_ends_in_a_traceback(dmd: Here, content: bytes) -> None:

@@ -52,11 +52,12 @@ def train_missing(
 
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
-    from dmd_repro.cli.progress import Work, duration, epochs_left, say
+    from dmd_repro.cli.progress import Work, epochs_left, say
     from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.plans import save_plan
     from dmd_repro.planning.stacks import group
+    from dmd_repro.render.duration import duration
     from dmd_repro.training.execution import check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)

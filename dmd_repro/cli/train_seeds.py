@@ -38,12 +38,13 @@ def train_seeds(
 
     from dmd_repro.cli.outcome import result
     from dmd_repro.cli.planned import LEFT_QUEUED, refuse_failures, sides, stack_lines
-    from dmd_repro.cli.progress import Work, duration, epochs_left, say
+    from dmd_repro.cli.progress import Work, epochs_left, say
     from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
     from dmd_repro.execution.workers import run_jobs
     from dmd_repro.planning.grid import Job
     from dmd_repro.planning.stacks import group
     from dmd_repro.records.folder import DataStamp
+    from dmd_repro.render.duration import duration
     from dmd_repro.spec import run_id
     from dmd_repro.systems.registry import full_name
 

@@ -21,8 +21,12 @@ from pathlib import Path
 ROW = "mosi-unaligned-glove-dmd-no-parts"
 SETTINGS = ("max_epochs=40", "early_stop=40", "d=4", "heads=2", "layers=1")
 TABLE = ["reproduce", "table3", "--data", "synthetic", "--seeds", "3", "--rows", ROW]
-TABLE += [word for setting in SETTINGS for word in ("--set", setting)]
+TABLE += [word for one in SETTINGS for word in ("--set", one)]
+WHOLE = ["reproduce", "table3", "--data", "synthetic", "--seeds", "3"]
+for word in ("max_epochs=10", "early_stop=10", *SETTINGS[2:]):
+    WHOLE += ["--set", word]
 ON = ["--on", "slurm", "--gpus", "2"]
+CARD = ["--setup", 'echo "card $CUDA_VISIBLE_DEVICES"']  # into the log of a task
 FILES = ("predictions.safetensors", "epochs.safetensors", "checkpoint.safetensors")
 PATIENCE = 900.0
 
@@ -30,14 +34,14 @@ PATIENCE = 900.0
 class Cluster:
     """One folder of runs, and clients on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, table: list[str]) -> None:
+        self.folder, self.table = folder, table
         folder.mkdir()
 
     def client(self, *more: str) -> subprocess.Popen[str]:
         """Start a client."""
         return subprocess.Popen(
-            [sys.executable, "-c", "from dmd_repro.cli import main; main()", *TABLE, *more],
+            [sys.executable, "-c", "from dmd_repro.cli import main; main()", *self.table, *more],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -81,6 +85,12 @@ class Cluster:
 def slurm(*words: str) -> str:
     """Ask Slurm."""
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def setting(name: str) -> str:
+    """Return a setting of this Slurm."""
+    lines = (line.partition("=") for line in slurm("scontrol", "show", "config").splitlines())
+    return next(value.strip() for key, _, value in lines if key.strip() == name)
 
 
 def undisturbed(c: Cluster) -> str:
@@ -131,7 +141,7 @@ def controller_restarted(c: Cluster) -> str:
     """`kill -9` of slurmctld, started again after a while."""
     client = c.client(*ON)
     c.until(lambda: c.epochs() > 3)
-    subprocess.run(["pkill", "-9", "slurmctld"], check=True)
+    os.kill(int(Path(setting("SlurmctldPidFile")).read_text()), signal.SIGKILL)
     time.sleep(8.0)
     subprocess.run(["slurmctld"], check=True)
     return client.communicate(timeout=PATIENCE)[0]
@@ -147,7 +157,25 @@ def drained(c: Cluster) -> str:
     return client.communicate(timeout=PATIENCE)[0]
 
 
+def whole_table(c: Cluster) -> str:
+    """All of Table 3: `scancel` of all jobs midway, then `kill -9` of a job's process, each followed by the command."""
+    client = c.client(*ON, *CARD)
+    c.until(lambda: len(c.bits()) // len(FILES) >= 3 and bool(c.writers()))
+    slurm("scancel", "--name", next(c.runs.glob("jobs/dmd-*")).name)
+    said = client.communicate(timeout=PATIENCE)[0]
+    before = len(c.bits()) // len(FILES)
+    client = c.client(*ON, *CARD)
+    c.until(lambda: len(c.bits()) // len(FILES) >= before + 3 and bool(c.writers()))
+    os.kill(next(iter(c.writers().values())), signal.SIGKILL)
+    said += client.communicate(timeout=PATIENCE)[0] + c.client(*ON, *CARD).communicate(timeout=PATIENCE)[0]
+    logs = [path.read_text() for path in c.runs.glob("jobs/*/*.log")]
+    cards = [line for log in logs for line in log.splitlines() if line.startswith("card ")]
+    kinds = ", ".join(f"{card} {cards.count(card)} times" for card in sorted(set(cards)))
+    return f"{said}\ndone at scancel: {before}\ntasks begun: {len(cards)} ({kinds})"
+
+
 FAULTS = (undisturbed, time_limit, cancelled, task_killed, client_killed, two_clients, controller_restarted, drained)
+TOLD = ("requeues: ", "tasks submitted: ", "done at scancel: ", "tasks begun: ")
 
 
 @contextmanager
@@ -159,22 +187,31 @@ def _folder() -> Iterator[Path]:
 def main() -> None:
     """Try each fault and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=[fault.__name__ for fault in FAULTS])
+    parser.add_argument("--only", choices=[fault.__name__ for fault in (*FAULTS, whole_table)])
     only = parser.parse_args().only
     with _folder() as root:
-        home = Cluster(root / "home")
-        home.client().communicate(timeout=PATIENCE)
-        expected = home.bits()
-        print("| fault | told | runs of 3 | bits |\n| --- | --- | --- | --- |")
-        for fault in FAULTS:
-            if only in (None, fault.__name__):
-                c = Cluster(root / f"a {fault.__name__}")
-                said = fault(c)
-                told = [line for line in said.splitlines() if "requeues: " in line or "submitted: " in line[:18]]
-                told += [line.partition("FAILED: ")[2] for line in said.splitlines() if "FAILED: " in line]
-                bits = "as undisturbed" if c.bits() == expected else "OTHERS"
-                line = "; ".join(dict.fromkeys(one.partition(" (dmd-")[0][:90] for one in told))
-                print(f"| {fault.__doc__} | {line} | {len(c.bits()) // 3} | {bits} |", flush=True)
+        print("| fault | told | runs that ended | bits |\n| --- | --- | --- | --- |")
+        for table, faults in ((TABLE, FAULTS), (WHOLE, (whole_table,))):
+            asked = [fault for fault in faults if only in (None, fault.__name__)]
+            if asked:
+                home = Cluster(root / f"home {faults[0].__name__}", table)
+                home.client().communicate(timeout=PATIENCE)
+                for fault in asked:
+                    print(row(fault, Cluster(root / f"a {fault.__name__}", table), home.bits()), flush=True)
+
+
+def row(fault: Callable[[Cluster], str], c: Cluster, expected: dict[str, bytes]) -> str:
+    """Try a fault and return its row of the table."""
+    said = fault(c)
+    told = [line.partition(" (dmd-")[0] for line in said.splitlines() if line.startswith(TOLD)]
+    lost = [
+        line.partition("FAILED: ")[2].partition(" (dmd-")[0][:90] for line in said.splitlines() if "FAILED: " in line
+    ]
+    told += [f"{lost.count(one)} x {one}" for one in dict.fromkeys(lost)]
+    found = c.bits()
+    bits = "as undisturbed" if found == expected else "OTHERS"
+    many = f"{len(found) // len(FILES)} of {len(expected) // len(FILES)}"
+    return f"| {fault.__doc__} | {'; '.join(told)} | {many} | {bits} |"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class DatasetFacts:
     dims: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # widths of the public files: l (GloVe, hidden), a, v
+    steps: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)  # of l, a, v there: aligned, unaligned
     origin: str = SHIPPED  # or the file it was read from
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ DATASETS: dict[str, DatasetFacts] = {
         test_signs=(379, 30, 277),
         videos={"train": 52, "valid": 10, "test": 31},
         dims={"l": (300, 768), "a": (5,), "v": (20,)},
+        steps={"aligned": (50, 50, 50), "unaligned": (50, 375, 500)},
     ),
     "mosei": DatasetFacts(
         title="CMU-MOSEI",
@@ -66,6 +68,7 @@ DATASETS: dict[str, DatasetFacts] = {
         test_signs=(1350, 1025, 2284),
         videos={"train": 2249, "valid": 300, "test": 676},
         dims={"l": (300, 768), "a": (74,), "v": (35,)},
+        steps={"aligned": (50, 50, 50), "unaligned": (50, 500, 500)},
     ),
     "sims": DatasetFacts(
         title="CH-SIMS",

@@ -70,7 +70,9 @@ def bench(
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records import provenance
     from dmd_repro.spec import AblationMask
+    from dmd_repro.training.cards import check_device, one_of
 
+    check_device(device)
     if not math.isfinite(seconds):
         raise SpecError.at(
             "--seconds", expected="a finite number of seconds", got=str(seconds), do="Write --seconds 20"
@@ -87,7 +89,7 @@ def bench(
             length=length,
             stack=seeds,
             threads=threads,
-            device=device,
+            device=one_of(device),
             steps=steps,
             seconds=seconds,
             against=_against(against),

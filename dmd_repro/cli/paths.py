@@ -54,7 +54,7 @@ PapersDir = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        "--device", envvar="DMD_DEVICE", help="cpu, cuda (a table: all cards), cuda:1. Not part of a run's identity."
+        "--device", envvar="DMD_DEVICE", help="cpu, cuda (all cards), cuda:1, cuda:0,1. Not part of a run's identity."
     ),
 ]
 Threads = Annotated[

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -29,10 +28,6 @@ def check_margin(margin: float | None) -> None:
         raise SpecError.at(f"--margin {margin:g}", expected="points above 0", got=f"{margin:g}", do="Write --margin 1")
 
 
-LEFT_QUEUED = "the same command attaches to them; dmd runs list shows them, dmd runs cancel stops them"
-UNKNOWN_TIME = "no finished run tells how long it takes"
-
-
 def train_missing(
     planned: PlannedTable,
     *,
@@ -52,12 +47,9 @@ def train_missing(
 
     `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
     """
-    from dmd_repro.cli.progress import Work, epochs_left, say
-    from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
-    from dmd_repro.execution.workers import run_jobs
+    from dmd_repro.cli.carry import carry_out, look_ahead
+    from dmd_repro.cli.progress import say
     from dmd_repro.planning.plans import save_plan
-    from dmd_repro.planning.stacks import group
-    from dmd_repro.render.duration import duration
     from dmd_repro.training.execution import check_precision
 
     missing, earlier = planned.missing, made_before(planned, records)
@@ -71,37 +63,21 @@ def train_missing(
     def timing(job: Job) -> None:
         typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
 
-    # on a login node nothing is timed: it may have no card, and is no place to compute
-    each = seconds_per_epoch(missing, records, store, execution, timing, timed=not (dry_run or slurm))
-    stacks = group(missing, records, execution.stack)
-    side = (slurm.options.at_once or len(stacks)) if slurm else jobs or sides(execution)
-    workers = min(side, max(1, len(stacks)))
-    known = all(job.configuration_id in each for job in missing)
-    most = (
-        most_seconds([each[j.configuration_id] * epochs_left(j, records) for j in missing], workers) if known else None
-    )
-    say(console, summary(planned, earlier, workers, "" if most is None else duration(most)))
-    for line in stack_lines(stacks, execution.stack):
+    ahead = look_ahead(
+        missing, records, store, execution, jobs=jobs, slurm=slurm, measured=not dry_run, on_timing=timing
+    )  # fmt: skip
+    say(console, summary(planned, earlier, ahead.time))
+    for line in ahead.lines:
         say(console, line)
     if dry_run:
         if json_:
             plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
+            most = ahead.seconds
             document = totals(planned, earlier) | {"at_most_seconds": most and round(most, 1), "rows": plan}
             typer.echo(json.dumps(document, indent=1))
         return None
-    if slurm and missing and not wait:
-        slurm.carry_out(stacks, lambda event: None, wait=False)
-        say(console, LEFT_QUEUED)
-        return None
     try:
-        with Work(missing, each, records, workers, json_) as work:
-            failed = (
-                slurm.carry_out(stacks, work.on_event)
-                if slurm
-                else run_jobs(
-                    missing, records, store, execution=execution, workers=work.workers, on_event=work.on_event
-                )
-            )
+        failed = carry_out(ahead, records, store, console=console, err=json_, slurm=slurm, wait=wait)
         save_plan(records.root, planned.plan)  # another command may have planned other seeds before these were begun
         return failed
     except KeyboardInterrupt:
@@ -121,18 +97,6 @@ def seeds_of_one_model(text: str, device: str) -> int:
 
     asked = parse_stack(text)
     return asked or (0 if device.startswith("cuda") else 1)
-
-
-def stack_lines(stacks: Sequence[Sequence[Job]], most: int) -> list[str]:
-    """Return how the seeds go together, and the models that cannot, with the reason."""
-    from dmd_repro.systems.resolve import why_not_stacked
-
-    if most == 1 or not stacks:
-        return []
-    sizes = [len(stack) for stack in stacks if len(stack) > 1]
-    lines = [f"{sum(sizes)} runs go as models of up to {max(sizes)} seeds: {len(sizes)} in all"] if sizes else []
-    reasons = {reason for stack in stacks if (reason := why_not_stacked(stack[0].spec))}
-    return [*lines, *(f"one by one: {reason}" for reason in sorted(reasons))]
 
 
 def refuse_failures(failed: list[str], trained: int) -> None:
@@ -172,16 +136,14 @@ def totals(planned: PlannedTable, earlier: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def summary(planned: PlannedTable, earlier: Mapping[str, str], workers: int, most: str) -> str:
-    """Return the plan in a sentence: how much to train, what is there, how long it can take ("": not known)."""
+def summary(planned: PlannedTable, earlier: Mapping[str, str], time: str) -> str:
+    """Return the plan in a sentence: how much to train, what is there, how long it can take."""
     counts = totals(planned, earlier)
     second = counts["reused"] - len(earlier)
     reused = [f"{len(earlier)} of them reused from {', '.join(sorted(set(earlier.values())))}"] if earlier else []
     if not counts["to_train"]:
         return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
     done = ", ".join([f"{counts['done']} done", *reused])
-    side = f" on {workers} processes" if workers > 1 else ""
-    time = f"at most {most}{side} (early stops shorten it)" if most else UNKNOWN_TIME
     return (
         f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
         f"{second} reused by another row; {time}"
@@ -233,13 +195,3 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
         methods = dict.fromkeys(labels.get(key, key) for key in keys)
         who = ", ".join(keys) if len(keys) < 4 else f"{len(keys)} rows ({', '.join(methods)})"
         say(console, f"  not run: {who}: {reason}")
-
-
-def sides(execution: Execution) -> int:
-    """Return how many runs go side by side when nobody says: one a core (threads taken into account), one a GPU."""
-    if execution.device != "cpu":
-        from dmd_repro.training.execution import cards
-
-        return cards(execution.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // execution.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +17,7 @@ from dmd_repro.visible import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dmd_repro.cli.carry import Ahead
     from dmd_repro.execution.attempt import Event
     from dmd_repro.planning.grid import Job
     from dmd_repro.records.folder import Records, RunRecord
@@ -70,24 +71,20 @@ class Work:
     """Progress of several runs: how much of the most they can take is done, at what rate, how long it can take yet.
 
     The unit is the estimated second of one process; early stops finish a run's share at once, so the time left is an
-    upper bound. `per_epoch` is the estimate by configuration id.
+    upper bound.
     """
 
-    def __init__(
-        self, jobs: tuple[Job, ...], per_epoch: Mapping[str, float], records: Records, workers: int, err: bool
-    ) -> None:
+    def __init__(self, ahead: Ahead, records: Records, err: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self.console = Console(stderr=err, highlight=False, soft_wrap=True)
-        self.records, self.workers = records, workers
-        # where no time is known of some, an epoch of each counts alike until the first ones tell
-        self.timed = all(job.configuration_id in per_epoch for job in jobs)
-        self.cost = {job.run_id: per_epoch[job.configuration_id] if self.timed else 1.0 for job in jobs}
-        self.left = {job.run_id: self.cost[job.run_id] * epochs_left(job, records) for job in jobs}
+        self.records, self.ahead = records, ahead
+        self.left = {run: ahead.cost[run] * epochs for run, epochs in ahead.left.items()}
         self.waiting: set[str] = set()
+        self.begun: set[str] = set()
         self.all = sum(self.left.values())
-        self.runs, self.ended, self.epochs, self.worked, self.taken = len(jobs), 0, 0, 0.0, 0.0
+        self.runs, self.ended, self.epochs, self.worked, self.taken = len(self.left), 0, 0, 0.0, 0.0
         self.started = time.perf_counter()
         self.bar: Progress | None = None
         if self.console.is_terminal:
@@ -110,20 +107,21 @@ class Work:
     @property
     def time_left(self) -> str:
         """How long it can take at the pace of the epochs so far; before the first, the estimate if there is one."""
-        from dmd_repro.execution.estimate import most_seconds
+        from dmd_repro.planning.division import most_seconds, stack_seconds
 
-        if not (self.timed or self.worked):
+        if not (self.ahead.timed or self.worked):
             return "time left not known"
         pace = self.taken / self.worked if self.worked else 1.0
-        return (
-            f"at most {duration(pace * most_seconds([left for left in self.left.values() if left], self.workers))} left"
-        )
+        training = [any(job.run_id in self.begun for job in stack) for stack in self.ahead.stacks]
+        ordered = sorted(zip(training, self.ahead.stacks, strict=True), key=lambda one: not one[0])
+        left = [stack_seconds(stack, self.left) for _, stack in ordered]
+        return f"at most {duration(pace * most_seconds([one for one in left if one], self.ahead.workers))} left"
 
     def on_event(self, event: Event) -> None:
         """Take in what a worker says."""
         job = event.job
         if event.kind == "epoch" and event.report:
-            cost = self.cost[job.run_id]
+            cost = self.ahead.cost[job.run_id]
             self.epochs += 1
             self.worked += cost
             self.taken += event.report.seconds
@@ -132,6 +130,7 @@ class Work:
             self.waiting.add(job.run_id)
         elif event.kind == "started":
             self.waiting.discard(job.run_id)
+            self.begun.add(job.run_id)
         elif event.kind in ("finished", "failed"):
             self.left[job.run_id] = 0.0
             self.waiting.discard(job.run_id)

@@ -74,6 +74,11 @@ def executor(
         return None
     if on != "slurm":
         raise SpecError.at(f"--on {on}", expected="slurm", got=f"'{on}'", do=nearest(on, ["slurm"]))
+    if ":" in execution.device:
+        raise SpecError.at(
+            f"--device {execution.device}", expected="cuda beside --on slurm", got="cards by number",
+            do="A job sees the card that Slurm gives it: write --device cuda, and --gpus N for N at a time",
+        )  # fmt: skip
     from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.execution.slurm.script import Options
 

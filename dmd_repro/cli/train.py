@@ -95,6 +95,7 @@ def train(
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import fallback_words, full_name
     from dmd_repro.systems.resolve import resolve_spec
+    from dmd_repro.training.cards import one_of
     from dmd_repro.training.execution import Execution
 
     if seed is not None and seeds is not None:
@@ -105,6 +106,8 @@ def train(
     execution = Execution(device=device, threads=threads, stack=most_of_one, bert=source, cache=str(encoded_dir(store)))
     if on is None:
         execution.prepare()
+        if len(chosen) == 1 and (card := one_of(device)) != device:
+            typer.echo(f"note: one run takes one card: {card}", err=True)
     if (where := context.get_parameter_source("bert")) and where.name != "COMMANDLINE":
         bert = None  # one that the environment or a file names is used where token ids are read, and asks for nothing
     features = load_features(data, held, text=text_kind(text or ("bert" if bert else None)))

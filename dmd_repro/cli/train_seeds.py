@@ -36,15 +36,12 @@ def train_seeds(
     """
     from rich.console import Console
 
+    from dmd_repro.cli.carry import carry_out, look_ahead
     from dmd_repro.cli.outcome import result
-    from dmd_repro.cli.planned import LEFT_QUEUED, refuse_failures, sides, stack_lines
-    from dmd_repro.cli.progress import Work, epochs_left, say
-    from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
-    from dmd_repro.execution.workers import run_jobs
+    from dmd_repro.cli.planned import refuse_failures
+    from dmd_repro.cli.progress import say
     from dmd_repro.planning.grid import Job
-    from dmd_repro.planning.stacks import group
     from dmd_repro.records.folder import DataStamp
-    from dmd_repro.render.duration import duration
     from dmd_repro.spec import run_id
     from dmd_repro.systems.registry import full_name
 
@@ -58,30 +55,16 @@ def train_seeds(
     ]
     missing = [job for job in planned if records.get(job.run_id) is None]
     if missing:
-        each = seconds_per_epoch(missing, records, store, execution, timed=slurm is None)
-        stacks = group(missing, records, execution.stack)
-        at_once = (slurm.options.at_once or len(stacks)) if slurm else jobs or sides(execution)
-        workers = min(at_once, len(stacks))
-        seconds = [each[job.configuration_id] * epochs_left(job, records) for job in missing] if each else []
-        most = (
-            f"at most {duration(most_seconds(seconds, workers))}" if each else "no finished run tells how long it takes"
-        )
+        ahead = look_ahead(missing, records, store, execution, jobs=jobs, slurm=slurm)
         resumed = sum(records.status(job.run_id) == "partial" for job in missing)
         resume = f" ({resumed} resume)" if resumed else ""
-        side = f" on {workers} processes" if workers > 1 else ""
-        there = len(planned) - len(missing)
-        say(console, f"{said}: {len(missing)} to train{resume}, {there} done; {most}{side}")
-        for line in stack_lines(stacks, execution.stack):
+        say(console, f"{said}: {len(missing)} to train{resume}, {len(planned) - len(missing)} done; {ahead.time}")
+        for line in ahead.lines:
             say(console, line)
-        if slurm and not wait:
-            slurm.carry_out(stacks, lambda event: None, wait=False)
-            say(console, LEFT_QUEUED)
+        done = carry_out(ahead, records, store, console=console, err=True, slurm=slurm, wait=wait)
+        if done is None:
             return
-        with Work(tuple(missing), each, records, workers, err=True) as work:
-            if slurm:
-                failed = slurm.carry_out(stacks, work.on_event)
-            else:
-                failed = run_jobs(missing, records, store, execution=execution, workers=workers, on_event=work.on_event)
+        failed = done
     else:
         say(console, f"{said}: all {len(planned)} runs are there, none trained again")
         failed = []

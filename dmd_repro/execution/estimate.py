@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from dmd_repro.data.store.folder import Store
 from dmd_repro.planning.grid import Job
 from dmd_repro.planning.stacks import MOST
 from dmd_repro.records.folder import Records
+from dmd_repro.training.cards import kind
 
 if TYPE_CHECKING:
     from dmd_repro.training.fit import Execution
@@ -34,7 +35,8 @@ def seconds_per_epoch(
     """
     known: dict[str, list[float]] = {}
     done = records.scan().query("status == 'done' and seconds > 0 and epochs > 0")
-    for row in done[done.device == execution.device].to_dict("records"):
+    here = kind(execution.device)
+    for row in done[[kind(str(device)) == here for device in done.device]].to_dict("records"):
         known.setdefault(row["configuration"], []).append(row["seconds"] / row["epochs"])
     found: dict[str, float] = {}
     jobs = list(jobs)
@@ -55,14 +57,3 @@ def seconds_per_epoch(
         together = min(seeds[key], execution.stack or MOST)
         found[key] = training.seconds_per_epoch(job.spec, features, replace(execution, stack=together))
     return found
-
-
-def most_seconds(each: Collection[float], workers: int = 1) -> float:
-    """Return the seconds that runs of `each` so many seconds take on several processes, whatever their order.
-
-    An upper bound (Graham 1969): the last run to start may be the longest, and then runs alone.
-    """
-    if not each:
-        return 0.0
-    side = min(max(1, workers), len(each))
-    return sum(each) / side + (1 - 1 / side) * max(each)

@@ -10,28 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import RunError
 from dmd_repro.execution.attempt import POLL_SECONDS, Event, attempt_stack, member, say_waiting, settle
+from dmd_repro.execution.places import Place
 from dmd_repro.execution.queue import Queue
 from dmd_repro.papers.datasets import read_datasets
 from dmd_repro.planning.stacks import Stack
 from dmd_repro.records.folder import Records
 
-if TYPE_CHECKING:
-    from dmd_repro.training.fit import Execution
 
-
-def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, number: int) -> None:
-    """Serve stacks from the pipe until it closes, or the device can compute no more; on the card of this number."""
+def _worker(pipe: Connection, runs: Path, data: Path, place: Place) -> None:
+    """Serve stacks from the pipe until it closes, or the device can compute no more."""
+    os.environ.update(place.environment)  # before anything looks for a card
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops us
     read_datasets()  # what a further paper's folder brings: it decides the metrics
-    from dmd_repro.training.execution import device_failure, take_card
+    from dmd_repro.training.execution import device_failure
 
     parent = os.getppid()
 
@@ -41,9 +39,7 @@ def _worker(pipe: Connection, runs: Path, data: Path, execution: Execution, numb
         os._exit(1)  # an orphan would hold its lock against the command that takes over
 
     threading.Thread(target=watch, daemon=True).start()
-    records, store = Records(runs), Store(data)
-    if execution.device == "cuda":
-        take_card(number)
+    records, store, execution = Records(runs), Store(data), place.execution
 
     def tell(kind: str, payload: Any = None) -> None:
         try:
@@ -70,26 +66,21 @@ def in_processes(
     stacks: Sequence[Stack],
     records: Records,
     store: Store,
-    execution: Execution,
-    workers: int,
+    places: Sequence[Place],
     on_event: Callable[[Event], None],
 ) -> list[str]:
-    """Train stacks in several processes; returns and raises as `run_jobs`."""
-    from dmd_repro.training.execution import cards
-
+    """Train stacks in processes, one a place at most; returns and raises as `run_stacks`."""
     queue = Queue(stacks, records, lambda job: on_event(Event("finished", job)))
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's thread pools in an unknown state
-    side = min(workers, len(queue))
-    execution = replace(execution, sharers=-(-side // cards(execution.device)))
     failed: list[str] = []
     processes: dict[Connection, multiprocessing.process.BaseProcess] = {}
-    numbers: dict[Connection, int] = {}  # of the workers: which card each takes
+    numbers: dict[Connection, int] = {}  # of their places
     idle: deque[Connection] = deque()
     active: dict[Connection, Stack] = {}
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
-        arguments = (theirs, records.root, store.root, execution, number)
+        arguments = (theirs, records.root, store.root, places[number])
         process = context.Process(target=_worker, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
@@ -105,7 +96,7 @@ def in_processes(
             pipe.send(stack)
 
     def end(pipe: Connection) -> int:
-        """End a worker and return its number; one that does not end by itself is stopped with the others, below."""
+        """End a worker and return its place's number; one that goes on is stopped with the others, below."""
         pipe.close()
         processes[pipe].join(timeout=10)
         if not processes[pipe].is_alive():
@@ -113,7 +104,7 @@ def in_processes(
         return numbers.pop(pipe)
 
     try:
-        for number in range(side):
+        for number in range(min(len(places), len(queue))):
             start(number)
         while queue or active:
             while idle and (stack := queue.take()) is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.execution.attempt import POLL_SECONDS, Event, attempt_stack, member, say_waiting, settle
+from dmd_repro.execution.places import places
 from dmd_repro.execution.processes import in_processes
 from dmd_repro.execution.queue import Queue
 from dmd_repro.planning.grid import Job
@@ -33,22 +34,36 @@ def run_jobs(
     workers: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> list[str]:
-    """Train the jobs and return the ids of those that FAILED (recorded with their traceback; the others go on).
-
-    With several workers each is a process of its own, and so it is on a GPU, where an error stays with its process;
-    they end when this one does. Raises RunError where the disk refuses, which would stop every run alike; finished
-    epochs are kept.
-    """
+    """Train the jobs, grouped into stacks as the execution says; returns and raises as `run_stacks`."""
     stacks = group(jobs, records, execution.stack)
-    if stacks and (min(workers, len(stacks)) > 1 or execution.device != "cpu"):
-        return in_processes(stacks, records, store, execution, workers, on_event)
+    return run_stacks(stacks, records, store, execution=execution, workers=workers, on_event=on_event)
+
+
+def run_stacks(
+    stacks: Sequence[Stack],
+    records: Records,
+    store: Store,
+    *,
+    execution: Execution,
+    workers: int = 1,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> list[str]:
+    """Train stacks, begun in this order; return the ids of runs that FAILED (recorded with their traceback).
+
+    The others go on. With several workers each is a process of its own, and so it is on a GPU, where an error stays
+    with its process; they end when this one does. Raises RunError where the disk refuses, which would stop every run
+    alike; finished epochs are kept.
+    """
+    side = min(workers, len(stacks))
+    if stacks and (side > 1 or execution.device != "cpu"):
+        return in_processes(stacks, records, store, places(execution, max(1, side)), on_event)
     return in_this_process(stacks, records, store, execution, on_event)
 
 
 def in_this_process(
     stacks: Sequence[Stack], records: Records, store: Store, execution: Execution, on_event: Callable[[Event], None]
 ) -> list[str]:
-    """Train stacks one after the other; returns and raises as `run_jobs`."""
+    """Train stacks one after the other; returns and raises as `run_stacks`."""
     queue = Queue(stacks, records, lambda job: on_event(Event("finished", job)))
     failed: list[str] = []
     while queue:

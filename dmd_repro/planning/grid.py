@@ -21,7 +21,7 @@ from dmd_repro.spec import RunSpec, Scalar, run_id
 from dmd_repro.systems.bert import BERT_BASE
 from dmd_repro.systems.declare import Setting
 from dmd_repro.systems.registry import fallback_words, find_system, setting_names, system_names
-from dmd_repro.systems.resolve import resolve_spec
+from dmd_repro.systems.resolve import Described, resolve_spec
 from dmd_repro.systems.suggest import suggest
 
 SYNTHETIC_FAMILIES = ("synthetic", "synthetic-mosi")  # each row takes its own variant of these
@@ -189,7 +189,7 @@ def _plan_row(
     stamp, runs = DataStamp.of(features), {}
     reader = bert() if bert and text == "bert" else ""
     for seed in seeds:
-        spec = _resolve(row, seed, features, overrides, reader)
+        spec = resolve_row(row, seed, features, overrides, reader)
         key = run_id(spec, stamp.digest)
         job = jobs.get(key) or Job(key, spec, name, text, stamp, ())
         jobs[key] = replace(job, rows=tuple(dict.fromkeys([*job.rows, row.key])))
@@ -215,7 +215,10 @@ def _plan_row(
     )
 
 
-def _resolve(row: Row, seed: int, features: Features, overrides: Mapping[str, str | Scalar], bert: str) -> RunSpec:
+def resolve_row(
+    row: Row, seed: int, features: Described, overrides: Mapping[str, str | Scalar], bert: str = ""
+) -> RunSpec:
+    """Return the spec of a row's run; raises Misfit where it has none, SpecError for a value of the user's."""
     recipe = row.recipe
     assert recipe is not None
     try:

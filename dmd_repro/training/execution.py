@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dmd_repro.errors import SpecError
 from dmd_repro.spec import RunSpec
+from dmd_repro.training import cards
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ MOST_THREADS = 256  # beyond this and the machine's cores a process hangs or die
 class Execution:
     """How a run is computed, as opposed to what: numerical noise, so kept out of the run's identity."""
 
-    device: str = "cpu"
+    device: str = "cpu"  # cpu, cuda (all cards), cuda:1, cuda:0,1
     threads: int = 1
     deterministic: bool = True
     stack: int = 1  # the most seeds that train as one model; 0: what the device has room for
@@ -33,15 +33,30 @@ class Execution:
     cache: str = ""  # the folder that keeps what a frozen BERT has encoded; "": kept in memory only
 
     def __post_init__(self) -> None:
-        """Refuse the name of several devices at once: a plan or a cluster's job would only find out later."""
-        check_device(self.device)
+        """Refuse a name that is none: a plan or a cluster's job would only find out later."""
+        cards.check_device(self.device)
 
     def facts(self) -> dict[str, Any]:
-        """Return what of it can move a bit of a result."""
-        return {"device": self.device, "threads": self.threads, "deterministic": self.deterministic}
+        """Return what of it can move a bit of a result; of a card what it is, not which of several.
+
+        On a CPU also whether compiled kernels compute: they round otherwise.
+        """
+        found = {"device": cards.kind(self.device), "threads": self.threads, "deterministic": self.deterministic}
+        if found["device"] == "cuda":
+            import torch
+
+            found["card"] = torch.cuda.get_device_name(cards.one_of(self.device))
+        elif found["device"] == "cpu":
+            from dmd_repro.nn.compiled import way
+
+            found |= {"compiled": way()} if way() else {}
+        return found
 
     def prepare(self) -> torch.device:
-        """Set threads and determinism and return the device; raises SpecError if it is not there."""
+        """Set threads and determinism and return the device, of several cards the first.
+
+        Raises SpecError if one is not there.
+        """
         import torch
 
         if self.threads > (most := max(MOST_THREADS, os.cpu_count() or 1)):
@@ -52,7 +67,9 @@ class Execution:
         if self.deterministic:  # read when the GPU's matrix library begins
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         try:
-            device = torch.device(self.device)
+            if cards.count(self.device) > 1 and (absent := _absent(self.device)):
+                raise RuntimeError(absent)
+            device = torch.device(cards.one_of(self.device))
             torch.zeros(1, device=device).item()  # "meta" takes tensors too, and can give nothing back
         except (RuntimeError, AssertionError) as error:
             said = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
@@ -70,21 +87,11 @@ class Execution:
         return device
 
 
-def check_device(name: str) -> None:
-    """Raise SpecError for the name of several devices, or of a card by its number alone: what is meant is plain."""
-    if "," in name:
-        numbers = ",".join(re.findall(r"\d+", name)) or "0,1"
-        raise SpecError.at(
-            f"--device {name}", expected="one device", got="several",
-            do=f"One run takes one card; the runs of a table go over all cards that are seen: "
-            f"CUDA_VISIBLE_DEVICES={numbers} dmd ... --device cuda",
-        )  # fmt: skip
-    if card := re.fullmatch(r"(?:gpu|cuda)?[ :_-]?(\d+)|gpu", name.lower()):
-        meant = f"cuda:{card[1]}" if card[1] else "cuda"
-        if meant != name:
-            raise SpecError.at(
-                f"--device {name}", expected="a device by its name", got="another", do=f"Did you mean {meant}?"
-            )
+def _absent(device: str) -> str:
+    """Say which of several named cards are not there; "" where all are."""
+    found = cards.seen()
+    lost = [f"cuda:{number}" for number in cards.numbers(device) if number >= found]
+    return f"no {' and no '.join(lost)}" if lost else ""
 
 
 def _other_device() -> str:
@@ -134,21 +141,7 @@ def device_failure(execution: Execution) -> str:
         return ""
     try:
         torch.cuda.synchronize()
-        torch.zeros(1, device=execution.device).add_(1).item()
+        torch.zeros(1, device=cards.one_of(execution.device)).add_(1).item()
     except RuntimeError as error:
         return "" if out_of_memory(error) else str(error).partition("\n")[0]
     return ""
-
-
-def cards(device: str) -> int:
-    """Return how many devices a name stands for: "cuda" for every card of this machine, another name for one."""
-    import torch
-
-    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
-
-
-def take_card(number: int) -> None:
-    """Let "cuda" mean one card in this process: the one of a worker's number, counted round."""
-    import torch
-
-    torch.cuda.set_device(number % cards("cuda"))

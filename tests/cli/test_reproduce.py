@@ -55,6 +55,35 @@ def test_a_dry_run_trains_and_writes_nothing(dmd: Here) -> None:
     assert not (dmd.folder / "runs").exists()
 
 
+def test_all_tables_share_their_runs(dmd: Here) -> None:
+    """`all` carries out one table after the other; a run that three of them use is trained once."""
+    asked = (
+        *("reproduce", "all", "--data", "synthetic", "--rows", "mosi-unaligned-glove-dmd", "--seeds", "1111,"),
+        *("--set", "d=4", "--set", "heads=2", "--set", "layers=1", "--epochs", "1", "--jobs", "1", "--json"),
+    )
+    planned = json.loads(dmd(*asked, "--dry-run").out)
+    assert [one["tables"] for one in planned["configurations"]] == [["table1", "table3", "table5"]]
+    assert planned["configurations"][0]["cpu"]["source"] == "not measured"  # no figure is of such small clips
+    assert not (dmd.folder / "runs").exists()
+    done = json.loads(dmd(*asked).out)["tables"]
+    assert [(one["table"]["table"], one["to_train"], one["done"]) for one in done] == [
+        ("table1", 1, 0), ("table3", 0, 1), ("table5", 0, 1),
+    ]  # fmt: skip
+    again = json.loads(dmd(*asked, "--dry-run").out)["configurations"][0]
+    assert (again["to_train"], again["cpu"]["source"], again["cpu"]["hours"]) == (0, "finished runs here", 0)
+
+
+def test_all_tables_without_data_say_what_each_lacks(dmd: Here) -> None:
+    """Nothing is trained, and no record folder made, where a table has no row that can be run."""
+    said = dmd("reproduce", "all", "--rows", "mult")
+    assert said.code == 2
+    assert "none in table1, table2, table5" in said.err
+    assert "--dry-run" in said.err
+    for name in ("mosi-aligned-glove", "mosei-unaligned-glove"):
+        assert f"dmd data download {name}" in said.out
+    assert not (dmd.folder / "runs").exists()
+
+
 def test_kill_9_of_the_whole_command_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     """Killed in the middle of parallel work, the same command finishes the job with the numbers of an unbroken one."""
     arguments = (*QUICK, "--seeds", "3", "--epochs", "4")

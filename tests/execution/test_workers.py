@@ -10,16 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from small_plans import ALIGNED, QUICK, plan, quick
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import RunError
 from dmd_repro.execution import attempt, processes
 from dmd_repro.execution.attempt import Event
-from dmd_repro.execution.estimate import most_seconds, seconds_per_epoch
+from dmd_repro.execution.estimate import seconds_per_epoch
+from dmd_repro.execution.places import Place
 from dmd_repro.execution.queue import Queue
 from dmd_repro.execution.workers import run_jobs
+from dmd_repro.planning.division import most_seconds
 from dmd_repro.planning.stacks import group
 from dmd_repro.records.folder import Records
 from dmd_repro.training import execution as training_execution
@@ -42,8 +43,8 @@ def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.
     assert most_seconds([job.max_epochs * each[job.configuration_id] for job in planned.jobs]) == pytest.approx(
         2 * 2 * next(iter(each.values()))
     )
-    assert most_seconds([1.0, 1.0, 4.0], workers=2) == 5.0  # the long one may start last: 1 and then 4 alone
-    assert most_seconds([], workers=2) == 0.0
+    assert most_seconds([1.0, 1.0, 4.0], 2) == 5.0  # the long one may start last: 1 and then 4 alone
+    assert most_seconds([], 2) == 0.0
     run_jobs(planned.jobs[:1], records, store, execution=Execution())
     monkeypatch.setattr(training, "seconds_per_epoch", None)
     assert len(seconds_per_epoch(planned.jobs, records, store, Execution())) == 1
@@ -201,25 +202,14 @@ def test_a_device_that_is_lost_costs_its_runs_only(
             messages.append(event.message)
 
     stacks = group(jobs, records, stack)
-    failed = processes.in_processes(stacks, records, Store(tmp_path / "data"), Execution(stack=stack), 1, on_event)
+    failed = processes.in_processes(
+        stacks, records, Store(tmp_path / "data"), [Place(Execution(stack=stack))], on_event
+    )
     assert sorted(failed) == sorted(job.run_id for job in first.jobs)
     assert messages == ["RuntimeError: CUDA error: unspecified launch failure"] * 2
     assert records.status(second.jobs[0].run_id) == "done"
     assert len(gone) == 0, "the processes that met the error took it with them"
     assert all("launch failure" in (records.failure(run) or "") for run in failed)
-
-
-def test_workers_share_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--device cuda` is every card of the machine, one worker after the other; a named card is one."""
-    taken: list[int] = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    assert (training_execution.cards("cuda"), training_execution.cards("cuda:1"), training_execution.cards("cpu")) == (
-        2, 1, 1,
-    )  # fmt: skip
-    for number in range(3):
-        training_execution.take_card(number)
-    assert taken == [0, 1, 0]
 
 
 def test_a_device_lost_before_anything_is_recorded_is_a_failure(

@@ -148,8 +148,7 @@ def test_a_device_that_is_not_there(toy: Features, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        ("cuda:0,1", r"expected one device, got several\. .* CUDA_VISIBLE_DEVICES=0,1 dmd \.\.\. --device cuda\."),
-        ("cuda:0,cuda:2", "CUDA_VISIBLE_DEVICES=0,2 "),
+        ("cuda:0,cuda:2", "Did you mean cuda:0,2?"),
         ("0", "Did you mean cuda:0?"),
         ("gpu", "Did you mean cuda?"),
         ("CUDA:1", "Did you mean cuda:1?"),

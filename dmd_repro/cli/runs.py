@@ -44,8 +44,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.cli.progress import duration, shown
+    from dmd_repro.cli.progress import shown
     from dmd_repro.metrics.registry import METRICS, shown_in
+    from dmd_repro.render.duration import duration
 
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:  # a pipe has no width: fold nothing

@@ -326,12 +326,7 @@ class EncoderBank(nn.Module):
 
     def _compiled(self, x: Tensor, offset: int | None) -> compiled.Library | None:
         """Return the compiled kernels if they compute this bank's layers: without dropout behind the maps."""
-        block = self.blocks[0]
-        if (
-            block.relu_dropout.active
-            or block.res_dropout.active
-            or not compiled.fits(self.width // block.heads, offset)
-        ):
+        if (self.training and self.drops) or not compiled.fits(self.width // self.heads, offset):
             return None
         return compiled.compiled_kernels(x)
 

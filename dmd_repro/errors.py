@@ -14,7 +14,9 @@ from dmd_repro.visible import one_line
 
 
 class DmdError(Exception):
-    """Base of all errors a user can mend."""
+    """Base of all errors a user can mend; one made by `at` keeps what was expected and what was found."""
+
+    expected = got = ""
 
     @classmethod
     def at(cls, where: str, *, expected: str, got: str, do: str) -> Self:
@@ -22,7 +24,9 @@ class DmdError(Exception):
 
         A name in it that holds control characters or line ends is shown, not obeyed.
         """
-        return cls(one_line(f"{where}: expected {expected}, got {got}. {do if do.endswith(('?', '.')) else f'{do}.'}"))
+        made = cls(one_line(f"{where}: expected {expected}, got {got}. {do if do.endswith(('?', '.')) else f'{do}.'}"))
+        made.expected, made.got = expected, got
+        return made
 
 
 class DataError(DmdError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmd_repro.audit import arithmetic as audit_arithmetic
 from dmd_repro.audit import attainable as audit_attainable
@@ -24,6 +25,9 @@ from dmd_repro.papers.dmd import parts as audit_parts
 from dmd_repro.papers.folders import paper_asked, table_names
 from dmd_repro.papers.tables import load_table
 from dmd_repro.stats.summary import mean_and_std
+
+if TYPE_CHECKING:
+    from dmd_repro.results.types import ComparisonTable
 
 CHECKS: tuple[Check, ...] = (
     *audit_attainable.CHECKS,
@@ -112,10 +116,13 @@ def spreads_of_runs(runs_dir: Path) -> dict[tuple[str, str, str, str], SeedSprea
     from dmd_repro.planning.plans import plans_dir
     from dmd_repro.results.tables import compare_tables
 
-    if not plans_dir(runs_dir).is_dir():
-        return {}
+    return spreads_of_tables(compare_tables(runs_dir, table_names())) if plans_dir(runs_dir).is_dir() else {}
+
+
+def spreads_of_tables(tables: Iterable[ComparisonTable]) -> dict[tuple[str, str, str, str], SeedSpread]:
+    """Return the seed spreads that tables hold of the full systems, five runs or more on official data."""
     found: dict[tuple[str, str, str, str], SeedSpread] = {}
-    for table in compare_tables(runs_dir, table_names()):
+    for table in tables:
         for row in table.rows:
             full = row.row.recipe is not None and row.row.recipe.model == "dmd" and not row.row.recipe.mask.off
             for cell in row.cells if full and row.row.recipe and row.row.recipe.head is None else ():

@@ -42,7 +42,7 @@ class Ahead:
     @property
     def time(self) -> str:
         """The same in words."""
-        from dmd_repro.cli.progress import duration
+        from dmd_repro.render.duration import duration
 
         if self.seconds is None:
             return UNKNOWN_TIME
@@ -62,7 +62,7 @@ class Ahead:
 
     def _shares(self) -> list[str]:
         """Return what each of several cards gets, where that is known."""
-        from dmd_repro.cli.progress import duration
+        from dmd_repro.render.duration import duration
         from dmd_repro.training import cards
 
         if not self.timed or self.workers < 2 or self.named != f"on {self.workers} cards":

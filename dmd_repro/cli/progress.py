@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+from dmd_repro.render.duration import duration
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from dmd_repro.planning.grid import Job
     from dmd_repro.records.folder import Records, RunRecord
     from dmd_repro.training.report import EpochReport
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the two units that matter: 8.1 s, 3 min 20 s, 2 h 05 min."""
-    if not math.isfinite(seconds):
-        return "unknown time"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def say(console: Console, line: str) -> None:

@@ -11,6 +11,7 @@ import typer
 from dmd_repro.cli.paths import Control, PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
 
 if TYPE_CHECKING:
+    from dmd_repro.papers.rerun import Rerun
     from dmd_repro.render.formats import Format
 
 ENDINGS = {
@@ -58,7 +59,7 @@ def report(
     prose: Annotated[bool, typer.Option("--prose", help="The results as a paragraph.")] = False,
     all_: Annotated[
         bool,
-        typer.Option("--all", help="p-values, intervals and notes too; with -o FOLDER every table in every format."),
+        typer.Option("--all", help="p-values, intervals and notes too; with -o FOLDER a study: pages, files, PDF."),
     ] = False,
     legend: Annotated[bool, typer.Option("--legend", help="The rules of words, stages and chances too.")] = False,
     data: Annotated[
@@ -113,15 +114,13 @@ def report(
         _sheets(_make_sheets(view, folder, names, wanted, compare, table, control), chosen, standalone, output)
         return
     others = load_reruns(reruns_dir(None))
+    if whole_folder and output is not None:
+        _study(folder, names, wanted, others, margin, control, table is None and not wanted, output)
+        return
     tables = compare_tables(folder, names, wanted, margin=margin, reruns=others, control=control)
     tables = with_looks(tables, folder, wanted)
     ink = Ink(whole=all_, legend=legend)
-    if whole_folder and output is not None:
-        from dmd_repro.render.folder import write_report
-
-        written = write_report(tables, output)
-        typer.echo(f"written: {len(written)} files in {output}", err=True)
-    elif prose:
+    if prose:
         _write("\n\n".join(one.prose for one in tables) + "\n", output)
     elif chosen == "terminal" and output is None:
         from dmd_repro.render.terminal import show, terminal_console
@@ -134,6 +133,33 @@ def report(
         if table == "table4" and chosen == "markdown":
             text += "\n" + _text(_make_sheets("readings", folder, names, wanted, None), chosen)
         _write(text, output)
+
+
+def _study(
+    folder: Path,
+    names: Sequence[str],
+    data: Sequence[str] | None,
+    others: Sequence[Rerun],
+    margin: float | None,
+    control: bool,
+    whole: bool,
+    output: Path,
+) -> None:
+    """Write a study: pages to browse, every table in every format, a PDF."""
+    from dmd_repro.render.study.gather import gather
+    from dmd_repro.render.study.own_folder import check_folder
+    from dmd_repro.render.study.write import write_study
+    from dmd_repro.results.tables import with_looks
+
+    check_folder(output)  # before what takes long
+    study = gather(
+        folder, names, data, reruns=others, margin=margin, control=control, whole=whole,
+        looked=lambda tables: with_looks(tables, folder, data),
+    )  # fmt: skip
+    made = write_study(study, output)
+    typer.echo(f"written: {output / 'index.html'}, {made.pages} pages, {made.files} files in all", err=True)
+    if made.no_pdf:
+        typer.echo(f"no study.pdf: {made.no_pdf}", err=True)
 
 
 def _format(asked: str | None, json_: bool, output: Path | None, standalone: bool) -> Format:

@@ -22,6 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 WIDE = 140  # columns that a run on one line takes
+NOT_LEARNED = "not learned"  # stands in the place of `done`
 MANY = 30  # runs: with more of them, the whole ones are not listed one by one
 
 
@@ -43,8 +44,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dmd_repro.cli.progress import duration, shown
+    from dmd_repro.cli.progress import shown
     from dmd_repro.metrics.registry import METRICS, shown_in
+    from dmd_repro.render.duration import duration
 
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:  # a pipe has no width: fold nothing
@@ -67,7 +69,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         follows = "" if row["protocol"] in (None, "official") else f", {row['protocol']}"
         cells = [
             row["run_id"],
-            row["status"],
+            row["learned"] if row["learned"] == NOT_LEARNED else row["status"],
             f"{row['model']} {row['mask']}{follows}" if known else "",
             f"{row['data']} ({row['bert'] or row['text']}{mark})" if known else "",
             *(row[key] for key in ("seed", "epochs", "best_epoch")),
@@ -95,6 +97,8 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
     for row in rows:
         if row["problem"]:
             typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
+        elif row["learned"] == NOT_LEARNED:
+            typer.echo(f"{row['run_id']} done, but did not learn: {row['why_not_learned']} (validation)")
 
 
 def _with_states(records: Records) -> Iterator[dict[str, Any]]:
@@ -135,13 +139,16 @@ def _facts(row: Mapping[str, Any], *, every: bool) -> dict[str, Any]:
     from dmd_repro.cli.progress import scores
     from dmd_repro.errors import DmdError
     from dmd_repro.metrics.registry import shown_in
+    from dmd_repro.results.learned import learned
 
     facts, record = dict(row), row["record"] if row["status"] == "done" else None
     del facts["record"]
-    facts["test"] = None
+    facts |= {"test": None, "learned": None, "why_not_learned": None}
     if record is not None:
         try:
             facts["test"] = scores(record, "test", None if every else shown_in("line"))
+            told = learned(record)
+            facts |= {"learned": told.outcome, "why_not_learned": told.reason or None}
         except DmdError as error:  # its files went in the meantime
             facts |= {"status": "damaged", "problem": str(error)}
     return facts

@@ -84,12 +84,13 @@ def train(
 
     from dmd_repro.cli.outcome import report, result
     from dmd_repro.cli.planned import seeds_of_one_model
-    from dmd_repro.cli.progress import Epochs, duration, say
+    from dmd_repro.cli.progress import Epochs, say
     from dmd_repro.cli.train_seeds import train_seeds
     from dmd_repro.data.resolve import load_features
     from dmd_repro.data.sides import padding_words
     from dmd_repro.data.store.folder import Store
     from dmd_repro.records.folder import Records, bert_words
+    from dmd_repro.render.duration import duration
     from dmd_repro.seeds import FIRST_SEED, parse_seeds
     from dmd_repro.spec import AblationMask, run_id
     from dmd_repro.systems.registry import fallback_words, full_name

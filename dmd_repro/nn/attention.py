@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dmd_repro.nn.dropout import NOISE, DropoutStream, draw_lanes, lane_threshold, noise
+from dmd_repro.nn import compiled
+from dmd_repro.nn.compiled import attention as compiled_attention
+from dmd_repro.nn.dropout import NOISE, DropoutStream, draw_lanes, lane_threshold, noise, noise_and_more
 from dmd_repro.nn.kernels import gpu_kernels
 from dmd_repro.nn.once import made_once
 
@@ -221,6 +223,18 @@ def attention(
             lanes = (noise(q.device), *kept_lanes(tuple(rates), q.device))
             masks = (stream.take(len(rates) * cut.draws), *lanes, cut.rows, cut.step, cut.pieces)
         return kernels.attention(q, k, v, heads=heads, encoders=len(rates), offset=offset, bias=hidden, masks=masks)
+
+    library = compiled.compiled_kernels(q)
+    if library is not None and compiled_attention.fits(q.shape[3] // heads, offset):
+        drawn = None
+        if any(rates):
+            cut = plan_cut(q.shape[1] * heads, q.shape[2], k.shape[2], offset)
+            least = kept_lanes(tuple(rates), q.device)
+            keys = stream.take(len(rates) * cut.draws)
+            drawn = compiled_attention.Masks(keys, noise_and_more(), *least, cut.rows, cut.step, cut.pieces)
+        return compiled_attention.attention(
+            library, q, k, v, heads=heads, encoders=len(rates), offset=offset, bias=hidden, masks=drawn
+        )
 
     def split(x: Tensor) -> Tensor:
         g, b, t, d = x.shape

@@ -28,6 +28,12 @@ def noise(device: torch.device) -> Tensor:
     return torch.from_numpy(drawn).to(device)
 
 
+@made_once(1)
+def noise_and_more() -> Tensor:
+    """Return `noise` on a CPU, with 64 words behind it that compiled code may read and never uses."""
+    return torch.cat([noise(torch.device("cpu")), torch.zeros(64, dtype=torch.int32)])
+
+
 def _mixed(x: Tensor) -> Tensor:
     """Scramble int64 (the finalizer of splitmix64, its shifts filled with the sign): neighbours become unrelated."""
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dmd_repro.datasets import DATASETS
-from dmd_repro.errors import ClaimError, nearest
+from dmd_repro.errors import ClaimError, SpecError, nearest
 from dmd_repro.metrics.registry import COLUMNS, columns_of, metric_of
 from dmd_repro.papers.folders import all_table_names, paper_folder, table_names
 from dmd_repro.papers.yaml import Entry, read_entry
 from dmd_repro.spec import AblationMask, Scalar
+from dmd_repro.systems.declare import System
 from dmd_repro.systems.registry import find_system, setting_names, system_names
+from dmd_repro.systems.resolve import check_values
 from dmd_repro.systems.suggest import suggest
 
 UNPRINTED = ("synthetic", "custom")  # data sets no paper prints numbers for
@@ -283,8 +285,25 @@ def _recipe(entry: Entry, shared: Mapping[str, str]) -> Recipe:
     for name in recipe.overrides:
         if name not in (known := setting_names(model)):
             entry.fail(f"set.{name}", f"a setting of {model}", "an unknown name", suggest(name, known))
+    if recipe.overrides:
+        _check_values(entry, system, recipe, shared)
     entry.done()
     return recipe
+
+
+def _check_values(entry: Entry, system: System, recipe: Recipe, shared: Mapping[str, str]) -> None:
+    """Refuse a value that its setting can have on no clips; one that others rule out is the plan's to say."""
+    aligned = shared["setting"] == "aligned"
+    try:
+        config = system.preset_for(shared["dataset"], aligned=aligned, protocol=recipe.protocol)
+    except SpecError:
+        return  # no preset for these data: the row's reason in every plan
+    for name, value in recipe.overrides.items():
+        try:
+            check_values(config.with_overrides({name: value}))
+        except SpecError as error:
+            if str(error).startswith(f"--set {name}:"):
+                entry.fail(f"set.{name}", error.expected, error.got)
 
 
 def _derived(entry: Entry) -> Derived:

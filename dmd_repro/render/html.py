@@ -90,10 +90,14 @@ def _table(table: ComparisonTable) -> list[str]:
         parts += [f"<h3>{escape(block.title)}</h3>", _overview(block, table.footnotes)]
         there = any(row.state == "measured" for row in block.rows)
         if there:
-            parts.append(_sortable(LIES_HEADS, "lllrrllrrrr", _by_number(block, lambda r, c: _lies(r, c, shared))))
+            parts.append(
+                _sortable(
+                    LIES_HEADS, "lllrrllrrrr", _by_number(block, lambda r, c: lies_line(r, c, _seeds(r, c, shared)))
+                )
+            )
         parts += [grid_html(grid) for make in (chances, reruns, unprinted, conventions) if (grid := make(block))]
         if there:
-            rest = _sortable(FURTHER_HEADS, "llrrrlrrrrr", _by_number(block, _further))
+            rest = _sortable(FURTHER_HEADS, "llrrrlrrrrr", _by_number(block, further_line))
             rest += "".join(map(grid_html, every_chance(block)))
             parts.append(_folding("p-values, intervals and every chance", rest))
     parts.append(items_html("Legend", legend(table)))
@@ -137,7 +141,12 @@ def _by_number(block: ComparedBlock, line: Callable[[ComparedRow, Cell], list[tu
     ]
 
 
-def _lies(row: ComparedRow, cell: Cell, shared: Axes) -> list[tuple[str, float | None]]:
+def _seeds(row: ComparedRow, cell: Cell, shared: Axes) -> str:
+    return Markup(small(row, cell, shared)) if cell.values else NONE
+
+
+def lies_line(row: ComparedRow, cell: Cell, drawing: str) -> list[tuple[str, float | None]]:
+    """Return where a number lies, a cell for each of LIES_HEADS after the first two; `drawing`: its seeds."""
     judged, d, beside = cell.judged, cell.judged.difference, cell.beside
     told = (beside.below, beside.within, beside.above) if beside else (None, None, None)
     word = judged.word.split()[0]
@@ -146,13 +155,14 @@ def _lies(row: ComparedRow, cell: Cell, shared: Axes) -> list[tuple[str, float |
         (cell.printed.text, float(cell.printed.value)),
         (measured(row, cell) + mark(cell), cell.summary.mean),
         (Markup(f'<span class="v {escape(word)}">{escape(judged.word)}</span>'), None),
-        (Markup(small(row, cell, shared)) if cell.values else NONE, cell.summary.mean),
+        (drawing, cell.summary.mean),
         (NONE if d is None else f"[{signed(d.interval[0], cell)}, {signed(d.interval[1], cell)}]", d.d if d else None),
         *((NONE if chance is None else percent(chance), chance) for chance in told),
     ]
 
 
-def _further(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
+def further_line(row: ComparedRow, cell: Cell) -> list[tuple[str, float | None]]:
+    """Return the further readings of a number, a cell for each of FURTHER_HEADS after the first two."""
     judged, d, clips = cell.judged, cell.judged.difference, cell.judged.clips
 
     def p(value: float | None) -> tuple[str, float | None]:

@@ -6,7 +6,8 @@ others measured with the code they ran; it is no verdict on the row, and our own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,8 +209,16 @@ def places(reruns: Sequence[Rerun], tables: Sequence[PublishedTable]) -> list[Pl
             named = any(same_system(row.method, rerun.system) for _, row in rows)
             where = f" on {dataset_title(rerun.dataset)}" if named else ""
             why = min(near, key=len) if near else f"the paper prints no row of {rerun.system}{where}"
+            why += "" if named else _meant(rerun.system, {row.method for _, row in rows})
         out.append(Place(rerun, beside, why))
     return out
+
+
+def _meant(system: str, methods: Iterable[str]) -> str:
+    """Return the printed name that a system's may be a slip of, in brackets; "" where none is near."""
+    low = {method.lower(): method for method in methods}
+    close = difflib.get_close_matches(system.lower().strip("* "), low, n=1, cutoff=0.7)
+    return f" (did you mean '{low[close[0]]}'?)" if close else ""
 
 
 def answers(table: PublishedTable, reruns: Sequence[Rerun]) -> tuple[str, ...]:

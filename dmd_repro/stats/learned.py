@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 Outcome = Literal["learned", "not learned", "cannot be told"]
 CLIPS_NEEDED = 30
@@ -63,4 +62,6 @@ def _correlates(predictions: np.ndarray, labels: np.ndarray) -> bool:
     """Whether the correlation is positive at a one-sided 0.05; labels that are all equal correlate with nothing."""
     if np.ptp(labels) == 0:
         return False
+    from scipy import stats  # takes longer to load than all else here, and few runs come this far
+
     return bool(stats.pearsonr(predictions, labels, alternative="greater").pvalue <= 0.05)

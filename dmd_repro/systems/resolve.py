@@ -132,12 +132,17 @@ def with_bert(config: Config, text: str, bert: str, overrides: Mapping[str, str 
     return config
 
 
-def check_loop(config: TrainConfig, clips: int) -> None:
-    """Raise SpecError where the training engine cannot use a setting, or would never take a step on so few clips."""
+def check_values(config: TrainConfig) -> None:
+    """Raise SpecError, naming the setting, for a value that the training engine cannot use on any clips."""
     config.check_ranges()
     for name, known in {**WORDS, "selection_loss": config.SELECTION_LOSSES}.items():
         if (value := getattr(config, name)) not in known:
             raise SpecError.at(f"--set {name}", expected=" or ".join(known), got=repr(value), do=nearest(value, known))
+
+
+def check_loop(config: TrainConfig, clips: int) -> None:
+    """Raise SpecError where the training engine cannot use a setting, or would never take a step on so few clips."""
+    check_values(config)
     if config.batch_size < config.least_batch:
         raise SpecError.at(
             "--set batch_size", expected=f"at least least_batch={config.least_batch} clips (smaller ones are skipped)",

@@ -37,12 +37,19 @@ class Execution:
         cards.check_device(self.device)
 
     def facts(self) -> dict[str, Any]:
-        """Return what of it can move a bit of a result; of a card what it is, not which of several."""
+        """Return what of it can move a bit of a result; of a card what it is, not which of several.
+
+        On a CPU also whether compiled kernels compute: they round otherwise.
+        """
         found = {"device": cards.kind(self.device), "threads": self.threads, "deterministic": self.deterministic}
         if found["device"] == "cuda":
             import torch
 
             found["card"] = torch.cuda.get_device_name(cards.one_of(self.device))
+        elif found["device"] == "cpu":
+            from dmd_repro.nn.compiled import way
+
+            found |= {"compiled": way()} if way() else {}
         return found
 
     def prepare(self) -> torch.device:

@@ -151,14 +151,15 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
     """`--all` writes the five tables in each format; what they show is what the JSON holds, number by number."""
     done = _report("--all", "-o", "out", cwd=decided)
     assert done.returncode == 0, done.stderr
-    names = {path.name for path in (decided / "out").iterdir()}
+    files = decided / "out" / "files"
+    names = {path.name for path in files.iterdir()}
     endings = ("txt", "md", "tex", "html", "csv", "json")
     assert {f"table{i}.{ending}" for i in range(1, 6) for ending in endings} <= names
-    table = json.loads((decided / "out" / "table1.json").read_text(encoding="utf-8"))["tables"][0]
+    table = json.loads((files / "table1.json").read_text(encoding="utf-8"))["tables"][0]
     rows = [row for block in table["blocks"] for row in block["rows"] if row["state"] == "measured"]
     names_of = {"txt": "terminal", "md": "markdown", "tex": "latex", "html": "html"}
     texts = {
-        ending: flat((decided / "out" / f"table1.{ending}").read_text(encoding="utf-8"), format_)
+        ending: flat((files / f"table1.{ending}").read_text(encoding="utf-8"), format_)
         for ending, format_ in names_of.items()
     }
     assert rows
@@ -173,7 +174,7 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
         wanted += [f"[{100 * c['low']:.0f}–{100 * c['high']:.0f}]" for c in cell["chances"]]
         for ending, text in texts.items():
             assert [want for want in wanted if want not in text] == [], ending
-    with (decided / "out" / "table1.csv").open(encoding="utf-8", newline="") as stream:
+    with (files / "table1.csv").open(encoding="utf-8", newline="") as stream:
         lines = [line for line in csv.DictReader(stream) if line["state"] == "measured"]
     assert [line["metric"] for line in lines if not line["printed"]] == ["mae", "corr"]  # shown, printed or not
     lines = [line for line in lines if line["printed"]]
@@ -189,13 +190,14 @@ def test_every_number_in_every_file_equals_the_json(decided: Path) -> None:
 def test_the_page_is_whole_and_the_figures_are_vectors(decided: Path) -> None:
     """The HTML loads nothing from elsewhere, holds a drawing per cell and where runs come from; the SVG parses."""
     assert _report("--all", "-o", "out", cwd=decided).returncode == 0
-    page = (decided / "out" / "table1.html").read_text(encoding="utf-8")
+    files = decided / "out" / "files"
+    page = (files / "table1.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3
     assert not re.findall(r'(?:src|href)="|@import|url\(', page)
     assert "Runs (5)" in page
-    drawing = ElementTree.parse(decided / "out" / "figures" / "table1-seeds.svg").getroot()
+    drawing = ElementTree.parse(files / "figures" / "table1-seeds.svg").getroot()
     assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle")) == 15
-    assert not (decided / "out" / "figures" / "table2-seeds.svg").exists()
+    assert not (files / "figures" / "table2-seeds.svg").exists()
 
 
 def test_readings_on_request(decided: Path) -> None:

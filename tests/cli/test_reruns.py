@@ -64,6 +64,15 @@ def test_own_figures_are_added_listed_and_reported(dmd: Here) -> None:
     assert str(kept.parent) in said.err
 
 
+def test_a_slip_in_a_systems_name_is_said(dmd: Here) -> None:
+    """A system that no table prints is kept, and the name that may be meant is named; a far one has none."""
+    for name, says in (("Graph-MNF", "(did you mean 'Graph-MFN'?)"), ("DLF2000", "no row of DLF2000.")):
+        (dmd.folder / f"{name}.csv").write_text(GOOD.replace("DMD,", f"{name},"), encoding="utf-8")
+        said = dmd("reruns", "add", f"{name}.csv")
+        assert said.code == 0
+        assert says in " ".join(said.out.split())
+
+
 def test_a_wrong_file_leaves_nothing_behind(dmd: Here) -> None:
     """Exit 2, one sentence, nothing added."""
     (dmd.folder / "mine.csv").write_text(GOOD.replace("0.8476", "84.76"), encoding="utf-8")

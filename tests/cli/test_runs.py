@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import Here
+from made_records import LABELS, spec_for, stamp_for, write_record
 
+from dmd_repro.papers.tables import load_table
 from dmd_repro.records.folder import DataStamp, Records
 from dmd_repro.spec import RunSpec
 
@@ -151,3 +153,19 @@ def test_a_disk_without_locks_trains_and_resumes(dmd: Here, monkeypatch: pytest.
     said = dmd(*QUICK)
     assert said.code == 0
     assert dmd("runs", "verify").code == 0
+
+
+def test_a_run_that_did_not_learn_is_marked(dmd: Here) -> None:
+    """A constant prediction is no result: the list says so in the place of `done`, with the reason under it."""
+    row = load_table("table1").row("mosi-aligned-glove-dmd")
+    labels = np.tile(LABELS, 4)
+    names = [
+        write_record(dmd.folder / "runs", spec_for(row, seed), stamp_for(row), scores, labels=labels)
+        for seed, scores in ((1, labels), (2, np.zeros_like(labels)))
+    ]
+    listed = {one["run_id"]: one for one in json.loads(dmd("runs", "list", "--json").out)}
+    assert [listed[name]["learned"] for name in names] == ["learned", "not learned"]
+    assert {one["status"] for one in listed.values()} == {"done"}
+    text = dmd("runs", "list").out
+    assert f"{names[1]} done, but did not learn: the predictions are a constant (validation)" in text
+    assert text.count("not learned") == 1

@@ -47,10 +47,16 @@ def predictions_with(wrong: int) -> Scores:
 
 
 def write_record(
-    runs: Path, spec: RunSpec, stamp: DataStamp, scores: Scores, heads: Mapping[str, Scores] | None = None
+    runs: Path,
+    spec: RunSpec,
+    stamp: DataStamp,
+    scores: Scores,
+    heads: Mapping[str, Scores] | None = None,
+    labels: Scores = LABELS,
 ) -> str:
     """Write a finished record and return its id."""
-    said = Predictions(IDS, LABELS, scores.astype(np.float32), dict(heads or {}))
+    ids = IDS if len(labels) == len(IDS) else tuple(f"v{i}$_$0" for i in range(len(labels)))
+    said = Predictions(ids, labels, scores.astype(np.float32), dict(heads or {}))
     with Records(runs).begin(spec, stamp, {"execution": {"device": "cpu", "threads": 1}}) as writer:
         (writer.path / "history.jsonl").write_text('{"epoch": 1}\n')
         writer.finish(

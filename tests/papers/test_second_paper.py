@@ -83,6 +83,13 @@ def test_this_paper_does_not_see_another(dmd: Here) -> None:
             "{model: mult, set: {lr: 0.1}}",
             "set.lr: expected a setting of mult, got an unknown name. Did you mean 'learning_rate'?",
         ),
+        (
+            "{model: mult}",
+            "{model: mult, set: {batch_size: -3}}",
+            "set.batch_size: expected at least 1 and below 2147483648, got -3. Correct the file",
+        ),
+        ("{model: mult}", "{model: mult, set: {d: wide}}", "set.d: expected a whole number, got 'wide'"),
+        ("{model: mult}", "{model: mult, set: {precision: half}}", "set.precision: expected float32 or tf32"),
         ("{model: mult}", "{model: mult, head: l_homo}", "head: expected a head of mult: l_hetero, a_hetero, v_hetero"),
         ("{model: mult}", "{model: tfn, head: c}", "head: expected no head: tfn has none, got 'c'"),
         ("{model: mult}", "{model: mult, protocol: papr}", "protocol: expected a protocol of mult, got 'papr'"),

@@ -1,0 +1,47 @@
+"""Whether this process computes with the compiled kernels: found out once, and said once where it does not."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from dmd_repro.nn.compiled.build import NotCompiled, load
+from dmd_repro.nn.compiled.call import Library
+
+log = logging.getLogger(__name__)
+SWITCH = "DMD_COMPILED"  # the environment variable that turns them off: 0
+OFF = ("0", "no", "off", "false")
+SAID = "DMD_COMPILED_SAID"  # set once the reason was said: the processes that this one starts need not say it again
+WAY = "avx512"  # what a record calls computing with them
+
+
+@lru_cache(maxsize=1)
+def library() -> Library | None:
+    """Return the compiled kernels; None, with one warning, where there can be none, and without where they are off."""
+    if os.environ.get(SWITCH, "").strip().lower() in OFF:
+        return None
+    try:
+        return Library(load())
+    except NotCompiled as error:
+        if not os.environ.get(SAID):
+            os.environ[SAID] = "1"
+            log.warning(
+                "computing without compiled kernels, which is slower: %s; %s=0 turns them off in silence", error, SWITCH
+            )
+        return None
+
+
+def compiled_kernels(x: Tensor) -> Library | None:
+    """Return the kernels if they can compute with a tensor: float32 on a CPU."""
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return None
+    return library()
+
+
+def way() -> str:
+    """Return what a record calls the way this process computes: "" without compiled kernels."""
+    return WAY if library() is not None else ""

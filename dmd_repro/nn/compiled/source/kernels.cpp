@@ -1,0 +1,82 @@
+// What Python calls, each with one struct of plain numbers and pointers (`compiled/call.py` has the same fields).
+#include <cmath>
+
+#include "attention.h"
+
+struct AttentionCall {
+    const float *q, *k, *v, *bias;  // (G, B, T, d) with steps between groups, clips and rows; bias (G, B, keys) or null
+    const int32_t *keys, *noise, *least;  // null without dropout
+    const float* scales;
+    float *out, *inverse, *shifts;  // (G, B, T, d); (G, B, heads, T to whole vectors)
+    const float* grad;
+    float *dq, *dk, *dv;
+    int64_t q_g, q_b, q_t, k_g, k_b, k_t, v_g, v_b, v_t;
+    int64_t groups, clips, heads, width, queries, keys_n, causal, offset;
+    int64_t encoders, draws_s, draws_e, rows, step, pieces, threads;
+};
+
+static Masks masks_of(const AttentionCall& a, int g) {
+    if (!a.keys) return {nullptr, nullptr, -32768, 1.0f, (int)a.queries, 1, 1, false};
+    const int e = g % a.encoders, s = g / a.encoders;
+    return {a.keys + s * a.draws_s + e * a.draws_e, a.noise, a.least[e], a.scales[e],
+            (int)a.rows, (int)a.step, (int)a.pieces, a.least[e] > -32768};
+}
+
+extern "C" int kernels_attend(const AttentionCall* call) {
+    const AttentionCall& a = *call;
+    const int W = a.width, H = a.heads, d = W * H;
+    const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
+    const int wide = n.wide_q();
+    share(a.groups * a.clips, a.threads, [&](auto next) {
+        Room room((size_t)2 * W * wide + L * n.chunks());
+        float *q = room.at, *out = q + W * wide;
+        uint32_t* bits = (uint32_t*)(out + W * wide);
+        for (int at; (at = next()) >= 0;) {
+            const int g = at / a.clips, b = at % a.clips;
+            const Masks m = masks_of(a, g);
+            for (int h = 0; h < H; h++) {
+                const int64_t row = ((int64_t)at * H + h) * wide;
+                transpose(a.q + g * a.q_g + b * a.q_b + h * W, a.q_t, n.queries, W, q, wide, wide);
+                ATTEND[W](q, a.k + g * a.k_g + b * a.k_b + h * W, a.k_t, a.v + g * a.v_g + b * a.v_b + h * W, a.v_t,
+                          a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, bits, out,
+                          a.inverse + row, a.shifts + row);
+                transpose(out, wide, W, n.queries, a.out + (int64_t)at * n.queries * d + h * W, d, W);
+            }
+        }
+    });
+    return 0;
+}
+
+extern "C" int kernels_attend_back(const AttentionCall* call) {
+    const AttentionCall& a = *call;
+    const int W = a.width, H = a.heads, d = W * H;
+    const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
+    const int wide = n.wide_q(), wide_k = n.wide_k();
+    share(a.groups * a.clips, a.threads, [&](auto next) {
+        Room room((size_t)4 * W * wide + 2 * W * wide_k + back_room(W, n));
+        float *q = room.at, *out = q + W * wide, *grad = out + W * wide, *dq = grad + W * wide;
+        float *dk = dq + W * wide, *dv = dk + W * wide_k, *rest = dv + W * wide_k;
+        for (int at; (at = next()) >= 0;) {
+            const int g = at / a.clips, b = at % a.clips;
+            const Masks m = masks_of(a, g);
+            for (int h = 0; h < H; h++) {
+                const int64_t row = ((int64_t)at * H + h) * wide;
+                const int64_t own = (int64_t)at * n.queries * d + h * W, his = (int64_t)at * n.keys * d + h * W;
+                const float* q_rows = a.q + g * a.q_g + b * a.q_b + h * W;
+                transpose(q_rows, a.q_t, n.queries, W, q, wide, wide);
+                transpose(a.out + own, d, n.queries, W, out, wide, wide);
+                transpose(a.grad + own, d, n.queries, W, grad, wide, wide);
+                ATTEND_BACK[W](q, q_rows, a.q_t, a.k + g * a.k_g + b * a.k_b + h * W, a.k_t,
+                               a.v + g * a.v_g + b * a.v_b + h * W, a.v_t,
+                               a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, out, grad,
+                               a.inverse + row, a.shifts + row, rest, dq, dk, dv);
+                transpose(dq, wide, W, n.queries, a.dq + own, d, W);
+                transpose(dk, wide_k, W, n.keys, a.dk + his, d, W);
+                transpose(dv, wide_k, W, n.keys, a.dv + his, d, W);
+            }
+        }
+    });
+    return 0;
+}
+
+extern "C" int64_t kernels_size(int which) { return which == 0 ? sizeof(AttentionCall) : 0; }

@@ -1,0 +1,112 @@
+// Sixteen float32 at a time, and the few operations on them that the kernels are made of. Needs AVX-512 F, BW, DQ, VL.
+#pragma once
+#include <immintrin.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+typedef __m512 lanes;
+constexpr int L = 16;
+constexpr float LOG2E = 1.4426950408889634f;
+
+static inline int up(int n) { return (n + L - 1) / L * L; }  // to whole vectors
+static inline lanes all(float x) { return _mm512_set1_ps(x); }
+static inline lanes load(const float* p) { return _mm512_loadu_ps(p); }
+static inline void store(float* p, lanes x) { _mm512_storeu_ps(p, x); }
+static inline lanes fma(lanes a, lanes b, lanes c) { return _mm512_fmadd_ps(a, b, c); }
+static inline lanes zero() { return _mm512_setzero_ps(); }
+
+// 2^x to about an ulp: the fraction by a polynomial on [0, 1), the whole part put into the exponent. -inf gives 0.
+static inline lanes exp2_of(lanes x) {
+    x = _mm512_max_ps(all(-200.0f), x);  // a fraction of -inf is none; in this order a NaN stays
+    const lanes f = _mm512_reduce_ps(x, 0x09);  // x - floor(x)
+    lanes p = all(1.867130087e-3f);
+    p = fma(p, f, all(9.017030275e-3f));
+    p = fma(p, f, all(5.579991315e-2f));
+    p = fma(p, f, all(2.401644501e-1f));
+    p = fma(p, f, all(6.931513118e-1f));
+    p = fma(p, f, all(1.0f));
+    return _mm512_scalef_ps(p, x);
+}
+
+// Turn 16 rows of 16 (at `from`, one behind the other) into columns.
+static inline void turn(const float* from, ptrdiff_t step, float* to, ptrdiff_t to_step) {
+    lanes r[16], t[16];
+    for (int i = 0; i < 16; i++) r[i] = load(from + i * step);
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++) {
+        const int a = 4 * i;
+        r[a] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[a]), _mm512_castps_pd(t[a + 2])));
+        r[a + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[a]), _mm512_castps_pd(t[a + 2])));
+        r[a + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[a + 1]), _mm512_castps_pd(t[a + 3])));
+        r[a + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[a + 1]), _mm512_castps_pd(t[a + 3])));
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 8; i++) {
+        store(to + i * to_step, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
+        store(to + (i + 8) * to_step, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
+    }
+}
+
+// (rows, columns) with `step` between rows -> (columns, rows), `to_step` between rows, filled with 0 up to `fill`.
+static inline void transpose(const float* from, ptrdiff_t step, int rows, int columns, float* to, ptrdiff_t to_step,
+                             int fill) {
+    alignas(64) float block[L * L], turned[L * L];
+    for (int i = 0; i < fill; i += L)
+        for (int j = 0; j < columns; j += L) {
+            const int n = rows - i < L ? (rows - i > 0 ? rows - i : 0) : L, m = columns - j < L ? columns - j : L;
+            if (n == L && m == L) {
+                turn(from + i * step + j, step, to + j * to_step + i, to_step);
+                continue;
+            }
+            const __mmask16 some = (__mmask16)((1u << m) - 1);
+            for (int r = 0; r < L; r++)
+                store(block + r * L, r < n ? _mm512_maskz_loadu_ps(some, from + (i + r) * step + j) : zero());
+            turn(block, L, turned, L);
+            const __mmask16 keep = fill - i >= L ? (__mmask16)0xffff : (__mmask16)((1u << (fill - i)) - 1);
+            for (int c = 0; c < m; c++) _mm512_mask_storeu_ps(to + (j + c) * to_step + i, keep, load(turned + c * L));
+        }
+}
+
+// Memory of a thread's own, on whole cache lines.
+struct Room {
+    float* at;
+    explicit Room(size_t floats) : at((float*)std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64 + 64)) {}
+    ~Room() { std::free(at); }
+    Room(const Room&) = delete;
+    Room& operator=(const Room&) = delete;
+};
+
+// Do `count` pieces of work on some threads. Every piece writes to places of its own, so equal bits for any number.
+template <class Work>
+static void share(int count, int threads, Work work) {
+    if (threads > count) threads = count;
+    if (threads <= 1) {
+        work([&, next = 0]() mutable { return next < count ? next++ : -1; });
+        return;
+    }
+    std::atomic<int> at{0};
+    auto run = [&] {
+        work([&] {
+            const int i = at.fetch_add(1, std::memory_order_relaxed);
+            return i < count ? i : -1;
+        });
+    };
+    std::vector<std::thread> others;
+    for (int i = 1; i < threads; i++) others.emplace_back(run);
+    run();
+    for (auto& one : others) one.join();
+}

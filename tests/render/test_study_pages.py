@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -303,6 +304,24 @@ def test_text_of_strangers_is_shown_and_does_nothing(tmp_path: Path) -> None:
     assert "\\input" not in source.replace("\\usepackage[utf8]{inputenc}", "")
     assert "\\write" not in source
     assert not ACTS.search(source)
+
+
+def test_a_history_of_anything_makes_a_study(tmp_path: Path) -> None:
+    """What a stranger's history holds in place of numbers is left out: no traceback, and no figure of nothing."""
+    odd: list[list[dict[str, object]]] = [
+        [{"train": [1, 2], "edges": {"homo": [1, 2]}}],
+        [{"train": {"total": "abc", "a": True}, "valid_loss": "x", "edges": [1]}],
+        [{"valid": {"acc7": "0"}, "edges": {"homo": ["a"] * 6}}],
+        [{"edges": {"homo": [0.1] * 6}}, {"epoch": 2, "edges": {}}],
+        [{"edges": {"homo": [math.nan] * 6}, "valid_loss": math.inf, "train": {"x": 1e308, "y": -1e308, "z": 10**400}}],
+    ]
+    for seed, lines in enumerate(odd):
+        record(tmp_path, seed, [{"epoch": 1, **one} for one in lines])
+    study = study_of(tmp_path)
+    assert study.edges == []
+    pages = pages_of(study)
+    assert "edges.html" not in pages
+    assert not any(re.search(r'="[^"]*\b(nan|inf)\b[^"]*"', page) for page in pages.values())
 
 
 def test_a_line_over_others_becomes_part_of_each() -> None:

@@ -30,9 +30,9 @@ def book(study: Study) -> str:
     """Return the study as a document that compiles alone; the mark stands at the head of every page."""
     head = list(DOCUMENT)
     at = head.index(r"\begin{document}")
-    running = f"{study.mark} among the runs: what is of it is {APART}" if study.mark else "DMD: printed and measured"
+    running = f"{study.mark} among the runs: what is of it is {APART}" if study.mark else study.title
     head[at:at] = [SAME_BYTES, r"\pagestyle{myheadings}", rf"\markright{{{escape(running)}}}"]
-    parts = [*head, r"\section*{DMD: what is printed, and what was measured}"]
+    parts = [*head, rf"\section*{{{escape(study.title)}}}"]
     parts += [rf"\noindent\textbf{{{escape(running)}.}}", ""] if study.mark else []
     for found in study.tables:
         said = answers(found)

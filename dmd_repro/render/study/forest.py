@@ -115,7 +115,7 @@ def forest(block: ComparedBlock, column: str, mark: str | None, *, apart: bool) 
         parts += _line(axis, top + ROW * (i + 0.5), row, cell, apart)
     what = "measured alone" if apart else "printed, ours and others'"
     said = f"{COLUMNS[column]} of {block.title}: {what}, {len(lines)} rows"
-    return figure(WIDTH, bottom + 18 + 14 * bool(mark and apart), parts, said, mark if apart else None)
+    return figure(WIDTH, bottom + 18 + 14 * bool(mark and apart), parts, said, mark if apart else None, "forest")
 
 
 def _points(cell: Cell, apart: bool) -> list[float]:

@@ -259,6 +259,27 @@ def test_the_mark_stands_on_every_page(pages: dict[str, str], made: Study) -> No
     assert r"\markright{SYNTHETIC DATA" in book(made)
 
 
+def test_a_figure_bears_the_mark_of_its_own_runs(tmp_path: Path) -> None:
+    """In a table of which one row is on partial data, figures of that row say so, and those of official runs do not."""
+    rows = {}
+    for key, standing in ((MEASURED, "official"), ("mosi-unaligned-glove-dmd", "partial")):
+        row = load_table("table1").row(key)
+        stamp = stamp_for(row, standing=standing, digest=key.ljust(64, "0"))
+        rows[key] = stamp, [spec_for(row, seed) for seed in (1111, 1112)]
+        for n, spec in enumerate(rows[key][1]):
+            write_record(tmp_path, spec, stamp, predictions_with(n))
+    plan_rows(tmp_path, "table1", rows)
+    figures = read(pages_of(study_of(tmp_path))["table1.html"]).every("svg")
+    marked = {key: [] for key in (True, False)}
+    for one in figures:
+        said = one.attributes["aria-label"]
+        assert said.startswith("PARTIAL DATA: ") == ("PARTIAL DATA" in one.words().replace(said, ""))
+        marked[said.startswith("PARTIAL DATA: ")].append(said)
+    assert len(marked[True]) == 6  # three columns, of the block and of the row
+    assert all("unaligned" in said or "printed" not in said for said in marked[True])
+    assert sum("DMD, " in said and "seeds" in said for said in marked[False]) == 3
+
+
 def test_official_runs_alone_bear_no_mark(tmp_path: Path) -> None:
     """The mark is of the data: a study of official runs has none anywhere."""
     row = load_table("table1").row(MEASURED)

@@ -13,7 +13,7 @@ from dmd_repro.audit.findings import audit, spreads_of_tables
 from dmd_repro.audit.types import Finding
 from dmd_repro.errors import ClaimError, DmdError, RunError, Unreadable
 from dmd_repro.metrics.registry import METRICS, one_a_column, shown_in
-from dmd_repro.papers.dmd.edges import EdgeRuns, edge_runs, edge_sheets
+from dmd_repro.papers.dmd.edges import EdgeRuns, edge_runs, edge_sheet
 from dmd_repro.papers.dmd.table4 import table4_sheets
 from dmd_repro.papers.folders import paper_of, table_names
 from dmd_repro.papers.rerun import Rerun
@@ -107,6 +107,12 @@ class Study:
         marks |= {sheet.mark for sheet in self.sheets}
         return " AND ".join(mark for mark in ("SYNTHETIC DATA", "PARTIAL DATA") if mark in marks) or None
 
+    @property
+    def title(self) -> str:
+        """What the study is of: this paper, or the further ones whose tables it holds."""
+        papers = dict.fromkeys(paper_of(table.name) or "DMD" for table in self.tables)
+        return f"{', '.join(papers)}: what is printed, and what was measured"
+
     def name_of(self, place: Place) -> str:
         """Return a row of a table in words: `table1 DMD* (MOSI, aligned)`."""
         name, key = place
@@ -147,7 +153,7 @@ def gather(
         tables=tables,
         runs=runs,
         curves=_of(lambda: [one for one in histories(records, None) if _wanted(one, wanted, runs)]),
-        edges=_of(lambda: list(zip(edge_runs(records, (), wanted), edge_sheets(records, (), wanted), strict=True))),
+        edges=_of(lambda: [(unit, edge_sheet(unit)) for unit in edge_runs(records, (), wanted)]),
         sheets=_sheets(records, printed, plans, data, whole),
         findings=_findings(names, tables),
         planned=planned,

@@ -44,7 +44,7 @@ def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
                        f"{to(RUNS, 'What was run')}: data, digests, devices, versions, times.</p>"))  # fmt: skip
     body.append(Markup(f"<p>{html(missing_in_short(study))} {to(MISSING, 'What was not')}.</p>"))
     body += [Markup("<h2>The same as files</h2>"), items(_file(path, words) for path, words in files)]
-    return Page(INDEX, "Answer", "DMD: what is printed, and what was measured", body)
+    return Page(INDEX, "Answer", study.title, body)
 
 
 def plain_title(found: ComparisonTable) -> str:

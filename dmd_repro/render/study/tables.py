@@ -36,7 +36,7 @@ def table_page(study: Study, found: ComparisonTable, known: Mapping[str, str]) -
     if said := plans_said(study, found.name):
         body.append(Markup(f'<p class="soft">{html(said)}</p>'))
     for block in found.blocks:
-        body += _block(found, block)
+        body += _block(block)
     body.append(Markup(f'<h2 id="behind">Behind each number</h2><p class="soft">{html(BEHIND)}</p>'))
     for block in found.blocks:
         body.append(Markup(f"<h3>{html(block.title)}</h3>"))
@@ -76,9 +76,9 @@ def answer_lines(found: ComparisonTable, most: int = MOST) -> list[Markup]:
     return parts
 
 
-def _block(found: ComparisonTable, block: ComparedBlock) -> list[Markup]:
+def _block(block: ComparedBlock) -> list[Markup]:
     parts = [Markup(f'<h2 id="{slug("block", block.key)}">{html(block.title)}</h2>'), _overview(block)]
-    figures = [forest(block, column, found.mark, apart=apart) for apart in (False, True) for column in block.columns]
+    figures = [forest(block, column, apart=apart) for apart in (False, True) for column in block.columns]
     drawn = [one for one in figures if one]
     if drawn:
         parts.append(Markup(f'<div class="figures">{"".join(drawn)}</div><p class="soft">{html(FIGURES)}</p>'))

@@ -7,6 +7,8 @@
 #include "maps.h"
 #include "norm.h"
 
+constexpr int PIECE = 400000;  // floats of the backward pass's room, to stay near a core
+
 struct LayerCall {
     const float *x, *key, *value, *bias;  // key and value are null in self-attention
     const int32_t *keys, *noise, *least;
@@ -17,7 +19,7 @@ struct LayerCall {
     float *dx, *dkey, *dvalue;
     float *g_norm1_w, *g_norm1_b, *g_in_w, *g_in_b, *g_out_w, *g_out_b, *g_norm2_w, *g_norm2_b, *g_fc1_w, *g_fc1_b,
         *g_fc2_w, *g_fc2_b;
-    float* room;  // of the backward pass: `layer_room` floats
+    float* room;  // of the backward pass: `kernels_layer_room` floats
     int64_t groups, clips, heads, width, queries, keys_n, causal, offset;
     int64_t encoders, draws_s, draws_e, rows, step, pieces, threads;
 };
@@ -179,9 +181,15 @@ struct Layer {
         return (size_t)d * TILE + 2 * (size_t)d * wide_k + L * n.chunks() + clip_room() + 64;
     }
 
-    // Floats of the backward pass's room, by what lies in it: (B, channels, steps) each, of one group at a time.
-    size_t of_q() const { return (size_t)B * d * wide; }
-    size_t of_k() const { return (size_t)B * d * wide_k; }
+    // Clips whose gradients are found together, so that they are in cache when the weights' are made of them.
+    int at_once() const {
+        const int n = PIECE / (10 * d * (wide > wide_k ? wide : wide_k));
+        return n < 1 ? 1 : n > B ? B : n;
+    }
+
+    // Floats of the backward pass's room, by what lies in it: (clips at once, channels, steps) each.
+    size_t of_q() const { return (size_t)at_once() * d * wide; }
+    size_t of_k() const { return (size_t)at_once() * d * wide_k; }
     size_t layer_room() const { return 8 * of_q() + 2 * of_k() + (self ? of_q() : 0); }
     struct Room2 {
         float *dq, *dk, *dv, *dmiddle, *dhidden, *n1, *n2;
@@ -201,14 +209,14 @@ struct Layer {
         return r;
     }
 
-    void backward_clip(int g, int b, const Weights& w, const Room2& r, float* own) const {
+    void backward_clip(int g, int b, int place, const Weights& w, const Room2& r, float* own) const {
         const int64_t at = (int64_t)g * B + b;
         const ptrdiff_t each = (ptrdiff_t)d * wide;
         const float *x = a.x + at * each, *dy = a.grad + at * each;
         const Clip c = kept(at);
-        float *dhidden = r.dhidden + b * 4 * each, *dmiddle = r.dmiddle + b * each;
-        float *n1 = r.n1 + b * each, *n2 = r.n2 + b * each;
-        float *dq = r.dq + b * r.dq_clip, *dk = r.dk + b * r.dk_clip, *dv = r.dv + b * r.dk_clip;
+        float *dhidden = r.dhidden + place * 4 * each, *dmiddle = r.dmiddle + place * each;
+        float *n1 = r.n1 + place * each, *n2 = r.n2 + place * each;
+        float *dq = r.dq + place * r.dq_clip, *dk = r.dk + place * r.dk_clip, *dv = r.dv + place * r.dk_clip;
         float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *q_rows = slope + each;
         float* rest = q_rows + (ptrdiff_t)d * n.queries;
         Ahead coming(c.stats, c.hidden - c.stats);
@@ -247,19 +255,20 @@ struct Layer {
         return (size_t)d * TILE + (size_t)d * wide + (size_t)d * n.queries + back_room(W, n) + 64;
     }
 
-    // Rows n0 to n1 of the gradients of the weights as they were packed: with the LayerNorms' scales in them.
-    void weight_rows(int g, int which, int n0, int n1, const Room2& r) const {
+    // Add some clips, from b on, to rows n0 to n1 of the gradients of the weights as they were packed: with the
+    // LayerNorms' scales in them.
+    void weight_rows(int g, int b, int clips, int which, int n0, int n1, const Room2& r) const {
         const ptrdiff_t each = (ptrdiff_t)d * wide;
-        auto given = [&](const float* at, ptrdiff_t clip, int w) { return Rows{at + (ptrdiff_t)g * B * clip, clip, w}; };
-        const Clip first = kept((int64_t)g * B);
+        auto given = [&](const float* at, ptrdiff_t clip, int w) { return Rows{at + ((ptrdiff_t)g * B + b) * clip, clip, w}; };
+        const Clip first = kept((int64_t)g * B + b);
         const ptrdiff_t step = clip_room();
         const Rows n1_{r.n1, each, wide};
         const Rows k_in = self ? n1_ : given(a.key, (ptrdiff_t)d * wide_k, wide_k);
         const Rows v_in = self ? n1_ : given(a.value, (ptrdiff_t)d * wide_k, wide_k);
         float *in = a.g_in_w + (ptrdiff_t)g * 3 * d * d, *in_b = a.g_in_b + (ptrdiff_t)g * 3 * d;
         auto both = [&](const Rows& p, const Rows& q, float* w, float* bias) {
-            outer(p, n0, n1, q, d, B, w, d, 1);
-            row_sums(p, n0, n1, B, bias);
+            outer(p, n0, n1, q, d, clips, w, d, 1);
+            row_sums(p, n0, n1, clips, bias);
         };
         if (which == 0) both(Rows{r.dq, r.dq_clip, wide}, n1_, in, in_b);
         if (which == 1) both(Rows{r.dk, r.dk_clip, wide_k}, k_in, in + d * d, in_b + d);
@@ -272,9 +281,17 @@ struct Layer {
                  a.g_fc1_b + (ptrdiff_t)g * 4 * d);
         if (which == 5) {  // the wide side walks outside, the narrow one stays in cache; rows are columns of the weight
             const Rows dy = given(a.grad, each, wide);
-            outer(Rows{first.hidden, step, wide}, n0, n1, dy, d, B, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
-            if (n0 == 0) row_sums(dy, 0, d, B, a.g_fc2_b + (ptrdiff_t)g * d);
+            outer(Rows{first.hidden, step, wide}, n0, n1, dy, d, clips, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
+            if (n0 == 0) row_sums(dy, 0, d, clips, a.g_fc2_b + (ptrdiff_t)g * d);
         }
+    }
+
+    void clear(int g) const {
+        auto none = [&](float* at, ptrdiff_t n) { std::memset(at + g * n, 0, n * sizeof(float)); };
+        none(a.g_in_w, (ptrdiff_t)3 * d * d), none(a.g_in_b, 3 * d);
+        none(a.g_out_w, (ptrdiff_t)d * d), none(a.g_out_b, d);
+        none(a.g_fc1_w, (ptrdiff_t)4 * d * d), none(a.g_fc1_b, 4 * d);
+        none(a.g_fc2_w, (ptrdiff_t)4 * d * d), none(a.g_fc2_b, d);
     }
 
     // From gradients of the packed weights to those of weights, scales and shifts apart.
@@ -327,13 +344,21 @@ struct Layer {
             for (int i = 0; i < rows[which]; i += some)
                 tasks.push_back({which, i, i + some < rows[which] ? i + some : rows[which]});
         const Room2 r = rooms();
+        const int some_clips = at_once();
         Crew::run(a.threads, [&](Crew& crew) {
             Room own(backward_room());
-            crew.each(a.groups, [&](int g) { w[g] = weights(g, true, packed.at + g * weights_room()); });
-            for (int g = 0; g < a.groups; g++) {
-                crew.each(B, [&](int b) { backward_clip(g, b, w[g], r, own.at); });
-                crew.each(tasks.size(), [&](int i) { weight_rows(g, tasks[i].which, tasks[i].first, tasks[i].last, r); });
-            }
+            crew.each(a.groups, [&](int g) {
+                w[g] = weights(g, true, packed.at + g * weights_room());
+                clear(g);
+            });
+            for (int g = 0; g < a.groups; g++)
+                for (int b = 0; b < B; b += some_clips) {
+                    const int clips = b + some_clips < B ? some_clips : B - b;
+                    crew.each(clips, [&](int i) { backward_clip(g, b + i, i, w[g], r, own.at); });
+                    crew.each(tasks.size(), [&](int i) {
+                        weight_rows(g, b, clips, tasks[i].which, tasks[i].first, tasks[i].last, r);
+                    });
+                }
             crew.each(a.groups, [&](int g) { unfold(g); });
         });
     }

@@ -137,14 +137,12 @@ struct Rows {
     int wide;
 };
 
+// Sum of the products of N rows of p and K rows of q; one of the two steps is 1, so that sums go out in short rows.
 template <int N, int K>
 static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int first, int last, float* out,
                                ptrdiff_t n_step, ptrdiff_t k_step) {
-    lanes acc[32];
-    for (int i = 0; i < 32; i++) acc[i] = zero();
-    lanes sum[N][K];
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < K; j++) sum[i][j] = zero();
+    lanes sum[N * K];
+    for (int i = 0; i < N * K; i++) sum[i] = zero();
     for (int b = first; b < last; b++) {
         const float *x = p.at + b * p.clip + (ptrdiff_t)n * p.wide, *y = q.at + b * q.clip + (ptrdiff_t)k * q.wide;
         for (int t = 0; t < p.wide; t += L) {
@@ -152,17 +150,30 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
             for (int i = 0; i < N; i++) left[i] = load(x + i * p.wide + t);
             for (int j = 0; j < K; j++) {
                 const lanes right = load(y + j * q.wide + t);
-                for (int i = 0; i < N; i++) sum[i][j] = fma(left[i], right, sum[i][j]);
+                for (int i = 0; i < N; i++) sum[i * K + j] = fma(left[i], right, sum[i * K + j]);
             }
         }
     }
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < K; j++) acc[i * K + j] = sum[i][j];
-    alignas(64) float totals[32];
-    store(totals, sums(acc));
-    if (N * K > L) store(totals + L, sums(acc + L));
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < K; j++) out[(n + i) * n_step + (k + j) * k_step] += totals[i * K + j];
+    alignas(64) float totals[3 * L];
+    const bool along_k = k_step == 1;
+    lanes some[L];
+    for (int from = 0; from < N * K; from += L) {
+        for (int i = 0; i < L; i++) {
+            const int at = from + i;
+            some[i] = at < N * K ? sum[at] : zero();
+        }
+        store(totals + from, sums(some));
+    }
+    if (along_k) {
+        const __mmask16 width = (1u << K) - 1;
+        for (int i = 0; i < N; i++) {
+            float* to = out + (n + i) * n_step + k;
+            _mm512_mask_storeu_ps(to, width, _mm512_add_ps(_mm512_maskz_loadu_ps(width, to), load(totals + i * K)));
+        }
+    } else {
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < K; j++) out[(n + i) * n_step + (k + j) * k_step] += totals[i * K + j];
+    }
 }
 
 template <int N>
@@ -187,11 +198,9 @@ static inline void fetch_rows(const Rows& p, int n0, int n1, int first, int last
     }
 }
 
-// out[i, j] = the sum over clips and steps of p's row i times q's row j, for rows n0 to n1 of p and k rows of q.
+// out[i, j] += the sum over clips and steps of p's row i times q's row j, for rows n0 to n1 of p and k rows of q.
 static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips, float* out, ptrdiff_t n_step,
                   ptrdiff_t k_step) {
-    for (int i = n0; i < n1; i++)
-        for (int j = 0; j < k; j++) out[i * n_step + j * k_step] = 0;
     const int at_once = 1024 / p.wide > 1 ? 1024 / p.wide : 1;  // clips, so that what is read again stays in cache
     const int down = blocks_of(n1 - n0, SIDE), across = blocks_of(k, SIDE);
     for (int first = 0; first < clips; first += at_once) {
@@ -213,13 +222,13 @@ static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips
     }
 }
 
-// out[i] = the sum over clips and steps of row i.
+// out[i] += the sum over clips and steps of row i.
 static void row_sums(const Rows& p, int n0, int n1, int clips, float* out) {
     for (int i = n0; i < n1; i++) {
         lanes total = zero();
         for (int b = 0; b < clips; b++)
             for (int t = 0; t < p.wide; t += L)
                 total = _mm512_add_ps(total, load(p.at + b * p.clip + (ptrdiff_t)i * p.wide + t));
-        out[i] = _mm512_reduce_add_ps(total);
+        out[i] += _mm512_reduce_add_ps(total);
     }
 }

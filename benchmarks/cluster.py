@@ -204,9 +204,8 @@ def row(fault: Callable[[Cluster], str], c: Cluster, expected: dict[str, bytes])
     """Try a fault and return its row of the table."""
     said = fault(c)
     told = [line.partition(" (dmd-")[0] for line in said.splitlines() if line.startswith(TOLD)]
-    lost = [
-        line.partition("FAILED: ")[2].partition(" (dmd-")[0][:90] for line in said.splitlines() if "FAILED: " in line
-    ]
+    lost = [line.partition("  FAILED: ")[2] for line in said.splitlines() if "  FAILED: " in line]
+    lost = [one.partition(" (dmd-")[0].partition("  [")[0][:90] for one in lost]
     told += [f"{lost.count(one)} x {one}" for one in dict.fromkeys(lost)]
     found = c.bits()
     bits = "as undisturbed" if found == expected else "OTHERS"

@@ -47,7 +47,7 @@ class Ahead:
         if self.seconds is None:
             return UNKNOWN_TIME
         named = f" {self.named}" if self.named else ""
-        return f"at most {duration(self.seconds)}{named} (early stops shorten it)"
+        return f"at most {duration(self.seconds)}{named}"
 
     @property
     def lines(self) -> list[str]:

@@ -66,7 +66,8 @@ def train_missing(
     ahead = look_ahead(
         missing, records, store, execution, jobs=jobs, slurm=slurm, measured=not dry_run, on_timing=timing
     )  # fmt: skip
-    say(console, summary(planned, earlier, ahead.time))
+    stops = "" if ahead.seconds is None else " (early stops shorten it)"
+    say(console, summary(planned, earlier, ahead.time + stops))
     for line in ahead.lines:
         say(console, line)
     if dry_run:

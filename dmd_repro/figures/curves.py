@@ -11,7 +11,7 @@ import numpy as np
 from dmd_repro.figures.page import COLOURS, INK, MARK, Page, drawing, panels
 from dmd_repro.metrics.registry import METRICS, metrics_of, one_a_column, shown_in
 from dmd_repro.records.folder import Records
-from dmd_repro.results.histories import Histories, histories
+from dmd_repro.results.histories import Histories, histories, noted
 from dmd_repro.results.scores import data_line
 
 ACROSS = 6
@@ -35,9 +35,9 @@ def draw_curves(records: Records, asked: str | None, data: Sequence[str] | None 
 
 
 def _page(runs: Histories) -> Page:
-    terms = _names(runs, "train")
-    usual = [n for n in one_a_column(shown_in("run", str(runs.record.data["dataset"]))) if n in _names(runs, "valid")]
-    measures = usual or [n for n in _names(runs, "valid") if n in METRICS]
+    terms = runs.names("train")
+    usual = [n for n in one_a_column(shown_in("run", str(runs.record.data["dataset"]))) if n in runs.names("valid")]
+    measures = usual or [n for n in runs.names("valid") if n in METRICS]
     drawn = 1 + len(measures) + len(terms)
     n, seeds = len(runs.lines), ", ".join(map(str, runs.lines))
     notes = [f"{data_line(runs.record)}, seed{'s' * (n > 1)} {seeds}.", *NOTES]
@@ -49,7 +49,7 @@ def _page(runs: Histories) -> Page:
     )  # fmt: skip
     places = iter(axis for row in axes for axis in row)
     axis = next(places)
-    _lines(axis, runs, VALID, lambda line: line.get("valid_loss"))
+    _lines(axis, runs, VALID, lambda line: noted(line, "valid_loss"))
     axis.set_title("validation loss (selects)")
     known = metrics_of(str(runs.record.data["dataset"]))
     for name in measures:
@@ -86,18 +86,10 @@ def _page(runs: Histories) -> Page:
     return Page(runs.name, figure, said)
 
 
-def _names(runs: Histories, part: str) -> list[str]:
-    found: dict[str, None] = {}
-    for lines in runs.lines.values():
-        for line in lines:
-            found.update(dict.fromkeys(line.get(part) or {}))
-    return list(found)
-
-
 def _reader(part: str, name: str, scale: float) -> Any:
     def read(line: Mapping[str, Any]) -> float | None:
-        value = (line.get(part) or {}).get(name)
-        return None if value is None else float(value) * scale
+        value = noted(line, name, part)
+        return None if value is None else value * scale
 
     return read
 

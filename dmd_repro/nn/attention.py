@@ -226,12 +226,7 @@ def attention(
 
     library = compiled.compiled_kernels(q)
     if library is not None and compiled_attention.fits(q.shape[3] // heads, offset):
-        drawn = None
-        if any(rates):
-            cut = plan_cut(q.shape[1] * heads, q.shape[2], k.shape[2], offset)
-            least = kept_lanes(tuple(rates), q.device)
-            keys = stream.take(len(rates) * cut.draws)
-            drawn = compiled_attention.Masks(keys, noise_and_more(), *least, cut.rows, cut.step, cut.pieces)
+        drawn = draw_masks(q.shape[1] * heads, q.shape[2], k.shape[2], offset, rates, stream)
         return compiled_attention.attention(
             library, q, k, v, heads=heads, encoders=len(rates), offset=offset, bias=hidden, masks=drawn
         )
@@ -245,6 +240,17 @@ def attention(
     out = blocked_attention(split(q), split(k), split(v), offset=offset, stream=stream, rates=rates, hidden=hidden)
     g, b, t, d = q.shape
     return out.view(g, b, d, t).transpose(2, 3)
+
+
+def draw_masks(
+    share: int, queries: int, keys: int, offset: int | None, rates: Sequence[float], stream: DropoutStream
+) -> compiled_attention.Masks | None:
+    """Take the draws of one call from the stream, as compiled code reads them; None where nothing is dropped."""
+    if not any(rates):
+        return None
+    cut, least = plan_cut(share, queries, keys, offset), kept_lanes(tuple(rates), torch.device("cpu"))
+    drawn = stream.take(len(rates) * cut.draws)
+    return compiled_attention.Masks(drawn, noise_and_more(), *least, cut.rows, cut.step, cut.pieces)
 
 
 @made_once(64)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from dmd_repro.nn.attention import HIDDEN, attention
+from dmd_repro.nn import compiled
+from dmd_repro.nn.attention import HIDDEN, attention, draw_masks
+from dmd_repro.nn.compiled import layer as compiled_layer
 from dmd_repro.nn.dropout import Dropout, DropoutStream
 from dmd_repro.nn.layers import LayerNorm, Linear, Members, affine, feed_forward, folded, normalise
 from dmd_repro.nn.once import made_once
@@ -144,6 +146,28 @@ class EncoderLayer(nn.Module):
         x = affine(attended, *out, add=x)
         return feed_forward(normalise(x), *first, *second, add=x)
 
+    def in_lanes(
+        self,
+        library: compiled.Library,
+        x: Tensor,
+        source: tuple[Tensor, Tensor] | None,
+        members: Members,
+        *,
+        steps: tuple[int, int],
+        offset: int | None,
+        hidden: Tensor | None,
+    ) -> Tensor:
+        """`forward` of all steps by compiled code, on activations in lanes; `steps` are those of queries and keys."""
+        rates = [self.rates[e] if self.training else 0.0 for e in members.places]
+        masks = draw_masks(x.shape[1] * self.heads, *steps, offset, rates, self.stream)
+        order = (self.norm_attention, self.in_proj, self.out_proj, self.norm_feed, self.fc1, self.fc2)
+        parameters = tuple(part.group(name, members) for part in order for name in ("weight", "bias"))
+        bias = None if hidden is None else (hidden * HIDDEN).to(x.dtype)
+        return compiled_layer.layer(
+            library, x, source, parameters, heads=self.heads, queries=steps[0], keys=steps[1], offset=offset,
+            encoders=len(rates), bias=bias, masks=masks,
+        )  # fmt: skip
+
     def _attend(
         self,
         query: Tensor,
@@ -210,7 +234,8 @@ class EncoderBank(nn.Module):
     ) -> None:
         """`rates` is the attention dropout of each encoder; `names` their names in the authors' code."""
         super().__init__()
-        self.names, self.width, self.causal = tuple(names), width, causal
+        self.names, self.width, self.heads, self.causal = tuple(names), width, heads, causal
+        self.drops = relu_dropout > 0 or res_dropout > 0
         self.embed_dropout = Dropout(embed_dropout, stream)
         self.blocks = nn.ModuleList(
             EncoderLayer(
@@ -283,10 +308,27 @@ class EncoderBank(nn.Module):
             # first LayerNorm, shared by query, key and value, has its scale and shift in the maps behind it.
             key = normalise(self.embed_dropout(embedded))
             pair = (key, normalise(self.embed_dropout(embedded)) if self.embed_dropout.active else key)
-        for i, block in enumerate(self.blocks):
-            one = last_only and i == len(self.blocks) - 1
+        blocks = list(self.blocks)
+        library = self._compiled(x, offset)
+        if library is not None and (first := len(blocks) - last_only):
+            queries, keys = x.shape[2], x.shape[2] if pair is None else pair[0].shape[2]
+            x = compiled.to_lanes(library, x)
+            laned = None if pair is None else (compiled.to_lanes(library, pair[0]), compiled.to_lanes(library, pair[1]))
+            for block in blocks[:first]:
+                x = cast(EncoderLayer, block).in_lanes(
+                    library, x, laned, members, steps=(queries, keys), offset=offset, hidden=hidden
+                )
+            x, blocks = compiled.from_lanes(library, x, queries), blocks[first:]
+        for i, block in enumerate(blocks):
+            one = last_only and i == len(blocks) - 1
             x = block(x, pair, members, offset=offset, hidden=hidden, one=one, at=at if one else None)
         return self.norm(x, members)
+
+    def _compiled(self, x: Tensor, offset: int | None) -> compiled.Library | None:
+        """Return the compiled kernels if they compute this bank's layers: without dropout behind the maps."""
+        if (self.training and self.drops) or not compiled.fits(self.width // self.heads, offset):
+            return None
+        return compiled.compiled_kernels(x)
 
     def _embed(self, x: Tensor, place: Layout) -> Tensor:
         """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""

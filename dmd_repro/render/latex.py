@@ -75,7 +75,8 @@ def floats(pieces: Sequence[Piece], caption: str, label: str) -> list[str]:
     for at, page in enumerate(pages):
         named = [rf"\caption{{{caption}{', continued' if at else ''}}}", rf"\label{{{label}{f'-{at + 1}' * bool(at)}}}"]
         if len(page) == 1 and page[0].lines > PAGE:
-            out += ["", f"{{{SMALL}", *page[0].make(named), "}"]
+            # floats that wait would come after it, the table itself after its continuation
+            out += [*([r"\clearpage"] if at else []), "", f"{{{SMALL}", *page[0].make(named), "}"]
             continue
         body = [line for piece in page for line in (*piece.make(()), r"\medskip", "")]
         out += [r"\begin{table}[!htbp]", rf"\centering{SMALL}", *named, "", *body[:-2], r"\end{table}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from dmd_repro.results.scores import mark_of
 from dmd_repro.results.settings import preset
 from dmd_repro.results.tables import plans_of
 from dmd_repro.systems.registry import full_name
+
+LARGEST = 1e100  # of a loss or a measure; differences of larger ones leave what a float holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,23 @@ class Histories:
     def longest(self) -> int:
         """Epochs of the longest run."""
         return max(map(len, self.lines.values()))
+
+    def names(self, part: str) -> list[str]:
+        """Return what the lines note of a part (train, valid, test), in the order of its first use."""
+        parts = (line.get(part) for lines in self.lines.values() for line in lines)
+        return list(dict.fromkeys(name for found in parts if isinstance(found, dict) for name in found))
+
+
+def noted(line: Mapping[str, Any], name: str, part: str = "") -> float | None:
+    """Return a number of a line of a history, of one of its parts or beside them; None where there is none.
+
+    A record of others may hold anything under a name: what is no number is none, what no loss can be is infinite.
+    """
+    inside = line.get(part) if part else line
+    value = inside.get(name) if isinstance(inside, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if not abs(value) > LARGEST else math.inf if value > 0 else -math.inf
 
 
 def why_none(records: Records) -> str:

@@ -176,10 +176,10 @@ def test_a_plan_says_what_each_card_gets(tmp_path: Path, monkeypatch: pytest.Mon
         return carry.look_ahead(jobs, records, store, execution, jobs=None, slurm=None)
 
     one, two = ahead("cuda:0", 0), ahead("cuda:0,1", 0)
-    assert (one.seconds, one.time) == (90.0, "at most 1 min 30 s (early stops shorten it)")
+    assert (one.seconds, one.time) == (90.0, "at most 1 min 30 s")
     assert [len(stack) for stack in two.stacks] == [3, 2]
     assert two.lines[-1] == "as estimated: cuda:0 1 model (at most 1 min 10 s), cuda:1 1 model (at most 1 min 00 s)"
-    assert two.time == "at most 1 min 10 s on 2 cards (early stops shorten it)"
+    assert two.time == "at most 1 min 10 s on 2 cards"
     kept = ahead("cuda:0,1", 5)
     assert [len(stack) for stack in kept.stacks] == [5], "--stack K is kept to"
 

@@ -74,15 +74,63 @@ def test_tasks_that_are_hit_end_in_the_bits_of_a_run_at_home(dmd: Here, state: P
     (state / "faults.json").unlink()
     assert dmd(*TABLE, *SMALL, *ON, "--seeds", "2").code == 0
     assert len(submitted(state)) == 2
-    home = tmp_path / "home"
-    assert dmd(*TABLE, *SMALL, "--seeds", "2", "--runs-dir", str(home)).code == 0
-    for run in records.run_ids():
-        for name in FILES:
-            assert (records.root / run / name).read_bytes() == (home / run / name).read_bytes()
+    same_as_at_home(dmd, tmp_path / "home", "2")
     facts = [records.get(run).provenance for run in records.run_ids()]  # type: ignore[union-attr]
     assert all(fact["command"].startswith("dmd reproduce table3") and fact["host"] for fact in facts)
     assert {(fact["job"], fact["task"]) for fact in facts} == {("1", "0"), ("2", "0")}
     assert {fact["restart"] for fact in facts if fact["job"] == "1"} == {"1"}
+
+
+def same_as_at_home(dmd: Here, home: Path, seeds: str) -> None:
+    """Every file of every record is that of an undisturbed local training."""
+    records = Records(dmd.folder / "runs")
+    assert dmd(*TABLE, *SMALL, "--seeds", seeds, "--runs-dir", str(home)).code == 0
+    assert sorted(records.run_ids()) == sorted(Records(home).run_ids())
+    for run in records.run_ids():
+        for name in FILES:
+            assert (records.root / run / name).read_bytes() == (home / run / name).read_bytes()
+
+
+def test_preempted_tasks_and_those_of_a_lost_node_go_on(dmd: Here, state: Path, tmp_path: Path) -> None:
+    """Requeued by Slurm, they resume by themselves; where a site requeues none, the client says so, and the same
+    command ends them; the bits are those of a run at home."""
+    (state / "faults.json").write_text(json.dumps({"0": "preempted", "1": "node", "2": "NODE_FAIL"}))
+    said = dmd(*TABLE, *SMALL, *ON, "--seeds", "3")
+    assert said.code == 1
+    assert "its node was lost, and Slurm did not requeue the task; finished epochs are kept" in said.out
+    assert [(task["state"], task["starts"]) for task in fake_slurm.tasks(state)] == [
+        ("COMPLETED", 2), ("COMPLETED", 2), ("NODE_FAIL", 1),
+    ]  # fmt: skip
+    (state / "faults.json").unlink()
+    assert dmd(*TABLE, *SMALL, *ON, "--seeds", "3").code == 0
+    assert len(submitted(state)) == 2
+    same_as_at_home(dmd, tmp_path / "home", "3")
+
+
+CLOCKS = """
+import os, time
+real, index = time.time, os.environ.get("SLURM_ARRAY_TASK_ID")
+if index:
+    time.time = lambda: real() + (3600.0 if int(index) % 2 else -3600.0)
+"""
+
+
+def test_nodes_whose_clocks_differ_by_two_hours(
+    dmd: Here, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a lost node held is held until its lease is over by the file server's clock: no task takes it sooner, none
+    waits for hours, none asks without a pause; the bits are those of a run at home."""
+    (skewed := tmp_path / "clocks").mkdir()
+    (skewed / "sitecustomize.py").write_text(CLOCKS)
+    monkeypatch.setenv("PYTHONPATH", str(skewed), prepend=":")
+    (state / "faults.json").write_text(json.dumps({"0": "node", "1": "node"}))
+    assert dmd(*TABLE, *SMALL, *ON, "--seeds", "2").code == 0
+    for started in fake_slurm.tasks(state):
+        lines = Path(started["output"]).read_text().splitlines()
+        assert started["starts"] == 2
+        assert any(line.endswith(" waiting") for line in lines)
+        assert sum(line.endswith(" started") for line in lines) < 10
+    same_as_at_home(dmd, tmp_path / "home", "2")
 
 
 def test_a_second_client_attaches_and_cancel_stops(dmd: Here, state: Path) -> None:

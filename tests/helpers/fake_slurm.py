@@ -1,8 +1,9 @@
 """A small scheduler for tests: `sbatch`, `squeue`, `scontrol` and `scancel` on PATH that start plain processes.
 
 Its state is a folder (FAKE_SLURM) with a file a task. `faults.json` says what befalls the first start of a task, by its
-index, once it has ended an epoch: "signal" (its time is up), "memory", "node", "preempted". Tasks wait while `hold` is
-there.
+index, once it has ended an epoch: "signal" (its time is up), "memory", "preempted" (ended, then requeued), "node" (as
+if another machine had gone: what it held is still held, and it is requeued), or the state that Slurm leaves it in, as
+NODE_FAIL. Tasks wait while `hold` is there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 
 PROGRAMS = ("sbatch", "squeue", "scontrol", "scancel")
 LIVE = ("PENDING", "RUNNING")
+LEASE_LEFT = 2.0  # seconds for which the lease of a lost node is still believed once the next start has met it
+LOST = "a-lost-node"
 KILLED = {"memory": "OUT_OF_MEMORY", "node": "PENDING", "preempted": "PENDING"}
 
 
@@ -118,25 +121,50 @@ def run(state: Path, array: str) -> int:
     return 0
 
 
+def lose(pid: int, runs: Path) -> None:
+    """Leave the leases of a process as those of a machine that is gone: nobody can tell that it has ended."""
+    for lease in (runs / ".locks").glob("*.writer"):
+        said = json.loads(lease.read_text())
+        if said["pid"] == pid:
+            lease.write_text(json.dumps(said | {"host": LOST}))
+
+
+def keep_lost(runs: Path) -> None:
+    """Let what lost nodes held be held for a little while yet."""
+    from dmd_repro.records.lease import LASTS
+
+    then = time.time() - LASTS + LEASE_LEFT
+    for lease in (runs / ".locks").glob("*.writer"):
+        if json.loads(lease.read_text())["host"] == LOST:
+            os.utime(lease, (then, then))
+
+
 def one_start(state: Path, task: dict[str, Any], fault: str) -> None:
     """Start a task once, and say how it ended."""
     environment = os.environ | {
         "SLURM_ARRAY_JOB_ID": str(task["array"]), "SLURM_ARRAY_TASK_ID": str(task["index"]),
         "SLURM_JOB_ID": task["id"], "SLURM_RESTART_COUNT": str(task["starts"] - 1),
     }  # fmt: skip
-    with Path(task["output"]).open("a") as log:
+    output, until = Path(task["output"]), time.monotonic() + 20.0
+    before = output.stat().st_size if output.exists() else 0
+    with output.open("a") as log:
         process = subprocess.Popen(["bash", task["script"]], stdout=log, stderr=log, env=environment)
         while process.poll() is None:
+            if task["starts"] > 1 and time.monotonic() < until and b" waiting" not in output.read_bytes()[before:]:
+                keep_lost(output.parents[2])
             now = next(other for other in tasks(state) if other["id"] == task["id"])["state"]
             if now in ("CANCELLED", "REQUEUED"):
                 process.kill()
                 save(state, task, state="PENDING" if now == "REQUEUED" else now)
-            elif fault and " epoch " in Path(task["output"]).read_text():
+            elif fault and " epoch " in output.read_text():
                 if fault == "signal":
                     process.send_signal(signal.SIGUSR1)
                 else:
-                    process.kill()
-                    save(state, task, state=KILLED[fault])
+                    process.send_signal(signal.SIGTERM if fault == "preempted" else signal.SIGKILL)
+                    process.wait()
+                    if fault == "node":
+                        lose(process.pid, output.parents[2])
+                    save(state, task, state=KILLED.get(fault, fault))
                 fault = ""
             time.sleep(0.02)
     if next(other for other in tasks(state) if other["id"] == task["id"])["state"] == "RUNNING":

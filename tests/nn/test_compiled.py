@@ -19,6 +19,8 @@ from dmd_repro.nn import attention, compiled
 from dmd_repro.nn.attention import HIDDEN
 from dmd_repro.nn.compiled import build, choice
 from dmd_repro.nn.dropout import DropoutStream
+from dmd_repro.nn.encoder import EncoderBank, Laid, Layout
+from dmd_repro.nn.layers import initialise
 from dmd_repro.training.execution import Execution
 
 HERE = choice.library() is not None
@@ -140,6 +142,89 @@ def test_dropout_takes_the_very_same_weights(
     without()
     assert torch.equal(ours, seen())
     assert 0.5 < ours[:2].sum() / (ours[2:].sum() + 1) < 2  # both seeds draw
+
+
+class Bank(NamedTuple):
+    """A bank of encoders and what it reads."""
+
+    seeds: int
+    encoders: int
+    heads: int
+    width: int  # of a head
+    clips: int
+    queries: int
+    keys: int  # 0: self-attention
+    layers: int
+    causal: bool
+    last_only: bool
+    padded: bool
+
+
+def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
+    """Return a bank's outputs and the gradients of its inputs and of every parameter."""
+    d, draw, seeds = case.heads * case.width, torch.Generator().manual_seed(2), range(case.seeds)
+    stream = DropoutStream(seeds)
+    bank = EncoderBank(
+        [f"e{i}" for i in range(case.encoders)], d, case.heads, case.layers, rates=[0.3, 0.0, 0.1][: case.encoders],
+        embed_dropout=0.1, relu_dropout=0.0, res_dropout=0.0, stream=stream, causal=case.causal,
+    ).train()  # fmt: skip
+    initialise(bank, seeds)
+    with torch.no_grad():  # scales and shifts that are none, biases that are not 0
+        for p in bank.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=draw))
+    stream.restart([1] * case.seeds, torch.device("cpu"))
+
+    def inputs(steps: int) -> list[Laid]:
+        valid = torch.ones(case.seeds, case.clips, steps, dtype=torch.bool)
+        valid[:, 0, : steps // 3] = False
+        layout = Layout(0, steps, valid if case.padded else None)
+        shape = (case.seeds, case.clips, steps, d)
+        return [Laid(torch.randn(shape, generator=draw).requires_grad_(), layout) for _ in range(case.encoders)]
+
+    queries, keys = inputs(case.queries), inputs(case.keys) if case.keys else None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        out = torch.stack(bank(queries, keys, last_only=case.last_only))
+        leaves = [x.x for x in (*queries, *(keys or ()))] + list(bank.parameters())
+        slope = torch.randn(out.shape, generator=draw)
+        return [out.detach(), *torch.autograd.grad(out, leaves, slope)]
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernels
+@settings(max_examples=25, deadline=None)
+@given(
+    seeds=st.integers(1, 2),
+    encoders=st.integers(1, 3),
+    heads=st.integers(2, 3),  # a LayerNorm over two or three channels divides by almost nothing
+    width=st.sampled_from([3, 5, 7, 12]),
+    clips=st.integers(1, 3),
+    queries=st.sampled_from([1, 7, 16, 46, 97]),
+    keys=st.sampled_from([0, 3, 33, 64]),
+    layers=st.integers(1, 3),
+    causal=st.booleans(),
+    last_only=st.booleans(),
+    padded=st.booleans(),
+)
+def test_a_bank_computes_what_it_does_without(**shape) -> None:
+    """Protects: outputs and every gradient of whole layers, of seeds, encoders, hidden keys, the last step."""
+    case = Bank(**shape)
+    found = through(case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "compiled_kernels", lambda x: None)
+        expected = through(case)
+    for got, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=2e-4 * (0.1 + wanted.abs().max().item()))
+
+
+@needs_kernels
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    """Protects: the number of threads moves no bit of what a layer computes, its weights' gradients included."""
+    both = Bank(2, 2, 2, 5, 3, 46, 33, 2, causal=True, last_only=False, padded=False)
+    one, three = through(both, threads=1), through(both, threads=3)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
 
 
 @needs_kernels

@@ -132,6 +132,18 @@ def test_a_swap_that_fails_leaves_the_old_study(study: Path, monkeypatch: pytest
     assert [p.name for p in study.parent.iterdir()] == ["study"]
 
 
+def test_what_a_killed_process_left_is_taken_up(study: Path) -> None:
+    """Killed between the renames, the old study is put back and renewed; killed after them, its rest is removed."""
+    old = study.with_name(".study.1.old")
+    study.rename(old)
+    put_folder(study, {"index.html": b"three"})
+    shutil.copytree(study, old)
+    (old / "mine").write_text("a stranger's")
+    put_folder(study, {"index.html": b"four"})
+    assert (study / "index.html").read_bytes() == b"four"
+    assert contents(study.parent).keys() == {"study/index.html", f"study/{LIST}", ".study.1.old/mine"}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     """No traceback, and nothing half written."""

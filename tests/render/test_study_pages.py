@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -258,6 +259,27 @@ def test_the_mark_stands_on_every_page(pages: dict[str, str], made: Study) -> No
     assert r"\markright{SYNTHETIC DATA" in book(made)
 
 
+def test_a_figure_bears_the_mark_of_its_own_runs(tmp_path: Path) -> None:
+    """In a table of which one row is on partial data, figures of that row say so, and those of official runs do not."""
+    rows = {}
+    for key, standing in ((MEASURED, "official"), ("mosi-unaligned-glove-dmd", "partial")):
+        row = load_table("table1").row(key)
+        stamp = stamp_for(row, standing=standing, digest=key.ljust(64, "0"))
+        rows[key] = stamp, [spec_for(row, seed) for seed in (1111, 1112)]
+        for n, spec in enumerate(rows[key][1]):
+            write_record(tmp_path, spec, stamp, predictions_with(n))
+    plan_rows(tmp_path, "table1", rows)
+    figures = read(pages_of(study_of(tmp_path))["table1.html"]).every("svg")
+    marked = {key: [] for key in (True, False)}
+    for one in figures:
+        said = one.attributes["aria-label"]
+        assert said.startswith("PARTIAL DATA: ") == ("PARTIAL DATA" in one.words().replace(said, ""))
+        marked[said.startswith("PARTIAL DATA: ")].append(said)
+    assert len(marked[True]) == 6  # three columns, of the block and of the row
+    assert all("unaligned" in said or "printed" not in said for said in marked[True])
+    assert sum("DMD, " in said and "seeds" in said for said in marked[False]) == 3
+
+
 def test_official_runs_alone_bear_no_mark(tmp_path: Path) -> None:
     """The mark is of the data: a study of official runs has none anywhere."""
     row = load_table("table1").row(MEASURED)
@@ -303,6 +325,24 @@ def test_text_of_strangers_is_shown_and_does_nothing(tmp_path: Path) -> None:
     assert "\\input" not in source.replace("\\usepackage[utf8]{inputenc}", "")
     assert "\\write" not in source
     assert not ACTS.search(source)
+
+
+def test_a_history_of_anything_makes_a_study(tmp_path: Path) -> None:
+    """What a stranger's history holds in place of numbers is left out: no traceback, and no figure of nothing."""
+    odd: list[list[dict[str, object]]] = [
+        [{"train": [1, 2], "edges": {"homo": [1, 2]}}],
+        [{"train": {"total": "abc", "a": True}, "valid_loss": "x", "edges": [1]}],
+        [{"valid": {"acc7": "0"}, "edges": {"homo": ["a"] * 6}}],
+        [{"edges": {"homo": [0.1] * 6}}, {"epoch": 2, "edges": {}}],
+        [{"edges": {"homo": [math.nan] * 6}, "valid_loss": math.inf, "train": {"x": 1e308, "y": -1e308, "z": 10**400}}],
+    ]
+    for seed, lines in enumerate(odd):
+        record(tmp_path, seed, [{"epoch": 1, **one} for one in lines])
+    study = study_of(tmp_path)
+    assert study.edges == []
+    pages = pages_of(study)
+    assert "edges.html" not in pages
+    assert not any(re.search(r'="[^"]*\b(nan|inf)\b[^"]*"', page) for page in pages.values())
 
 
 def test_a_line_over_others_becomes_part_of_each() -> None:

@@ -1,5 +1,8 @@
 """Kernels of our own for a CPU (C++, compiled on the machine that runs them). Every one has a way without it."""
 
+from dmd_repro.nn.compiled.attention import fits
+from dmd_repro.nn.compiled.call import Library
 from dmd_repro.nn.compiled.choice import SWITCH, compiled_kernels, way
+from dmd_repro.nn.compiled.layer import from_lanes, to_lanes
 
-__all__ = ["SWITCH", "compiled_kernels", "way"]
+__all__ = ["SWITCH", "Library", "compiled_kernels", "fits", "from_lanes", "to_lanes", "way"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dmd_repro.errors import DmdError, RunError, nearest
 from dmd_repro.records.folder import Records, RunRecord
@@ -76,7 +77,7 @@ def edge_prior(unit: str, kind: str) -> list[float]:
 
 def edge_sheets(records: Records, data: Sequence[str] = (), runs: Collection[str] | None = None) -> list[Sheet]:
     """Return a sheet for each configuration with a graph unit among the finished runs; raises as `edge_runs` does."""
-    return [_sheet(unit) for unit in edge_runs(records, data, runs)]
+    return [edge_sheet(unit) for unit in edge_runs(records, data, runs)]
 
 
 def edge_runs(records: Records, data: Sequence[str] = (), runs: Collection[str] | None = None) -> list[EdgeRuns]:
@@ -113,7 +114,15 @@ def _edges_of(record: RunRecord) -> list[str]:
         history = record.history()
     except DmdError:
         return []
-    return [unit for unit in UNITS if history and unit in (history[0].get("edges") or {})]
+    return [unit for unit in UNITS if history and all(_whole(line, unit) for line in history)]
+
+
+def _whole(line: Mapping[str, Any], unit: str) -> bool:
+    """Whether a line of a history holds the six edges of a unit, shares of 1; others' records may hold anything."""
+    edges = line.get("edges")
+    found = edges.get(unit) if isinstance(edges, dict) else None
+    numbers = found if isinstance(found, list) and len(found) == len(EDGE_NAMES) else [None]
+    return all(isinstance(x, int | float) and 0 <= x <= 1 for x in numbers)
 
 
 def _named(record: RunRecord, name: str) -> bool:
@@ -140,7 +149,8 @@ def pull(edges: Sequence[float], start: float, prior: Sequence[float]) -> float 
     return math.fsum((e - start) * w for e, w in zip(edges, way, strict=True)) / length if length > 1e-12 else None
 
 
-def _sheet(runs: EdgeRuns) -> Sheet:
+def edge_sheet(runs: EdgeRuns) -> Sheet:
+    """Return the sheet of one unit: start, prior, and the edges at the selected epoch and over the epochs."""
     record, prior, start = runs.record, runs.prior, runs.start
     chosen = {seed: curve[runs.selected[seed] - 1] for seed, curve in runs.curves.items()}
     first, last = ([curve[i] for curve in runs.curves.values()] for i in (0, -1))

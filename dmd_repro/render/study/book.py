@@ -30,13 +30,12 @@ def book(study: Study) -> str:
     """Return the study as a document that compiles alone; the mark stands at the head of every page."""
     head = list(DOCUMENT)
     at = head.index(r"\begin{document}")
-    running = f"{study.mark} among the runs: what is of it is {APART}" if study.mark else "DMD: printed and measured"
+    running = f"{study.mark} among the runs: what is of it is {APART}" if study.mark else study.title
     head[at:at] = [SAME_BYTES, r"\pagestyle{myheadings}", rf"\markright{{{escape(running)}}}"]
-    parts = [*head, r"\section*{DMD: what is printed, and what was measured}"]
+    parts = [*head, rf"\section*{{{escape(study.title)}}}"]
     parts += [rf"\noindent\textbf{{{escape(running)}.}}", ""] if study.mark else []
-    for found in study.tables:
-        said = answers(found)
-        parts += _section(found.title, said) if said != [NOTHING_YET] else []
+    told = [found.prose for found in study.tables if answers(found) != [NOTHING_YET]]
+    parts += _section("What was measured", told or [NOTHING_YET])
     parts += _section("What the printed numbers say", [line.text for line in head_of(study.findings)] or [NOTHING])
     parts += [rf"{{\footnotesize {escape(summary(study.findings))}. {escape(LEGEND)}\par}}"] if study.findings else []
     data = dict.fromkeys(line for table in study.tables if table.data for line in data_lines(table))

@@ -12,7 +12,7 @@ from dmd_repro.render.study.drawing import Axis, axis_of, figure, line, triangle
 from dmd_repro.render.study.frame import Page, to
 from dmd_repro.render.study.gather import Study
 from dmd_repro.render.study.markup import Markup, details, html, slug
-from dmd_repro.results.histories import Histories
+from dmd_repro.results.histories import Histories, noted
 from dmd_repro.results.scores import data_line
 
 WIDTH, HEIGHT, LEFT, TOP = 300, 158, 46, 22
@@ -67,30 +67,22 @@ def table_file(name: str) -> str:
 def panels(one: Histories) -> list[Markup]:
     """Return the figures of a configuration: validation loss, a measure each, a loss term each."""
     dataset = str(one.record.data["dataset"])
-    measures = [n for n in one_a_column(shown_in("run", dataset)) if n in _names(one, "valid")]
+    measures = [n for n in one_a_column(shown_in("run", dataset)) if n in one.names("valid")]
     known = metrics_of(dataset)
-    found = [_panel(one, "validation loss (selects)", [("c0", lambda line: line.get("valid_loss"))])]
+    found = [_panel(one, "validation loss (selects)", [("c0", lambda line: noted(line, "valid_loss"))])]
     for name in measures:
         metric = known.get(name, METRICS[name])
         reads = [(colour, _reader(split, name, metric.scale)) for split, colour in (("valid", "c0"), ("test", "c1"))]
         found.append(_panel(one, f"{metric.name}{' %' if metric.unit == '%' else ''}", reads))
-    for term in _names(one, "train"):
+    for term in one.names("train"):
         found.append(_panel(one, f"{term}, train", [("c2", _reader("train", term, 1.0))]))
     return [panel for panel in found if panel is not None]
 
 
-def _names(one: Histories, part: str) -> list[str]:
-    found: dict[str, None] = {}
-    for lines in one.lines.values():
-        for entry in lines:
-            found.update(dict.fromkeys(entry.get(part) or {}))
-    return list(found)
-
-
 def _reader(part: str, name: str, scale: float) -> Read:
     def read(entry: Mapping[str, Any]) -> float | None:
-        value = (entry.get(part) or {}).get(name)
-        return None if value is None else float(value) * scale
+        value = noted(entry, name, part)
+        return None if value is None else value * scale
 
     return read
 

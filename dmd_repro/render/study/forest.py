@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS
 from dmd_repro.render.layout import cell_name, number
 from dmd_repro.render.study.drawing import Axis, across, axis_of, dot, figure, path, words
 from dmd_repro.render.study.markup import Markup
 from dmd_repro.results.reruns import Reading
+from dmd_repro.results.scores import mark_of
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow
 from dmd_repro.stats.summary import Summary, summarise
 from dmd_repro.stats.verdict import half_cell
@@ -23,14 +24,19 @@ def comparable(cell: Cell) -> bool:
     return cell.difference is not None
 
 
-def strips(row: ComparedRow, cell: Cell, mark: str | None) -> list[Markup]:
+def data_mark(rows: Iterable[ComparedRow]) -> str | None:
+    """Return the mark of the data that rows were run on; a table's own mark is of any of its rows."""
+    return mark_of([str((row.features or {}).get("standing")) for row in rows])
+
+
+def strips(row: ComparedRow, cell: Cell) -> list[Markup]:
     """Return the distribution behind a number: a dot a run, mean and interval, beside printed and others'.
 
-    Runs that may not be compared have a figure, and an axis, of their own; the mark is theirs.
+    Runs that may not be compared have a figure, and an axis, of their own; the mark of their data is in it.
     """
     if comparable(cell):
-        return [_strip(row, cell, cell.reruns, mark, ours=True, beside=True)]
-    out = [_strip(row, cell, (), mark, ours=True, beside=False)] if cell.values else []
+        return [_strip(row, cell, cell.reruns, None, ours=True, beside=True)]
+    out = [_strip(row, cell, (), data_mark([row]), ours=True, beside=False)] if cell.values else []
     return out + ([_strip(row, cell, cell.reruns, None, ours=False, beside=True)] if cell.reruns else [])
 
 
@@ -98,7 +104,7 @@ def _said(row: ComparedRow, cell: Cell, values: Mapping[int, float], readings: S
     return ": ".join([parts[0], "; ".join(parts[1:])])
 
 
-def forest(block: ComparedBlock, column: str, mark: str | None, *, apart: bool) -> Markup | None:
+def forest(block: ComparedBlock, column: str, *, apart: bool) -> Markup | None:
     """Return a column of a block, a line a row; `apart`: our runs that no printed number may stand beside, alone."""
     lines = [(row, cell) for row in block.rows for cell in row.cells if cell.column == column]
     if apart:
@@ -108,6 +114,7 @@ def forest(block: ComparedBlock, column: str, mark: str | None, *, apart: bool) 
         return None
     names = min(NAMES[1], max(NAMES[0], 10 + LETTER * max(len(row.row.label) for row, _ in lines)))
     axis = axis_of(points, names, WIDTH - 44)
+    mark = data_mark(row for row, _ in lines) if apart else None
     top, bottom = 24, 24 + ROW * len(lines)
     parts = [words(4, 14, f"{COLUMNS[column]}{' of runs apart' if apart else ''}", "name"), *across(axis, top, bottom)]
     for i, (row, cell) in enumerate(lines):
@@ -115,7 +122,7 @@ def forest(block: ComparedBlock, column: str, mark: str | None, *, apart: bool) 
         parts += _line(axis, top + ROW * (i + 0.5), row, cell, apart)
     what = "measured alone" if apart else "printed, ours and others'"
     said = f"{COLUMNS[column]} of {block.title}: {what}, {len(lines)} rows"
-    return figure(WIDTH, bottom + 18 + 14 * bool(mark and apart), parts, said, mark if apart else None)
+    return figure(WIDTH, bottom + 18 + 14 * bool(mark), parts, said, mark, "forest")
 
 
 def _points(cell: Cell, apart: bool) -> list[float]:

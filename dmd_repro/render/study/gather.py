@@ -13,7 +13,7 @@ from dmd_repro.audit.findings import audit, spreads_of_tables
 from dmd_repro.audit.types import Finding
 from dmd_repro.errors import ClaimError, DmdError, RunError, Unreadable
 from dmd_repro.metrics.registry import METRICS, one_a_column, shown_in
-from dmd_repro.papers.dmd.edges import EdgeRuns, edge_runs, edge_sheets
+from dmd_repro.papers.dmd.edges import EdgeRuns, edge_runs, edge_sheet
 from dmd_repro.papers.dmd.table4 import table4_sheets
 from dmd_repro.papers.folders import paper_of, table_names
 from dmd_repro.papers.rerun import Rerun
@@ -96,14 +96,22 @@ class Study:
     sheets: Sequence[Sheet] = ()  # ablations, and further readings of the tables
     findings: Sequence[Finding] = ()
     planned: Mapping[tuple[str, str, int], str] = field(default_factory=dict)  # table, row, seed -> run
+    shown: Mapping[str, str] = field(default_factory=dict)  # table -> the data its plan is on
+    unshown: Mapping[str, Sequence[str]] = field(default_factory=dict)  # table -> the data of its other plans
     whole: bool = True
 
     @property
     def mark(self) -> str | None:
-        """SYNTHETIC DATA or PARTIAL DATA, where any of its runs or tables is of such."""
+        """SYNTHETIC DATA, PARTIAL DATA or both, where any of its runs or tables is of such."""
         marks = {mark_of([str(run.facts["standing"])]) for run in self.runs} | {table.mark for table in self.tables}
         marks |= {sheet.mark for sheet in self.sheets}
-        return next((mark for mark in ("SYNTHETIC DATA", "PARTIAL DATA") if mark in marks), None)
+        return " AND ".join(mark for mark in ("SYNTHETIC DATA", "PARTIAL DATA") if mark in marks) or None
+
+    @property
+    def title(self) -> str:
+        """What the study is of: this paper, or the further ones whose tables it holds."""
+        papers = dict.fromkeys(paper_of(table.name) or "DMD" for table in self.tables)
+        return f"{', '.join(papers)}: what is printed, and what was measured"
 
     def name_of(self, place: Place) -> str:
         """Return a row of a table in words: `table1 DMD* (MOSI, aligned)`."""
@@ -145,10 +153,12 @@ def gather(
         tables=tables,
         runs=runs,
         curves=_of(lambda: [one for one in histories(records, None) if _wanted(one, wanted, runs)]),
-        edges=_of(lambda: list(zip(edge_runs(records, (), wanted), edge_sheets(records, (), wanted), strict=True))),
+        edges=_of(lambda: [(unit, edge_sheet(unit)) for unit in edge_runs(records, (), wanted)]),
         sheets=_sheets(records, printed, plans, data, whole),
         findings=_findings(names, tables),
         planned=planned,
+        shown={name: plan.tag for name, plan in plans.items() if plan and plan.created},
+        unshown=_unshown(records, plans),
         whole=whole,
     )
 
@@ -206,6 +216,16 @@ def _sheets(
         if name == "table4":
             found += _of(partial(table4_sheets, plan, records, data or ()))
     return [sheet for sheet in found if sheet.grids]
+
+
+def _unshown(records: Records, plans: Mapping[str, TablePlan | None]) -> dict[str, list[str]]:
+    """Return, by table, the data of the plans that this study leaves out: one table is compared under one plan."""
+    found: dict[str, list[str]] = {}
+    for plan in list_plans(records.root):
+        shown = plans.get(plan.table)
+        if shown is not None and plan.tag != shown.tag:
+            found.setdefault(plan.table, []).append(plan.tag)
+    return {name: sorted(tags) for name, tags in found.items()}
 
 
 def _ablation(plan: TablePlan, records: Records) -> list[Sheet]:

@@ -20,12 +20,12 @@ from dmd_repro.results.types import ComparisonTable
 
 INDEX = "index.html"
 ANSWERS, HEAD = 3, 6  # of a table, and of the audit, on the first page
-HEADS = ("table", "what", "numbers", "rows run", "runs counted", "failed", "not learned", "if means")
+HEADS = ("table", "rows, read as means", "rows run", "runs counted", "failed", "not learned", "numbers")
 
 
 def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
     """Return the first page. `files`: what else the folder holds, (path, words)."""
-    body: list[Markup] = []
+    body = [_overview(study.tables)] if any(row.runs for found in study.tables for row in found.rows) else []
     silent = [found for found in study.tables if answers(found) == [NOTHING]]
     for found in (one for one in study.tables if one not in silent):
         title = to(table_file(found.name), plain_title(found))
@@ -39,12 +39,12 @@ def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
         lines = head_lines(study.findings)
         body += [Markup("<h2>The printed numbers beside each other</h2>"), items(lines[:HEAD], "ol", "answers")]
         body.append(Markup(f"<p>{to(AUDIT, 'All that the audit says')}. None of it is an accusation.</p>"))
-    body += [Markup("<h2>What it rests on</h2>"), _overview(study.tables)]
+    body.append(Markup("<h2>What it rests on</h2>"))
     body.append(Markup(f"<p>{html(in_short(study)) if study.runs else 'No run is recorded in this folder.'} "
                        f"{to(RUNS, 'What was run')}: data, digests, devices, versions, times.</p>"))  # fmt: skip
     body.append(Markup(f"<p>{html(missing_in_short(study))} {to(MISSING, 'What was not')}.</p>"))
     body += [Markup("<h2>The same as files</h2>"), items(_file(path, words) for path, words in files)]
-    return Page(INDEX, "Answer", "DMD: what is printed, and what was measured", body)
+    return Page(INDEX, "Answer", study.title, body)
 
 
 def plain_title(found: ComparisonTable) -> str:
@@ -63,11 +63,11 @@ def _overview(tables: Sequence[ComparisonTable]) -> Markup:
         there = [row for row in printed if row.runs]
         runs = len({run for row in there for run in row.runs.values()})
         words = Counter(row.words.mean for row in there)
-        counts = (sum(len(row.cells) for row in printed), len(there), runs, sum(len(row.failed) for row in printed),
-                  sum(len(row.not_learned) for row in printed))  # fmt: skip
-        cells = [Cell(str(n), n) for n in counts]
-        cells[1] = Cell(f"{len(there)} of {len(printed)}", len(there))
+        failed, lost = (
+            sum(map(len, found)) for found in ([r.failed for r in printed], [r.not_learned for r in printed])
+        )
+        counts = (runs, failed, lost, sum(len(row.cells) for row in printed))
+        cells = [Cell(f"{len(there)} of {len(printed)}", len(there)), *(Cell(str(n), n) for n in counts)]
         said = ", ".join(f"{n} {word}" for word, n in words.items()) or "nothing was run"
-        line = [Cell(to(table_file(found.name), short(found.name))), Cell(plain_title(found).partition(": ")[2])]
-        rows.append([*line, *cells, Cell(said)])
-    return table("The tables of this study", HEADS, "llrrrrrl", rows)
+        rows.append([Cell(to(table_file(found.name), short(found.name))), Cell(said), *cells])
+    return table("The tables of this study", HEADS, "llrrrrr", rows)

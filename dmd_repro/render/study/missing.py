@@ -9,7 +9,7 @@ from dmd_repro.render.study.gather import StudiedRun, Study
 from dmd_repro.render.study.markup import Cell, Markup, cells, html, items, table
 from dmd_repro.render.study.rows import RUNS, row_anchor
 from dmd_repro.render.study.runs import known_runs
-from dmd_repro.render.study.tables import short
+from dmd_repro.render.study.tables import plans_said, short
 from dmd_repro.results.types import ComparedRow
 
 MISSING = "missing.html"
@@ -25,6 +25,7 @@ def missing_page(study: Study) -> Page:
         ("Damaged", _runs(study, "damaged", "Records that do not agree with themselves: left out")),
         ("Unreadable", _runs(study, "unreadable", "Records that cannot be read here: left out")),
         ("Rows not run, or not whole", _rows(study)),
+        ("Plans not shown", items(said for found in study.tables if (said := plans_said(study, found.name)))),
     ):
         if part:
             body += [Markup(f"<h2>{html(heading)}</h2>"), part]
@@ -86,5 +87,5 @@ def _why(row: ComparedRow, left: set[int]) -> str:
     if left:
         return f"planned and not there: seed{'s' * (len(left) > 1)} {ranges(left)}"
     if row.state == "skipped":
-        return next((note for note in row.notes if note not in row.background), "skipped")
+        return next((note for note in row.notes if note not in row.background), "skipped").rstrip(".")
     return "failed" if row.failed else "not planned here"

@@ -90,6 +90,7 @@ def put_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("new", "old"))
     content = {**files, LIST: _list(files)}
     with sentences(folder, "a folder that can be written", SpecError, "--output"):
+        _take_up(folder)
         check_folder(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -114,6 +115,18 @@ def put_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(new, ignore_errors=True)  # of our own making, under a name of our own
         fsync_folder(folder.parent)
         _clear(old)
+
+
+def _take_up(folder: Path) -> None:
+    """Finish what a process that was killed between the two renames, or before the last step, has left beside."""
+    if not folder.parent.is_dir():
+        return
+    for path in sorted(folder.parent.iterdir()):
+        if path.name.startswith(f".{folder.name}.") and path.name.endswith(".old") and listed_files(path) is not None:
+            if folder.exists():
+                _clear(path)
+            else:
+                path.rename(folder)
 
 
 def _list(files: Mapping[str, bytes]) -> bytes:

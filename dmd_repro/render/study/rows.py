@@ -50,7 +50,7 @@ def unfolded(study: Study, found: ComparisonTable, row: ComparedRow, known: Mapp
     body = [f"<p>{html(row.answer)}</p>" if row.answer else ""]
     body += [f"<p>{html(line)}.</p>" for line in row.words.lines if not row.answer and row.planned]
     body.append(_numbers(row))
-    drawn = [_drawn(row, cell.column, found.mark) for cell in row.cells if cell.values or cell.reruns]
+    drawn = [_drawn(row, cell.column) for cell in row.cells if cell.values or cell.reruns]
     body += [f'<div class="figures">{"".join(drawn)}</div>'] if drawn else []
     body += [_seeds(study, found.name, row, known), _reruns(row)]
     if row.notes:
@@ -58,12 +58,12 @@ def unfolded(study: Study, found: ComparisonTable, row: ComparedRow, known: Mapp
     return details(summary, "".join(body), anchor=row_anchor(row.row.key), kind="row")
 
 
-def _drawn(row: ComparedRow, column: str, mark_: str | None) -> str:
+def _drawn(row: ComparedRow, column: str) -> str:
     """Return the distributions behind one number, under its heading."""
     cell = next(one for one in row.cells if one.column == column)
     said = f"{cell_name(cell)}: printed {cell.printed.text}"
     said += "" if cell.summary.mean is None else f", measured {measured(row, cell)}"
-    drawings = "".join(strips(row, cell, mark_))
+    drawings = "".join(strips(row, cell))
     return f'<div class="number"><h4 id="{slug("n", row.row.key, column)}">{html(said)}</h4>{drawings}</div>'
 
 

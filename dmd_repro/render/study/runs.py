@@ -11,7 +11,7 @@ from dmd_repro.render.duration import duration
 from dmd_repro.render.study.curves import table_file
 from dmd_repro.render.study.frame import Page, to
 from dmd_repro.render.study.gather import MEASURES, StudiedRun, Study
-from dmd_repro.render.study.markup import Cell, Markup, cells, details, html, slug, table
+from dmd_repro.render.study.markup import Cell, Markup, cells, html, slug, table
 from dmd_repro.render.study.rows import RUNS, row_anchor, word
 from dmd_repro.results.executions import NO_MATTER
 from dmd_repro.results.sheet import NONE
@@ -136,11 +136,12 @@ def _runs(study: Study, numbers: Mapping[str, int]) -> Markup:
         rows.append(line)
     n = 3 + len(MEASURES)
     caption = f"Every run, by its id: {len(rows)}. Numbers are of the test split at the selected epoch"
-    return table(caption, RUN_HEADS, "llll" + "r" * n + "rlll", rows)
+    return table(caption, RUN_HEADS, "llll" + "r" * n + "rlll", rows, long=(len(RUN_HEADS) - 1,))
 
 
 def _places(study: Study, run: StudiedRun) -> str:
     if not run.places:
         return "" if run.status != "done" else "no row of these tables"
-    links = [to(table_file(name), study.name_of((name, key)), row_anchor(key)) for name, key in run.places]
-    return links[0] if len(links) == 1 else Markup(details(f"{len(links)} rows", ", ".join(links)))
+    names = [study.name_of(place).partition(" (")[0] for place in run.places]
+    links = (to(table_file(p[0]), said, row_anchor(p[1])) for p, said in zip(run.places, names, strict=True))
+    return Markup(", ".join(links))

@@ -33,8 +33,10 @@ BEHIND = (
 def table_page(study: Study, found: ComparisonTable, known: Mapping[str, str]) -> Page:
     """Return the page of a table. `known`: the anchor of each run that has one."""
     body: list[Markup] = list(answer_lines(found))
+    if said := plans_said(study, found.name):
+        body.append(Markup(f'<p class="soft">{html(said)}</p>'))
     for block in found.blocks:
-        body += _block(found, block)
+        body += _block(block)
     body.append(Markup(f'<h2 id="behind">Behind each number</h2><p class="soft">{html(BEHIND)}</p>'))
     for block in found.blocks:
         body.append(Markup(f"<h3>{html(block.title)}</h3>"))
@@ -47,6 +49,15 @@ def table_page(study: Study, found: ComparisonTable, known: Mapping[str, str]) -
     body += [details(title, items(lines)) for title, lines in lists if lines]
     title = found.title.replace(f" ({found.mark}, not comparable with the printed numbers)", "")
     return Page(table_file(found.name), short(found.name), title, body, found.mark)
+
+
+def plans_said(study: Study, name: str) -> str:
+    """Return which plan of a table is shown, where there are others; "" where there is one or none."""
+    others = study.unshown.get(name)
+    if not others:
+        return ""
+    again = ", ".join(f"dmd report {name} --all -o FOLDER --data {' --data '.join(tag.split('+'))}" for tag in others)
+    return f"Shown is the plan on {study.shown.get(name)}. Runs planned on other data are in no row here: {again}."
 
 
 def short(name: str) -> str:
@@ -65,9 +76,9 @@ def answer_lines(found: ComparisonTable, most: int = MOST) -> list[Markup]:
     return parts
 
 
-def _block(found: ComparisonTable, block: ComparedBlock) -> list[Markup]:
+def _block(block: ComparedBlock) -> list[Markup]:
     parts = [Markup(f'<h2 id="{slug("block", block.key)}">{html(block.title)}</h2>'), _overview(block)]
-    figures = [forest(block, column, found.mark, apart=apart) for apart in (False, True) for column in block.columns]
+    figures = [forest(block, column, apart=apart) for apart in (False, True) for column in block.columns]
     drawn = [one for one in figures if one]
     if drawn:
         parts.append(Markup(f'<div class="figures">{"".join(drawn)}</div><p class="soft">{html(FIGURES)}</p>'))

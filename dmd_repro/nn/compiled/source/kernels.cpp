@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "attention.h"
+#include "layer.h"
 
 struct AttentionCall {
     const float *q, *k, *v, *bias;  // (G, B, T, d) with steps between groups, clips and rows; bias (G, B, keys) or null
@@ -79,4 +80,38 @@ extern "C" int kernels_attend_back(const AttentionCall* call) {
     return 0;
 }
 
-extern "C" int64_t kernels_size(int which) { return which == 0 ? sizeof(AttentionCall) : 0; }
+extern "C" int kernels_layer(const LayerCall* call) {
+    Layer(*call).forward();
+    return 0;
+}
+
+extern "C" int kernels_layer_back(const LayerCall* call) {
+    Layer(*call).backward();
+    return 0;
+}
+
+// How many floats `room` of a layer's backward pass holds.
+extern "C" int64_t kernels_layer_room(const LayerCall* call) { return Layer(*call).layer_room(); }
+
+struct TurnCall {
+    const float* from;  // (n, rows, columns), or in lanes (n, columns, rows to whole vectors)
+    float* to;          // the other of the two
+    int64_t n, rows, columns, to_lanes, threads;
+};
+
+extern "C" int kernels_turn(const TurnCall* call) {
+    const TurnCall& a = *call;
+    const int64_t wide = up(a.rows), plain = a.rows * a.columns, laned = wide * a.columns;
+    share(a.n, a.threads, [&](auto next) {
+        for (int i; (i = next()) >= 0;) {
+            if (a.to_lanes) transpose(a.from + i * plain, a.columns, a.rows, a.columns, a.to + i * laned, wide, wide);
+            else transpose(a.from + i * laned, wide, a.columns, a.rows, a.to + i * plain, a.columns, a.columns);
+        }
+    });
+    return 0;
+}
+
+extern "C" int64_t kernels_size(int which) {
+    const int64_t sizes[] = {sizeof(AttentionCall), sizeof(LayerCall), sizeof(TurnCall)};
+    return sizes[which];
+}

@@ -1,0 +1,342 @@
+// One layer of a bank of encoders, all its clips: LayerNorm, attention, LayerNorm, two maps with a ReLU, and both sums.
+//
+// Activations are in lanes, (G, B, channels, steps to whole vectors); a clip goes through the layer while it is in cache.
+// The backward pass first finds every clip's gradients, then every weight's: no sum depends on the number of threads.
+#pragma once
+#include "attention.h"
+#include "maps.h"
+#include "norm.h"
+
+struct LayerCall {
+    const float *x, *key, *value, *bias;  // key and value are null in self-attention
+    const int32_t *keys, *noise, *least;
+    const float* scales;
+    const float *norm1_w, *norm1_b, *in_w, *in_b, *out_w, *out_b, *norm2_w, *norm2_b, *fc1_w, *fc1_b, *fc2_w, *fc2_b;
+    float *stats, *q, *k, *v, *attended, *inverse, *shifts, *middle, *hidden, *y;  // kept; all but y null: not kept
+    const float* grad;
+    float *dx, *dkey, *dvalue;
+    float *g_norm1_w, *g_norm1_b, *g_in_w, *g_in_b, *g_out_w, *g_out_b, *g_norm2_w, *g_norm2_b, *g_fc1_w, *g_fc1_b,
+        *g_fc2_w, *g_fc2_b;
+    float* room;  // of the backward pass: `layer_room` floats
+    int64_t groups, clips, heads, width, queries, keys_n, causal, offset;
+    int64_t encoders, draws_s, draws_e, rows, step, pieces, threads;
+};
+
+struct Layer {
+    const LayerCall& a;
+    int d, W, H, B;
+    Sizes n;
+    int wide, wide_k;
+    bool self;
+
+    explicit Layer(const LayerCall& call)
+        : a(call), d(call.width), W(call.width / call.heads), H(call.heads), B(call.clips),
+          n{(int)call.queries, (int)call.keys_n, (int)call.offset, call.causal != 0},
+          wide(n.wide_q()), wide_k(n.wide_k()), self(call.key == nullptr) {}
+
+    Masks masks(int g) const {
+        if (!a.keys) return {nullptr, nullptr, -32768, 1.0f, n.queries, 1, 1, false};
+        const int e = g % a.encoders, s = g / a.encoders;
+        return {a.keys + s * a.draws_s + e * a.draws_e, a.noise, a.least[e], a.scales[e],
+                (int)a.rows, (int)a.step, (int)a.pieces, a.least[e] > -32768};
+    }
+
+    // What rows of the first map are scaled by: those of q, after their bias.
+    float row_scale(int row) const { return row < d ? 1.0f / std::sqrt((float)W) : 1.0f; }
+
+    // Weights of a group with the LayerNorms' scales in them, and biases with their shifts.
+    struct Weights {
+        Packed in, out, fc1, fc2;           // forward
+        Packed in_t, out_t, fc1_t, fc2_t;   // turned, for gradients; in_t is (d, 3d), or three (d, d)
+        Packed q_t, k_t, v_t, q, k, v;
+        float *in_b, *fc1_b;
+    };
+    size_t weights_room() const { return (size_t)24 * d * d + 8 * d + 64; }
+
+    Weights weights(int g, bool back, float* room) const {
+        Weights w;
+        const float *in = a.in_w + (ptrdiff_t)g * 3 * d * d, *fc1 = a.fc1_w + (ptrdiff_t)g * 4 * d * d;
+        const float *out = a.out_w + (ptrdiff_t)g * d * d, *fc2 = a.fc2_w + (ptrdiff_t)g * 4 * d * d;
+        const float *scale1 = a.norm1_w + (ptrdiff_t)g * d, *scale2 = a.norm2_w + (ptrdiff_t)g * d;
+        const float *shift1 = a.norm1_b + (ptrdiff_t)g * d, *shift2 = a.norm2_b + (ptrdiff_t)g * d;
+        float* scales = room;
+        for (int i = 0; i < 3 * d; i++) scales[i] = row_scale(i);
+        float* at = scales + 3 * d;
+        auto packed = [&](const float* from, ptrdiff_t n_step, ptrdiff_t k_step, int rows, int columns, const float* r,
+                          const float* c) {
+            const Packed p = pack(from, n_step, k_step, rows, columns, r, c, at);
+            at += (ptrdiff_t)rows * columns;
+            return p;
+        };
+        if (back) {
+            // turned, its columns are the map's rows, and its rows the norm's channels
+            if (self) w.in_t = packed(in, 1, d, d, 3 * d, scale1, scales);
+            else {
+                w.q_t = packed(in, 1, d, d, d, scale1, scales);
+                w.k_t = packed(in + d * d, 1, d, d, d, scale1, nullptr);
+                w.v_t = packed(in + 2 * d * d, 1, d, d, d, scale1, nullptr);
+            }
+            w.out_t = packed(out, 1, d, d, d, nullptr, nullptr);
+            w.fc1_t = packed(fc1, 1, d, d, 4 * d, scale2, nullptr);
+            w.fc2_t = packed(fc2, 1, 4 * d, 4 * d, d, nullptr, nullptr);
+            return w;
+        }
+        w.in_b = at, at += 3 * d;
+        w.fc1_b = at, at += 4 * d;
+        folded_bias(in, a.in_b + (ptrdiff_t)g * 3 * d, shift1, 3 * d, scales, w.in_b);
+        folded_bias(fc1, a.fc1_b + (ptrdiff_t)g * 4 * d, shift2, 4 * d, nullptr, w.fc1_b);
+        w.q = packed(in, d, 1, d, d, scales, scale1);
+        w.k = packed(in + d * d, d, 1, d, d, nullptr, scale1);
+        w.v = packed(in + 2 * d * d, d, 1, d, d, nullptr, scale1);
+        w.out = packed(out, d, 1, d, d, nullptr, nullptr);
+        w.fc1 = packed(fc1, d, 1, 4 * d, d, nullptr, scale2);
+        w.fc2 = packed(fc2, 4 * d, 1, d, 4 * d, nullptr, nullptr);
+        return w;
+    }
+
+    void folded_bias(const float* weight, const float* bias, const float* shift, int rows, const float* scales,
+                     float* to) const {
+        for (int i = 0; i < rows; i++) {
+            float sum = bias[i];
+            for (int c = 0; c < d; c++) sum += weight[(ptrdiff_t)i * d + c] * shift[c];
+            to[i] = scales ? sum * scales[i] : sum;
+        }
+    }
+
+    // Memory of one clip that is kept, or the thread's own where nothing is.
+    static float* place(float* kept, int64_t at, size_t each, float*& own) {
+        if (kept) return kept + at * each;
+        float* found = own;
+        own += each;
+        return found;
+    }
+
+    template <class F>
+    static void tiles(int steps, F f) {
+        for (int t = 0; t < steps; t += TILE) f(t, steps - t < TILE ? steps - t : TILE);
+    }
+
+    void forward_clip(int g, int b, const Weights& w, float* own) const {
+        const int64_t at = (int64_t)g * B + b;
+        const float* x = a.x + at * d * wide;
+        const float *out_b = a.out_b + (ptrdiff_t)g * d, *fc2_b = a.fc2_b + (ptrdiff_t)g * d;
+        float *tile = own, *k_lanes = tile + (ptrdiff_t)d * TILE, *v_lanes = k_lanes + (ptrdiff_t)d * wide_k;
+        uint32_t* bits = (uint32_t*)(v_lanes + (ptrdiff_t)d * wide_k);
+        own = (float*)bits + L * n.chunks();
+        float* stats = place(a.stats, at, 4 * wide, own);
+        float* q = place(a.q, at, (size_t)d * wide, own);
+        float *k = place(a.k, at, (size_t)d * n.keys, own), *v = place(a.v, at, (size_t)d * n.keys, own);
+        float* attended = place(a.attended, at, (size_t)d * wide, own);
+        float* inverse = place(a.inverse, at, (size_t)H * wide, own);
+        float* shifts = place(a.shifts, at, (size_t)H * wide, own);
+        float* middle = place(a.middle, at, (size_t)d * wide, own);
+        float* hidden = place(a.hidden, at, (size_t)4 * d * wide, own);
+        float* y = a.y + at * d * wide;
+        auto biased = [](const float* bias) {
+            Besides s;
+            s.bias = bias;
+            return s;
+        };
+        tiles(wide, [&](int t, int steps) {
+            normalise(x + t, wide, d, steps, tile, TILE, stats + t, stats + wide + t);
+            apply(w.q, tile, TILE, q + t, wide, steps, biased(w.in_b));
+            if (!self) return;
+            apply(w.k, tile, TILE, k_lanes + t, wide_k, steps, biased(w.in_b + d));
+            apply(w.v, tile, TILE, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
+        });
+        if (!self)
+            tiles(wide_k, [&](int t, int steps) {
+                apply(w.k, a.key + at * d * wide_k + t, wide_k, k_lanes + t, wide_k, steps, biased(w.in_b + d));
+                apply(w.v, a.value + at * d * wide_k + t, wide_k, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
+            });
+        transpose(k_lanes, wide_k, d, n.keys, k, d, d);
+        transpose(v_lanes, wide_k, d, n.keys, v, d, d);
+        const Masks m = masks(g);
+        for (int h = 0; h < H; h++)
+            ATTEND[W](q + h * W * wide, k + h * W, d, v + h * W, d, a.bias ? a.bias + at * n.keys : nullptr, n, m,
+                      b * H + h, bits, attended + h * W * wide, inverse + h * wide, shifts + h * wide);
+        tiles(wide, [&](int t, int steps) {
+            Besides sum = biased(out_b);
+            sum.add = x + t, sum.add_step = wide;
+            apply(w.out, attended + t, wide, middle + t, wide, steps, sum);
+            normalise(middle + t, wide, d, steps, tile, TILE, stats + 2 * wide + t, stats + 3 * wide + t);
+            Besides inner = biased(w.fc1_b);
+            inner.relu = true;
+            apply(w.fc1, tile, TILE, hidden + t, wide, steps, inner);
+            Besides last = biased(fc2_b);
+            last.add = middle + t, last.add_step = wide;
+            apply(w.fc2, hidden + t, wide, y + t, wide, steps, last);
+        });
+    }
+
+    size_t forward_room() const {
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + L * n.chunks() + 4 * wide + (size_t)7 * d * wide +
+               2 * (size_t)d * n.keys + 2 * (size_t)H * wide + 64;
+    }
+
+    // Floats of the backward pass's room, by what lies in it: (G, B, channels, steps) each.
+    size_t of_q() const { return (size_t)a.groups * B * d * wide; }
+    size_t of_k() const { return (size_t)a.groups * B * d * wide_k; }
+    size_t layer_room() const { return 8 * of_q() + 2 * of_k() + (self ? of_q() : 0); }
+    struct Room2 {
+        float *dq, *dk, *dv, *dmiddle, *dhidden, *n1, *n2;
+        ptrdiff_t dq_clip, dk_clip;
+    };
+    Room2 rooms() const {
+        Room2 r;
+        r.dhidden = a.room, r.dmiddle = r.dhidden + 4 * of_q(), r.n1 = r.dmiddle + of_q(), r.n2 = r.n1 + of_q();
+        r.dq = r.n2 + of_q();
+        if (self) {  // one behind the other in a clip, so that one map takes all three
+            r.dk = r.dq + (ptrdiff_t)d * wide, r.dv = r.dk + (ptrdiff_t)d * wide;
+            r.dq_clip = r.dk_clip = (ptrdiff_t)3 * d * wide;
+        } else {
+            r.dk = r.dq + of_q(), r.dv = r.dk + of_k();
+            r.dq_clip = (ptrdiff_t)d * wide, r.dk_clip = (ptrdiff_t)d * wide_k;
+        }
+        return r;
+    }
+
+    void backward_clip(int g, int b, const Weights& w, const Room2& r, float* own) const {
+        const int64_t at = (int64_t)g * B + b;
+        const ptrdiff_t each = (ptrdiff_t)d * wide;
+        const float *x = a.x + at * each, *dy = a.grad + at * each, *stats = a.stats + at * 4 * wide;
+        const float *q = a.q + at * each, *k = a.k + at * d * n.keys, *v = a.v + at * d * n.keys;
+        const float *attended = a.attended + at * each, *middle = a.middle + at * each;
+        const float* hidden = a.hidden + at * 4 * each;
+        float *dhidden = r.dhidden + at * 4 * each, *dmiddle = r.dmiddle + at * each;
+        float *n1 = r.n1 + at * each, *n2 = r.n2 + at * each;
+        float *dq = r.dq + at * r.dq_clip, *dk = r.dk + at * r.dk_clip, *dv = r.dv + at * r.dk_clip;
+        float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *q_rows = slope + each;
+        float* rest = q_rows + (ptrdiff_t)d * n.queries;
+        tiles(wide, [&](int t, int steps) {
+            Besides gate;
+            gate.gate = hidden + t, gate.gate_step = wide;
+            apply(w.fc2_t, dy + t, wide, dhidden + t, wide, steps, gate);
+            apply(w.fc1_t, dhidden + t, wide, tile, TILE, steps, Besides());
+            again(middle + t, wide, d, steps, stats + 2 * wide + t, stats + 3 * wide + t, n2 + t, wide);
+            normalise_back(n2 + t, wide, tile, TILE, stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
+            apply(w.out_t, dmiddle + t, wide, slope + t, wide, steps, Besides());
+        });
+        transpose(q, wide, d, n.queries, q_rows, d, d);
+        const Masks m = masks(g);
+        for (int h = 0; h < H; h++) {
+            const ptrdiff_t c = (ptrdiff_t)h * W, row = (at * H + h) * wide;
+            ATTEND_BACK[W](q + c * wide, q_rows + c, d, k + c, d, v + c, d, a.bias ? a.bias + at * n.keys : nullptr, n,
+                           m, b * H + h, attended + c * wide, slope + c * wide, a.inverse + row, a.shifts + row, rest,
+                           dq + c * wide, dk + c * wide_k, dv + c * wide_k);
+        }
+        float* dx = a.dx + at * each;
+        tiles(wide, [&](int t, int steps) {
+            apply(self ? w.in_t : w.q_t, dq + t, wide, tile, TILE, steps, Besides());
+            again(x + t, wide, d, steps, stats + t, stats + wide + t, n1 + t, wide);
+            normalise_back(n1 + t, wide, tile, TILE, stats + wide + t, d, steps, dmiddle + t, wide, dx + t, wide);
+        });
+        if (!self)
+            tiles(wide_k, [&](int t, int steps) {
+                apply(w.k_t, dk + t, wide_k, a.dkey + at * d * wide_k + t, wide_k, steps, Besides());
+                apply(w.v_t, dv + t, wide_k, a.dvalue + at * d * wide_k + t, wide_k, steps, Besides());
+            });
+    }
+
+    size_t backward_room() const {
+        return (size_t)d * TILE + (size_t)d * wide + (size_t)d * n.queries + back_room(W, n) + 64;
+    }
+
+    // Rows n0 to n1 of the gradients of the weights as they were packed: with the LayerNorms' scales in them.
+    void weight_rows(int g, int which, int n0, int n1, const Room2& r) const {
+        const ptrdiff_t each = (ptrdiff_t)d * wide;
+        auto rows = [&](const float* at, ptrdiff_t clip, int w) {
+            return Rows{at + (ptrdiff_t)g * B * clip, clip, w};
+        };
+        const Rows n1_ = rows(r.n1, each, wide);
+        const Rows k_in = self ? n1_ : rows(a.key, (ptrdiff_t)d * wide_k, wide_k);
+        const Rows v_in = self ? n1_ : rows(a.value, (ptrdiff_t)d * wide_k, wide_k);
+        float *in = a.g_in_w + (ptrdiff_t)g * 3 * d * d, *in_b = a.g_in_b + (ptrdiff_t)g * 3 * d;
+        auto both = [&](const Rows& p, const Rows& q, float* w, float* bias) {
+            outer(p, n0, n1, q, d, B, w, d, 1);
+            row_sums(p, n0, n1, B, bias);
+        };
+        if (which == 0) both(rows(r.dq, r.dq_clip, wide), n1_, in, in_b);
+        if (which == 1) both(rows(r.dk, r.dk_clip, wide_k), k_in, in + d * d, in_b + d);
+        if (which == 2) both(rows(r.dv, r.dk_clip, wide_k), v_in, in + 2 * d * d, in_b + 2 * d);
+        if (which == 3)
+            both(rows(r.dmiddle, each, wide), rows(a.attended, each, wide), a.g_out_w + (ptrdiff_t)g * d * d,
+                 a.g_out_b + (ptrdiff_t)g * d);
+        if (which == 4)
+            both(rows(r.dhidden, 4 * each, wide), rows(r.n2, each, wide), a.g_fc1_w + (ptrdiff_t)g * 4 * d * d,
+                 a.g_fc1_b + (ptrdiff_t)g * 4 * d);
+        if (which == 5) {  // the wide side walks outside, the narrow one stays in cache; rows are columns of the weight
+            const Rows dy = rows(a.grad, each, wide);
+            outer(rows(a.hidden, 4 * each, wide), n0, n1, dy, d, B, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
+            if (n0 == 0) row_sums(dy, 0, d, B, a.g_fc2_b + (ptrdiff_t)g * d);
+        }
+    }
+
+    // From gradients of the packed weights to those of weights, scales and shifts apart.
+    void unfold(int g) const {
+        take_apart(a.in_w + (ptrdiff_t)g * 3 * d * d, a.norm1_w + (ptrdiff_t)g * d, a.norm1_b + (ptrdiff_t)g * d, 3 * d,
+                   true, a.g_in_w + (ptrdiff_t)g * 3 * d * d, a.g_in_b + (ptrdiff_t)g * 3 * d,
+                   a.g_norm1_w + (ptrdiff_t)g * d, a.g_norm1_b + (ptrdiff_t)g * d);
+        take_apart(a.fc1_w + (ptrdiff_t)g * 4 * d * d, a.norm2_w + (ptrdiff_t)g * d, a.norm2_b + (ptrdiff_t)g * d, 4 * d,
+                   false, a.g_fc1_w + (ptrdiff_t)g * 4 * d * d, a.g_fc1_b + (ptrdiff_t)g * 4 * d,
+                   a.g_norm2_w + (ptrdiff_t)g * d, a.g_norm2_b + (ptrdiff_t)g * d);
+    }
+
+    void take_apart(const float* weight, const float* scale, const float* shift, int rows, bool scaled, float* gw,
+                    float* gb, float* g_scale, float* g_shift) const {
+        for (int c = 0; c < d; c++) g_scale[c] = g_shift[c] = 0;
+        for (int i = 0; i < rows; i++) {
+            const float r = scaled ? row_scale(i) : 1.0f, of_b = gb[i] * r;
+            float* line = gw + (ptrdiff_t)i * d;
+            const float* w = weight + (ptrdiff_t)i * d;
+            for (int c = 0; c < d; c++) {
+                const float of_w = line[c] * r;
+                g_scale[c] += of_w * w[c];
+                g_shift[c] += of_b * w[c];
+                line[c] = of_w * scale[c] + of_b * shift[c];
+            }
+            gb[i] = of_b;
+        }
+    }
+
+    void forward() const {
+        Room all_weights(weights_room() * a.groups);
+        std::vector<Weights> w(a.groups);
+        share(a.groups, a.threads, [&](auto next) {
+            for (int g; (g = next()) >= 0;) w[g] = weights(g, false, all_weights.at + g * weights_room());
+        });
+        share(a.groups * B, a.threads, [&](auto next) {
+            Room own(forward_room());
+            for (int at; (at = next()) >= 0;) forward_clip(at / B, at % B, w[at / B], own.at);
+        });
+    }
+
+    void backward() const {
+        Room all_weights(weights_room() * a.groups);
+        std::vector<Weights> w(a.groups);
+        share(a.groups, a.threads, [&](auto next) {
+            for (int g; (g = next()) >= 0;) w[g] = weights(g, true, all_weights.at + g * weights_room());
+        });
+        const Room2 r = rooms();
+        share(a.groups * B, a.threads, [&](auto next) {
+            Room own(backward_room());
+            for (int at; (at = next()) >= 0;) backward_clip(at / B, at % B, w[at / B], r, own.at);
+        });
+        struct Task {
+            int g, which, first, last;
+        };
+        std::vector<Task> tasks;
+        const int rows[6] = {d, d, d, d, 4 * d, 4 * d}, some = 2 * SIDE;
+        for (int g = 0; g < a.groups; g++)
+            for (int which = 0; which < 6; which++)
+                for (int i = 0; i < rows[which]; i += some)
+                    tasks.push_back({g, which, i, i + some < rows[which] ? i + some : rows[which]});
+        share(tasks.size(), a.threads, [&](auto next) {
+            for (int i; (i = next()) >= 0;)
+                weight_rows(tasks[i].g, tasks[i].which, tasks[i].first, tasks[i].last, r);
+        });
+        share(a.groups, a.threads, [&](auto next) {
+            for (int g; (g = next()) >= 0;) unfold(g);
+        });
+    }
+};

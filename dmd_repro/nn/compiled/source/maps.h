@@ -1,0 +1,197 @@
+// Linear maps of activations in lanes, (channels, steps): out = W x, and the gradient of W. A lane is a step of time.
+#pragma once
+#include "lanes.h"
+
+constexpr int ROWS = 8;  // of a map that are computed at once, each over three vectors: what 32 registers hold
+constexpr int SIDE = 5;  // of the blocks of a weight's gradient
+constexpr int TILE = 3 * L;  // steps that a layer takes through its maps together
+
+static inline int blocks_of(int n, int most) { return (n + most - 1) / most; }
+static inline int block_at(int n, int blocks, int i) { return (int)((int64_t)n * i / blocks); }
+
+// A weight (n, k) in the order a map reads it: block of rows after block, in each all rows of a column together.
+struct Packed {
+    const float* at;
+    int n, k;
+};
+
+// Element (i, j) of a weight is at from[i * n_step + j * k_step]; rows and columns may be scaled on the way.
+static Packed pack(const float* from, ptrdiff_t n_step, ptrdiff_t k_step, int n, int k, const float* rows,
+                   const float* columns, float* to) {
+    const int blocks = blocks_of(n, ROWS);
+    for (int b = 0; b < blocks; b++) {
+        const int first = block_at(n, blocks, b), last = block_at(n, blocks, b + 1), count = last - first;
+        float* block = to + (ptrdiff_t)first * k;
+        for (int i = 0; i < count; i++) {
+            const float row = rows ? rows[first + i] : 1.0f;
+            const float* line = from + (first + i) * n_step;
+            for (int j = 0; j < k; j++) block[j * count + i] = line[j * k_step] * (columns ? columns[j] * row : row);
+        }
+    }
+    return {to, n, k};
+}
+
+// What happens to a product besides: a bias (n) or rows added before it, and behind it a ReLU, or 0 where `gate` is not
+// above 0 (a ReLU's gradient).
+struct Besides {
+    const float* bias = nullptr;
+    const float* add = nullptr;
+    ptrdiff_t add_step = 0;
+    const float* gate = nullptr;
+    ptrdiff_t gate_step = 0;
+    bool relu = false;
+};
+
+template <int N, int V>
+static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_step, float* out, ptrdiff_t out_step,
+                             int first, const Besides& s) {
+    lanes acc[N][V];
+    for (int i = 0; i < N; i++)
+        for (int v = 0; v < V; v++) {
+            acc[i][v] = s.bias ? all(s.bias[first + i]) : zero();
+            if (s.add) acc[i][v] = _mm512_add_ps(acc[i][v], load(s.add + (first + i) * s.add_step + v * L));
+        }
+    for (int j = 0; j < k; j++) {
+        lanes in[V];
+        for (int v = 0; v < V; v++) in[v] = load(x + j * x_step + v * L);
+        for (int i = 0; i < N; i++) {
+            const lanes factor = all(w[j * N + i]);
+            for (int v = 0; v < V; v++) acc[i][v] = fma(factor, in[v], acc[i][v]);
+        }
+    }
+    for (int i = 0; i < N; i++)
+        for (int v = 0; v < V; v++) {
+            if (s.relu) acc[i][v] = _mm512_max_ps(zero(), acc[i][v]);  // in this order a NaN stays
+            if (s.gate) {
+                const lanes reached = load(s.gate + (first + i) * s.gate_step + v * L);
+                acc[i][v] = _mm512_mask_mov_ps(acc[i][v], _mm512_cmp_ps_mask(reached, zero(), _CMP_LE_OQ), zero());
+            }
+            store(out + (first + i) * out_step + v * L, acc[i][v]);
+        }
+}
+
+template <int V>
+static inline void map_rows(int n, const float* w, int k, const float* x, ptrdiff_t x_step, float* out,
+                            ptrdiff_t out_step, int first, const Besides& s) {
+    switch (n) {
+        case 1: return map_block<1, V>(w, k, x, x_step, out, out_step, first, s);
+        case 2: return map_block<2, V>(w, k, x, x_step, out, out_step, first, s);
+        case 3: return map_block<3, V>(w, k, x, x_step, out, out_step, first, s);
+        case 4: return map_block<4, V>(w, k, x, x_step, out, out_step, first, s);
+        case 5: return map_block<5, V>(w, k, x, x_step, out, out_step, first, s);
+        case 6: return map_block<6, V>(w, k, x, x_step, out, out_step, first, s);
+        case 7: return map_block<7, V>(w, k, x, x_step, out, out_step, first, s);
+        default: return map_block<8, V>(w, k, x, x_step, out, out_step, first, s);
+    }
+}
+
+// out (n, steps) = W x (k, steps), at most TILE steps, in whole vectors.
+static void apply(const Packed& w, const float* x, ptrdiff_t x_step, float* out, ptrdiff_t out_step, int steps,
+                  const Besides& s) {
+    const int blocks = blocks_of(w.n, ROWS);
+    for (int b = 0; b < blocks; b++) {
+        const int first = block_at(w.n, blocks, b), n = block_at(w.n, blocks, b + 1) - first;
+        const float* at = w.at + (ptrdiff_t)first * w.k;
+        if (steps == 3 * L) map_rows<3>(n, at, w.k, x, x_step, out, out_step, first, s);
+        else if (steps == 2 * L) map_rows<2>(n, at, w.k, x, x_step, out, out_step, first, s);
+        else map_rows<1>(n, at, w.k, x, x_step, out, out_step, first, s);
+    }
+}
+
+// Lane i of the result is the sum of vector i.
+static inline lanes sums(const lanes* v) {
+    lanes a[8], b[4], c[2];
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+    for (int i = 0; i < 4; i++) {
+        const __m512d x = _mm512_castps_pd(a[2 * i]), y = _mm512_castps_pd(a[2 * i + 1]);
+        b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+    }
+    for (int i = 0; i < 2; i++)
+        c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
+}
+
+// Rows of activations of all clips of a group: `clip` floats from clip to clip, `wide` from row to row.
+struct Rows {
+    const float* at;
+    ptrdiff_t clip;
+    int wide;
+};
+
+template <int N, int K>
+static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int first, int last, float* out,
+                               ptrdiff_t n_step, ptrdiff_t k_step) {
+    lanes acc[32];
+    for (int i = 0; i < 32; i++) acc[i] = zero();
+    lanes sum[N][K];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < K; j++) sum[i][j] = zero();
+    for (int b = first; b < last; b++) {
+        const float *x = p.at + b * p.clip + (ptrdiff_t)n * p.wide, *y = q.at + b * q.clip + (ptrdiff_t)k * q.wide;
+        for (int t = 0; t < p.wide; t += L) {
+            lanes left[N];
+            for (int i = 0; i < N; i++) left[i] = load(x + i * p.wide + t);
+            for (int j = 0; j < K; j++) {
+                const lanes right = load(y + j * q.wide + t);
+                for (int i = 0; i < N; i++) sum[i][j] = fma(left[i], right, sum[i][j]);
+            }
+        }
+    }
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < K; j++) acc[i * K + j] = sum[i][j];
+    alignas(64) float totals[32];
+    store(totals, sums(acc));
+    if (N * K > L) store(totals + L, sums(acc + L));
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < K; j++) out[(n + i) * n_step + (k + j) * k_step] += totals[i * K + j];
+}
+
+template <int N>
+static inline void outer_rows(int count, const Rows& p, int n, const Rows& q, int k, int first, int last, float* out,
+                              ptrdiff_t n_step, ptrdiff_t k_step) {
+    switch (count) {
+        case 1: return outer_block<N, 1>(p, n, q, k, first, last, out, n_step, k_step);
+        case 2: return outer_block<N, 2>(p, n, q, k, first, last, out, n_step, k_step);
+        case 3: return outer_block<N, 3>(p, n, q, k, first, last, out, n_step, k_step);
+        case 4: return outer_block<N, 4>(p, n, q, k, first, last, out, n_step, k_step);
+        default: return outer_block<N, 5>(p, n, q, k, first, last, out, n_step, k_step);
+    }
+}
+
+// out[i, j] = the sum over clips and steps of p's row i times q's row j, for rows n0 to n1 of p and k rows of q.
+static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips, float* out, ptrdiff_t n_step,
+                  ptrdiff_t k_step) {
+    for (int i = n0; i < n1; i++)
+        for (int j = 0; j < k; j++) out[i * n_step + j * k_step] = 0;
+    const int at_once = 1024 / p.wide > 1 ? 1024 / p.wide : 1;  // clips, so that what is read again stays in cache
+    const int down = blocks_of(n1 - n0, SIDE), across = blocks_of(k, SIDE);
+    for (int first = 0; first < clips; first += at_once) {
+        const int last = first + at_once < clips ? first + at_once : clips;
+        for (int a = 0; a < down; a++) {
+            const int n = n0 + block_at(n1 - n0, down, a), count = n0 + block_at(n1 - n0, down, a + 1) - n;
+            for (int b = 0; b < across; b++) {
+                const int at = block_at(k, across, b), width = block_at(k, across, b + 1) - at;
+                switch (count) {
+                    case 1: outer_rows<1>(width, p, n, q, at, first, last, out, n_step, k_step); break;
+                    case 2: outer_rows<2>(width, p, n, q, at, first, last, out, n_step, k_step); break;
+                    case 3: outer_rows<3>(width, p, n, q, at, first, last, out, n_step, k_step); break;
+                    case 4: outer_rows<4>(width, p, n, q, at, first, last, out, n_step, k_step); break;
+                    default: outer_rows<5>(width, p, n, q, at, first, last, out, n_step, k_step);
+                }
+            }
+        }
+    }
+}
+
+// out[i] = the sum over clips and steps of row i.
+static void row_sums(const Rows& p, int n0, int n1, int clips, float* out) {
+    for (int i = n0; i < n1; i++) {
+        lanes total = zero();
+        for (int b = 0; b < clips; b++)
+            for (int t = 0; t < p.wide; t += L)
+                total = _mm512_add_ps(total, load(p.at + b * p.clip + (ptrdiff_t)i * p.wide + t));
+        out[i] = _mm512_reduce_add_ps(total);
+    }
+}

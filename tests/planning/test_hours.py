@@ -208,6 +208,7 @@ def test_every_figure_that_ships_is_of_a_configuration(whole: list[Configuration
     """A figure that no configuration of the paper looks up is an old one: `benchmarks/steps.py` measures again."""
     cases = {one.case for one in whole}
     assert {figure.case for figure in measured()} <= cases
+    assert all(look_up(case, "cpu", 5, measured()) for case in cases)  # no total on cores leaves anything out
     assert all(f.train_ms > 0 and (f.evaluate_ms is None or f.evaluate_ms > 0) and f.machine for f in measured())
 
 
@@ -218,6 +219,7 @@ def test_the_sheet_answers_first_within_the_window(
     text = render_sheets([hours_sheet(plans, whole, figures, {})], "terminal", width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert "Typically" in text.splitlines()[1]
-    assert f"{len(whole) // 2} of {len(whole)} configurations" in " ".join(text.split())
+    assert f"for the {len(whole) // 2} of {len(whole)} configurations measured on" in " ".join(text.split())
+    assert "The longest run, " in text
     assert "evaluation was not timed" in " ".join(text.split())
     assert " +" in text

@@ -224,7 +224,7 @@ def _run(out: Screen) -> int:
         )
     try:
         _check_shell(sys.argv[1:])
-        app()
+        app(prog_name="dmd")  # whatever starts it: completion answers under this name alone
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except DmdError as error:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dmd_repro.nn import compiled
 from dmd_repro.nn.attention import HIDDEN, attention, draw_masks
 from dmd_repro.nn.compiled import layer as compiled_layer
-from dmd_repro.nn.dropout import Dropout, DropoutStream
+from dmd_repro.nn.dropout import Dropout, DropoutStream, draws_of, lane_threshold, noise_and_more
 from dmd_repro.nn.layers import LayerNorm, Linear, Members, affine, feed_forward, folded, normalise
 from dmd_repro.nn.once import made_once
 
@@ -299,6 +299,9 @@ class EncoderBank(nn.Module):
     ) -> Tensor:
         query, key_place = where
         offset = query.first - key_place.first + abs(key_place.steps - query.steps) if self.causal else None
+        library = self._compiled(x, offset) if len(self.blocks) > last_only else None
+        if library is not None:
+            return self._run_compiled(library, x, source, members, where, offset, hidden, last_only, at)
         embedded = self._embed(x, query)
         x = self.embed_dropout(embedded)
         pair = None
@@ -308,21 +311,55 @@ class EncoderBank(nn.Module):
             # first LayerNorm, shared by query, key and value, has its scale and shift in the maps behind it.
             key = normalise(self.embed_dropout(embedded))
             pair = (key, normalise(self.embed_dropout(embedded)) if self.embed_dropout.active else key)
-        blocks = list(self.blocks)
-        library = self._compiled(x, offset)
-        if library is not None and (first := len(blocks) - last_only):
-            queries, keys = x.shape[2], x.shape[2] if pair is None else pair[0].shape[2]
-            x = compiled.to_lanes(library, x)
-            laned = None if pair is None else (compiled.to_lanes(library, pair[0]), compiled.to_lanes(library, pair[1]))
-            for block in blocks[:first]:
-                x = cast(EncoderLayer, block).in_lanes(
-                    library, x, laned, members, steps=(queries, keys), offset=offset, hidden=hidden
-                )
-            x, blocks = compiled.from_lanes(library, x, queries), blocks[first:]
-        for i, block in enumerate(blocks):
-            one = last_only and i == len(blocks) - 1
+        for i, block in enumerate(self.blocks):
+            one = last_only and i == len(self.blocks) - 1
             x = block(x, pair, members, offset=offset, hidden=hidden, one=one, at=at if one else None)
         return self.norm(x, members)
+
+    def _run_compiled(
+        self,
+        library: compiled.Library,
+        x: Tensor,
+        source: Tensor | None,
+        members: Members,
+        where: tuple[Layout, Layout],
+        offset: int | None,
+        hidden: Tensor | None,
+        last_only: bool,
+        at: Tensor | None,
+    ) -> Tensor:
+        """`_run` by compiled code, all but a last layer of which one step is asked for."""
+        queries = x.shape[2]
+        keys = queries if source is None else source.shape[2]
+        (x,) = self._begin(library, x, where[0], members, outputs=1)
+        pair = None
+        if source is not None:
+            made = self._begin(library, source, where[1], members, outputs=2)
+            pair = made[0], made[-1]  # without dropout they are one
+        blocks = [cast(EncoderLayer, block) for block in self.blocks]
+        for block in blocks[: len(blocks) - last_only]:
+            x = block.in_lanes(library, x, pair, members, steps=(queries, keys), offset=offset, hidden=hidden)
+        if not last_only:
+            weight, shift = self.norm.group("weight", members), self.norm.group("bias", members)
+            return compiled.finish(library, x, weight, shift, queries)
+        rows = None
+        if pair is not None:
+            rows = compiled.from_lanes(library, pair[0], keys), compiled.from_lanes(library, pair[1], keys)
+        x = compiled.from_lanes(library, x, queries)
+        x = blocks[-1](x, rows, members, offset=offset, hidden=hidden, one=True, at=at)
+        return self.norm(x, members)
+
+    def _begin(
+        self, library: compiled.Library, x: Tensor, place: Layout, members: Members, *, outputs: int
+    ) -> tuple[Tensor, ...]:
+        """Return inputs with positions, dropped `outputs` times (normalised where two are asked for), in lanes."""
+        drop, drops = self.embed_dropout, None
+        if drop.active:
+            n = x.numel() // len(drop.stream.seeds)
+            keys = tuple(drop.stream.take(draws_of(n)) for _ in range(outputs))
+            drops = compiled.Drops(keys, noise_and_more(), lane_threshold(drop.rate), 1 / (1 - drop.rate))
+        table = position_table(place.steps, self.width, x.dtype, x.device)[place.first : place.first + x.shape[2]]
+        return compiled.begin(library, x, table, encoders=len(members.places), drops=drops, normed=outputs > 1)
 
     def _compiled(self, x: Tensor, offset: int | None) -> compiled.Library | None:
         """Return the compiled kernels if they compute this bank's layers: without dropout behind the maps."""

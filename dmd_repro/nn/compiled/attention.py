@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dmd_repro.nn.compiled.call import WIDEST, AttentionCall, Library
+from dmd_repro.nn.compiled.call import WIDEST, AttentionCall, Library, product
 
 
 class Masks(NamedTuple):
@@ -45,8 +45,8 @@ class _Attention(torch.autograd.Function):
         out = q.new_empty(q.shape)
         inverse, shifts = q.new_empty(2, g * b * how["heads"], -(-t // 16) * 16).unbind(0)
         ctx.library, ctx.how = library, how
-        library.run("kernels_attend", AttentionCall, q=q, k=k, v=v, bias=bias, out=out, inverse=inverse, shifts=shifts,
-                    **_steps(q, k, v), **how)  # fmt: skip
+        fields = {"q": q, "k": k, "v": v, "bias": bias, "out": out, "inverse": inverse, "shifts": shifts}
+        library.run("kernels_attend", AttentionCall, fields | _steps(q, k, v) | how, 2 * product(how, q.shape[3]))
         ctx.save_for_backward(q, k, v, bias, out, inverse, shifts)
         return out
 
@@ -54,14 +54,14 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out, inverse, shifts = ctx.saved_tensors
         dq, dk, dv = (x.new_empty(x.shape) for x in (q, k, v))
-        ctx.library.run(
-            "kernels_attend_back", AttentionCall, q=q, k=k, v=v, bias=bias, out=out, inverse=inverse, shifts=shifts,
-            grad=grads[0].contiguous(), dq=dq, dk=dk, dv=dv, **_steps(q, k, v), **ctx.how,
-        )  # fmt: skip
+        fields = {"q": q, "k": k, "v": v, "bias": bias, "out": out, "inverse": inverse, "shifts": shifts,
+                  "grad": grads[0].contiguous(), "dq": dq, "dk": dk, "dv": dv}  # fmt: skip
+        flops = 5 * product(ctx.how, q.shape[3])
+        ctx.library.run("kernels_attend_back", AttentionCall, fields | _steps(q, k, v) | ctx.how, flops)
         return dq, dk, dv, None, None, None
 
 
-def _steps(*tensors: Tensor) -> dict[str, int]:
+def _steps(*tensors: Tensor) -> dict[str, Any]:
     """Return the steps between groups, clips and rows of q, k and v."""
     return {f"{x}_{axis}": t.stride(i) for x, t in zip("qkv", tensors, strict=True) for i, axis in enumerate("gbt")}
 

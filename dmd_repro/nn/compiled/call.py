@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmd_repro.nn.compiled.build import NotCompiled
+from dmd_repro.nn.kernels.watch import causal_pairs, did
 
 OF_MASKS = ("keys", "noise", "least", "scales")
 OF_CALL = ("heads", "width", "queries", "keys_n", "causal", "offset", "encoders", "draws_s", "draws_e", "rows", "step",
@@ -18,14 +19,15 @@ STEPS = tuple(f"{x}_{axis}" for x in "qkv" for axis in "gbt")  # between groups,
 PARAMETERS = (
     "norm1_w", "norm1_b", "in_w", "in_b", "out_w", "out_b", "norm2_w", "norm2_b", "fc1_w", "fc1_b", "fc2_w", "fc2_b",
 )  # fmt: skip
-KEPT = ("stats", "q", "k", "v", "attended", "inverse", "shifts", "middle", "hidden")
 LANES = 16
+Struct = type[ctypes.Structure]
 WIDEST = 12  # of the heads that are compiled
 
 
-def struct(name: str, tensors: Sequence[str], numbers: Sequence[str]) -> type[ctypes.Structure]:
-    """Return a struct of addresses, then numbers; what a call does not name is null or 0."""
-    fields = [*((n, ctypes.c_void_p) for n in tensors), *((n, ctypes.c_int64) for n in numbers)]
+def struct(name: str, tensors: Sequence[str], numbers: Sequence[str], reals: Sequence[str] = ()) -> Struct:
+    """Return a struct of addresses, real numbers, then whole ones; what a call does not name is null or 0."""
+    fields: list[tuple[str, Any]] = [*((n, ctypes.c_void_p) for n in tensors), *((n, ctypes.c_double) for n in reals)]
+    fields += [(n, ctypes.c_int64) for n in numbers]
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
@@ -37,13 +39,35 @@ AttentionCall = struct(
 LayerCall = struct(
     "LayerCall",
     (
-        "x", "key", "value", "bias", *OF_MASKS, *PARAMETERS, *KEPT, "y", "grad", "dx", "dkey", "dvalue",
+        "x", "key", "value", "bias", *OF_MASKS, *PARAMETERS, "kept", "y", "grad", "dx", "dkey", "dvalue",
         *(f"g_{name}" for name in PARAMETERS), "room",
     ),
     ("groups", "clips", *OF_CALL),
 )  # fmt: skip
 TurnCall = struct("TurnCall", ("from", "to"), ("n", "rows", "columns", "to_lanes", "threads"))
-STRUCTS = (AttentionCall, LayerCall, TurnCall)
+BeginCall = struct(
+    "BeginCall",
+    ("x", "table", "noise", "keys0", "keys1", "y0", "y1", "rate0", "rate1", "grad0", "grad1", "dx"),
+    ("groups", "clips", "steps", "width", "encoders", "draws_s", "least", "normed", "threads"),
+    ("factor", "scale"),
+)
+FinishCall = struct(
+    "FinishCall",
+    ("x", "weight", "shift", "y", "stats", "grad", "dx", "g_weight", "g_shift", "sums"),
+    ("groups", "clips", "steps", "width", "threads"),
+)
+STRUCTS = (AttentionCall, LayerCall, TurnCall, BeginCall, FinishCall)
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a struct that are given, tensors as addresses."""
+    return {k: x.data_ptr() if isinstance(x, Tensor) else x for k, x in fields.items() if x is not None}
+
+
+def product(how: Mapping[str, Any], d: int) -> float:
+    """Return the operations of one product of visible queries and keys, of all heads together `d` wide."""
+    pairs = causal_pairs(how["queries"], how["keys_n"], how["offset"] if how["causal"] else None)
+    return 2.0 * how["groups"] * how["clips"] * d * pairs
 
 
 class Library:
@@ -52,12 +76,17 @@ class Library:
     def __init__(self, loaded: ctypes.CDLL) -> None:
         """Raises NotCompiled if the library is not the one of this source."""
         self.loaded = loaded
-        loaded.kernels_size.restype = loaded.kernels_layer_room.restype = ctypes.c_int64
+        for one in (loaded.kernels_size, loaded.kernels_layer_room, loaded.kernels_layer_kept):
+            one.restype = ctypes.c_int64
         if any(loaded.kernels_size(i) != ctypes.sizeof(one) for i, one in enumerate(STRUCTS)):
             raise NotCompiled("the library does not fit this version")
 
-    def run(self, name: str, struct: type[ctypes.Structure], **fields: Any) -> int:
-        """Call a function with a struct of tensors' addresses and numbers; the tensors live until it returns."""
-        plain = {k: x.data_ptr() if isinstance(x, Tensor) else x for k, x in fields.items() if x is not None}
-        found: int = getattr(self.loaded, name)(ctypes.byref(struct(**plain, threads=torch.get_num_threads())))
+    def run(self, name: str, struct: Struct, fields: Mapping[str, Any], flops: float = 0.0) -> None:
+        """Call a function with a struct of tensors' addresses and numbers; `flops`: what its products take."""
+        getattr(self.loaded, name)(ctypes.byref(struct(**plain(fields), threads=torch.get_num_threads())))
+        did(flops, *(x for x in fields.values() if isinstance(x, Tensor)))
+
+    def size(self, name: str, struct: Struct, fields: Mapping[str, Any]) -> int:
+        """Return how many float32 a call needs; `name` says what for."""
+        found: int = getattr(self.loaded, name)(ctypes.byref(struct(**plain(fields))))
         return found

@@ -5,13 +5,15 @@ Activations between layers are in lanes: (G, B, d, T), time last and filled with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmd_repro.nn.compiled.attention import Masks
-from dmd_repro.nn.compiled.call import KEPT, LANES, PARAMETERS, LayerCall, Library, TurnCall
+from dmd_repro.nn.compiled.call import LANES, PARAMETERS, LayerCall, Library, TurnCall, product
+from dmd_repro.nn.compiled.memory import Held
 
 
 def whole(steps: int) -> int:
@@ -19,37 +21,31 @@ def whole(steps: int) -> int:
     return -(-steps // LANES) * LANES
 
 
-class _Turned(torch.autograd.Function):
-    """(G, B, T, d) to lanes, or back to T `steps`; the gradient goes the other way."""
+class _Rows(torch.autograd.Function):
+    """Lanes to rows; the gradient goes the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, library: Library, steps: int, to_lanes: bool) -> Tensor:
-        ctx.how = library, steps, to_lanes
-        return _turned(x, library, steps, to_lanes)
+    def forward(ctx: Any, x: Tensor, library: Library, steps: int) -> Tensor:
+        ctx.how = library, steps
+        return _turned(x, library, steps, to_lanes=False)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        library, steps, to_lanes = ctx.how
-        return _turned(grads[0], library, steps, not to_lanes), None, None, None
+        return _turned(grads[0], *ctx.how, to_lanes=True), None, None
 
 
-def _turned(x: Tensor, library: Library, steps: int, to_lanes: bool) -> Tensor:
+def _turned(x: Tensor, library: Library, steps: int, *, to_lanes: bool) -> Tensor:
     x = x.contiguous()
     g, b, d = x.shape[0], x.shape[1], x.shape[3 if to_lanes else 2]
     out = x.new_empty(g, b, d, whole(steps)) if to_lanes else x.new_empty(g, b, steps, d)
-    library.run("kernels_turn", TurnCall, **{"from": x}, to=out, n=g * b, rows=steps, columns=d, to_lanes=int(to_lanes))
-    return out
-
-
-def to_lanes(library: Library, x: Tensor) -> Tensor:
-    """(G, B, T, d) -> (G, B, d, T filled to whole vectors)."""
-    out: Tensor = _Turned.apply(x, library, x.shape[2], True)
+    sizes = {"n": g * b, "rows": steps, "columns": d, "to_lanes": int(to_lanes)}
+    library.run("kernels_turn", TurnCall, {"from": x, "to": out, **sizes})
     return out
 
 
 def from_lanes(library: Library, x: Tensor, steps: int) -> Tensor:
     """(G, B, d, T filled) -> (G, B, steps, d)."""
-    out: Tensor = _Turned.apply(x, library, steps, False)
+    out: Tensor = _Rows.apply(x, library, steps)
     return out
 
 
@@ -60,35 +56,45 @@ class _Layer(torch.autograd.Function):
         how: dict[str, Any], *parameters: Tensor,
     ) -> Tensor:  # fmt: skip
         parameters = tuple(p.contiguous() for p in parameters)
-        g, b, d, wide = x.shape
-        kept: dict[str, Tensor] = {}
+        held = None
         if any(ctx.needs_input_grad):
-            heads, keys = how["heads"], how["keys_n"]
-            shapes = {"stats": (4, wide), "k": (keys, d), "v": (keys, d), "hidden": (4 * d, wide),
-                      "inverse": (heads, wide), "shifts": (heads, wide)}  # fmt: skip
-            kept = {name: x.new_empty(g, b, *shapes.get(name, (d, wide))) for name in KEPT}
+            each = library.size("kernels_layer_kept", LayerCall, how)
+            held = Held({"kept": (x.shape[0] * x.shape[1] * each,)})
         y = torch.empty_like(x)
-        named = dict(zip(PARAMETERS, parameters, strict=True))
-        library.run("kernels_layer", LayerCall, x=x, key=key, value=value, bias=bias, y=y, **named, **kept, **how)
-        ctx.library, ctx.how, ctx.few = library, how, len(kept)
-        ctx.save_for_backward(x, key, value, bias, *parameters, *kept.values())
+        fields = {
+            "x": x,
+            "key": key,
+            "value": value,
+            "bias": bias,
+            "y": y,
+            **dict(zip(PARAMETERS, parameters, strict=True)),
+        }
+        fields |= held.parts if held else {}
+        library.run("kernels_layer", LayerCall, fields | how, flops(how, backward=False))
+        ctx.library, ctx.how, ctx.held = library, how, held
+        ctx.save_for_backward(x, key, value, bias, *parameters)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, key, value, bias, *rest = ctx.saved_tensors
-        parameters, kept = rest[: len(PARAMETERS)], rest[len(PARAMETERS) :]
-        fields = {"x": x, "key": key, "value": value, "bias": bias, **ctx.how, **dict(zip(KEPT, kept, strict=True))}
+        x, key, value, bias, *parameters = ctx.saved_tensors
+        fields = {"x": x, "key": key, "value": value, "bias": bias, **ctx.how, **ctx.held.parts}
         fields |= dict(zip(PARAMETERS, parameters, strict=True))
-        room = x.new_empty(ctx.library.run("kernels_layer_room", LayerCall, **fields))
+        room = Held({"room": (ctx.library.size("kernels_layer_room", LayerCall, fields),)})
         dx = torch.empty_like(x)
         dkey, dvalue = (None if t is None else torch.empty_like(t) for t in (key, value))
         found = [torch.empty_like(p) for p in parameters]
-        ctx.library.run(
-            "kernels_layer_back", LayerCall, **fields, grad=grads[0].contiguous(), dx=dx, dkey=dkey, dvalue=dvalue,
-            room=room, **{f"g_{name}": t for name, t in zip(PARAMETERS, found, strict=True)},
-        )  # fmt: skip
+        fields |= {"grad": grads[0].contiguous(), "dx": dx, "dkey": dkey, "dvalue": dvalue, **room.parts}
+        fields |= {f"g_{name}": t for name, t in zip(PARAMETERS, found, strict=True)}
+        ctx.library.run("kernels_layer_back", LayerCall, fields, flops(ctx.how, backward=True))
         return dx, dkey, dvalue, None, None, None, *found
+
+
+def flops(how: Mapping[str, Any], *, backward: bool) -> float:
+    """Return the operations of a layer's products, its attention's included."""
+    d, queries, keys = how["width"], how["queries"], how["keys_n"]
+    maps = 2.0 * how["groups"] * how["clips"] * d * d * (10 * queries + 2 * keys)
+    return 2 * maps + 5 * product(how, d) if backward else maps + 2 * product(how, d)
 
 
 def layer(

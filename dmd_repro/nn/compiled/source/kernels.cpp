@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "attention.h"
+#include "ends.h"
 #include "layer.h"
 
 struct AttentionCall {
@@ -28,11 +29,11 @@ extern "C" int kernels_attend(const AttentionCall* call) {
     const int W = a.width, H = a.heads, d = W * H;
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q();
-    share(a.groups * a.clips, a.threads, [&](auto next) {
+    Crew::run(a.threads, [&](Crew& crew) {
         Room room((size_t)2 * W * wide + L * n.chunks());
         float *q = room.at, *out = q + W * wide;
         uint32_t* bits = (uint32_t*)(out + W * wide);
-        for (int at; (at = next()) >= 0;) {
+        crew.each(a.groups * a.clips, [&](int at) {
             const int g = at / a.clips, b = at % a.clips;
             const Masks m = masks_of(a, g);
             for (int h = 0; h < H; h++) {
@@ -43,7 +44,7 @@ extern "C" int kernels_attend(const AttentionCall* call) {
                           a.inverse + row, a.shifts + row);
                 transpose(out, wide, W, n.queries, a.out + (int64_t)at * n.queries * d + h * W, d, W);
             }
-        }
+        });
     });
     return 0;
 }
@@ -53,11 +54,11 @@ extern "C" int kernels_attend_back(const AttentionCall* call) {
     const int W = a.width, H = a.heads, d = W * H;
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q(), wide_k = n.wide_k();
-    share(a.groups * a.clips, a.threads, [&](auto next) {
+    Crew::run(a.threads, [&](Crew& crew) {
         Room room((size_t)4 * W * wide + 2 * W * wide_k + back_room(W, n));
         float *q = room.at, *out = q + W * wide, *grad = out + W * wide, *dq = grad + W * wide;
         float *dk = dq + W * wide, *dv = dk + W * wide_k, *rest = dv + W * wide_k;
-        for (int at; (at = next()) >= 0;) {
+        crew.each(a.groups * a.clips, [&](int at) {
             const int g = at / a.clips, b = at % a.clips;
             const Masks m = masks_of(a, g);
             for (int h = 0; h < H; h++) {
@@ -75,7 +76,7 @@ extern "C" int kernels_attend_back(const AttentionCall* call) {
                 transpose(dk, wide_k, W, n.keys, a.dk + his, d, W);
                 transpose(dv, wide_k, W, n.keys, a.dv + his, d, W);
             }
-        }
+        });
     });
     return 0;
 }
@@ -93,6 +94,9 @@ extern "C" int kernels_layer_back(const LayerCall* call) {
 // How many floats `room` of a layer's backward pass holds.
 extern "C" int64_t kernels_layer_room(const LayerCall* call) { return Layer(*call).layer_room(); }
 
+// How many floats are kept of a clip.
+extern "C" int64_t kernels_layer_kept(const LayerCall* call) { return Layer(*call).clip_room(); }
+
 struct TurnCall {
     const float* from;  // (n, rows, columns), or in lanes (n, columns, rows to whole vectors)
     float* to;          // the other of the two
@@ -102,16 +106,54 @@ struct TurnCall {
 extern "C" int kernels_turn(const TurnCall* call) {
     const TurnCall& a = *call;
     const int64_t wide = up(a.rows), plain = a.rows * a.columns, laned = wide * a.columns;
-    share(a.n, a.threads, [&](auto next) {
-        for (int i; (i = next()) >= 0;) {
+    Crew::run(a.threads, [&](Crew& crew) {
+        crew.each(a.n, [&](int i) {
             if (a.to_lanes) transpose(a.from + i * plain, a.columns, a.rows, a.columns, a.to + i * laned, wide, wide);
             else transpose(a.from + i * laned, wide, a.columns, a.rows, a.to + i * plain, a.columns, a.columns);
-        }
+        });
+    });
+    return 0;
+}
+
+extern "C" int kernels_begin(const BeginCall* call) {
+    const Begin begin(*call);
+    Crew::run(call->threads, [&](Crew& crew) {
+        Room own(begin.room());
+        crew.each(call->groups * call->clips, [&](int at) { begin.forward(at, own.at); });
+    });
+    return 0;
+}
+
+extern "C" int kernels_begin_back(const BeginCall* call) {
+    const Begin begin(*call);
+    Crew::run(call->threads, [&](Crew& crew) {
+        Room own(begin.room());
+        crew.each(call->groups * call->clips, [&](int at) { begin.backward(at, own.at); });
+    });
+    return 0;
+}
+
+extern "C" int kernels_finish(const FinishCall* call) {
+    const Finish finish(*call);
+    Crew::run(call->threads, [&](Crew& crew) {
+        Room own(finish.room());
+        crew.each(call->groups * call->clips, [&](int at) { finish.forward(at, own.at); });
+    });
+    return 0;
+}
+
+extern "C" int kernels_finish_back(const FinishCall* call) {
+    const Finish finish(*call);
+    Crew::run(call->threads, [&](Crew& crew) {
+        Room own(finish.room());
+        crew.each(call->groups * call->clips, [&](int at) { finish.backward(at, own.at); });
+        crew.each(call->groups, [&](int g) { finish.add_up(g); });
     });
     return 0;
 }
 
 extern "C" int64_t kernels_size(int which) {
-    const int64_t sizes[] = {sizeof(AttentionCall), sizeof(LayerCall), sizeof(TurnCall)};
+    const int64_t sizes[] = {sizeof(AttentionCall), sizeof(LayerCall), sizeof(TurnCall), sizeof(BeginCall),
+                             sizeof(FinishCall)};
     return sizes[which];
 }

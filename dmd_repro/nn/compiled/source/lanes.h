@@ -90,23 +90,46 @@ struct Room {
     Room& operator=(const Room&) = delete;
 };
 
-// Do `count` pieces of work on some threads. Every piece writes to places of its own, so equal bits for any number.
-template <class Work>
-static void share(int count, int threads, Work work) {
-    if (threads > count) threads = count;
-    if (threads <= 1) {
-        work([&, next = 0]() mutable { return next < count ? next++ : -1; });
-        return;
+// Some threads that do pieces of work together, phase after phase. Every piece writes to places of its own and no sum
+// is split among them, so any number of threads gives equal bits.
+class Crew {
+    const int threads;
+    std::atomic<int> next{0}, arrived{0}, phase{0};
+
+    void wait() {
+        const int now = phase.load(std::memory_order_acquire);
+        if (arrived.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
+            arrived.store(0, std::memory_order_relaxed);
+            next.store(0, std::memory_order_relaxed);
+            phase.store(now + 1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; phase.load(std::memory_order_acquire) == now; spins++)
+            if (spins < 2000) _mm_pause();
+            else std::this_thread::yield();
     }
-    std::atomic<int> at{0};
-    auto run = [&] {
-        work([&] {
-            const int i = at.fetch_add(1, std::memory_order_relaxed);
-            return i < count ? i : -1;
-        });
-    };
-    std::vector<std::thread> others;
-    for (int i = 1; i < threads; i++) others.emplace_back(run);
-    run();
-    for (auto& one : others) one.join();
-}
+
+   public:
+    explicit Crew(int n) : threads(n < 1 ? 1 : n) {}
+
+    // Called by every member with the same count: pieces 0 to count - 1, each done by one; all are done on return.
+    template <class Piece>
+    void each(int count, Piece piece) {
+        if (threads == 1) {
+            for (int i = 0; i < count; i++) piece(i);
+            return;
+        }
+        for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) piece(i);
+        wait();
+    }
+
+    // Let every member do the same work, whose phases are its calls of `each`.
+    template <class Work>
+    static void run(int64_t threads, Work work) {
+        Crew crew((int)threads);
+        std::vector<std::thread> others;
+        for (int i = 1; i < crew.threads; i++) others.emplace_back([&] { work(crew); });
+        work(crew);
+        for (auto& one : others) one.join();
+    }
+};

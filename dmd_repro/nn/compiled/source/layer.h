@@ -12,7 +12,7 @@ struct LayerCall {
     const int32_t *keys, *noise, *least;
     const float* scales;
     const float *norm1_w, *norm1_b, *in_w, *in_b, *out_w, *out_b, *norm2_w, *norm2_b, *fc1_w, *fc1_b, *fc2_w, *fc2_b;
-    float *stats, *q, *k, *v, *attended, *inverse, *shifts, *middle, *hidden, *y;  // kept; all but y null: not kept
+    float *kept, *y;  // what the backward pass reads of each clip, `Clip`; null: nothing is kept
     const float* grad;
     float *dx, *dkey, *dvalue;
     float *g_norm1_w, *g_norm1_b, *g_in_w, *g_in_b, *g_out_w, *g_out_b, *g_norm2_w, *g_norm2_b, *g_fc1_w, *g_fc1_b,
@@ -103,13 +103,27 @@ struct Layer {
         }
     }
 
-    // Memory of one clip that is kept, or the thread's own where nothing is.
-    static float* place(float* kept, int64_t at, size_t each, float*& own) {
-        if (kept) return kept + at * each;
-        float* found = own;
-        own += each;
-        return found;
+    // What is kept of one clip, one behind the other.
+    struct Clip {
+        float *stats, *q, *k, *v, *attended, *inverse, *shifts, *middle, *hidden, *end;
+    };
+    Clip clip(float* at) const {
+        Clip c;
+        const ptrdiff_t each = (ptrdiff_t)d * wide, of_keys = up(d * n.keys);
+        c.stats = at, at += 4 * wide;
+        c.q = at, at += each;
+        c.k = at, at += of_keys;
+        c.v = at, at += of_keys;
+        c.attended = at, at += each;
+        c.inverse = at, at += (ptrdiff_t)H * wide;
+        c.shifts = at, at += (ptrdiff_t)H * wide;
+        c.middle = at, at += each;
+        c.hidden = at, at += 4 * each;
+        c.end = at;
+        return c;
     }
+    size_t clip_room() const { return clip(nullptr).end - (float*)nullptr; }
+    Clip kept(int64_t at) const { return clip(a.kept + at * clip_room()); }
 
     template <class F>
     static void tiles(int steps, F f) {
@@ -122,15 +136,7 @@ struct Layer {
         const float *out_b = a.out_b + (ptrdiff_t)g * d, *fc2_b = a.fc2_b + (ptrdiff_t)g * d;
         float *tile = own, *k_lanes = tile + (ptrdiff_t)d * TILE, *v_lanes = k_lanes + (ptrdiff_t)d * wide_k;
         uint32_t* bits = (uint32_t*)(v_lanes + (ptrdiff_t)d * wide_k);
-        own = (float*)bits + L * n.chunks();
-        float* stats = place(a.stats, at, 4 * wide, own);
-        float* q = place(a.q, at, (size_t)d * wide, own);
-        float *k = place(a.k, at, (size_t)d * n.keys, own), *v = place(a.v, at, (size_t)d * n.keys, own);
-        float* attended = place(a.attended, at, (size_t)d * wide, own);
-        float* inverse = place(a.inverse, at, (size_t)H * wide, own);
-        float* shifts = place(a.shifts, at, (size_t)H * wide, own);
-        float* middle = place(a.middle, at, (size_t)d * wide, own);
-        float* hidden = place(a.hidden, at, (size_t)4 * d * wide, own);
+        const Clip c = a.kept ? kept(at) : clip((float*)bits + L * n.chunks());
         float* y = a.y + at * d * wide;
         auto biased = [](const float* bias) {
             Besides s;
@@ -138,8 +144,8 @@ struct Layer {
             return s;
         };
         tiles(wide, [&](int t, int steps) {
-            normalise(x + t, wide, d, steps, tile, TILE, stats + t, stats + wide + t);
-            apply(w.q, tile, TILE, q + t, wide, steps, biased(w.in_b));
+            normalise(x + t, wide, d, steps, tile, TILE, c.stats + t, c.stats + wide + t);
+            apply(w.q, tile, TILE, c.q + t, wide, steps, biased(w.in_b));
             if (!self) return;
             apply(w.k, tile, TILE, k_lanes + t, wide_k, steps, biased(w.in_b + d));
             apply(w.v, tile, TILE, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
@@ -149,34 +155,33 @@ struct Layer {
                 apply(w.k, a.key + at * d * wide_k + t, wide_k, k_lanes + t, wide_k, steps, biased(w.in_b + d));
                 apply(w.v, a.value + at * d * wide_k + t, wide_k, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
             });
-        transpose(k_lanes, wide_k, d, n.keys, k, d, d);
-        transpose(v_lanes, wide_k, d, n.keys, v, d, d);
+        transpose(k_lanes, wide_k, d, n.keys, c.k, d, d);
+        transpose(v_lanes, wide_k, d, n.keys, c.v, d, d);
         const Masks m = masks(g);
         for (int h = 0; h < H; h++)
-            ATTEND[W](q + h * W * wide, k + h * W, d, v + h * W, d, a.bias ? a.bias + at * n.keys : nullptr, n, m,
-                      b * H + h, bits, attended + h * W * wide, inverse + h * wide, shifts + h * wide);
+            ATTEND[W](c.q + h * W * wide, c.k + h * W, d, c.v + h * W, d, a.bias ? a.bias + at * n.keys : nullptr, n, m,
+                      b * H + h, bits, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
         tiles(wide, [&](int t, int steps) {
             Besides sum = biased(out_b);
             sum.add = x + t, sum.add_step = wide;
-            apply(w.out, attended + t, wide, middle + t, wide, steps, sum);
-            normalise(middle + t, wide, d, steps, tile, TILE, stats + 2 * wide + t, stats + 3 * wide + t);
+            apply(w.out, c.attended + t, wide, c.middle + t, wide, steps, sum);
+            normalise(c.middle + t, wide, d, steps, tile, TILE, c.stats + 2 * wide + t, c.stats + 3 * wide + t);
             Besides inner = biased(w.fc1_b);
             inner.relu = true;
-            apply(w.fc1, tile, TILE, hidden + t, wide, steps, inner);
+            apply(w.fc1, tile, TILE, c.hidden + t, wide, steps, inner);
             Besides last = biased(fc2_b);
-            last.add = middle + t, last.add_step = wide;
-            apply(w.fc2, hidden + t, wide, y + t, wide, steps, last);
+            last.add = c.middle + t, last.add_step = wide;
+            apply(w.fc2, c.hidden + t, wide, y + t, wide, steps, last);
         });
     }
 
     size_t forward_room() const {
-        return (size_t)d * TILE + 2 * (size_t)d * wide_k + L * n.chunks() + 4 * wide + (size_t)7 * d * wide +
-               2 * (size_t)d * n.keys + 2 * (size_t)H * wide + 64;
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + L * n.chunks() + clip_room() + 64;
     }
 
-    // Floats of the backward pass's room, by what lies in it: (G, B, channels, steps) each.
-    size_t of_q() const { return (size_t)a.groups * B * d * wide; }
-    size_t of_k() const { return (size_t)a.groups * B * d * wide_k; }
+    // Floats of the backward pass's room, by what lies in it: (B, channels, steps) each, of one group at a time.
+    size_t of_q() const { return (size_t)B * d * wide; }
+    size_t of_k() const { return (size_t)B * d * wide_k; }
     size_t layer_room() const { return 8 * of_q() + 2 * of_k() + (self ? of_q() : 0); }
     struct Room2 {
         float *dq, *dk, *dv, *dmiddle, *dhidden, *n1, *n2;
@@ -199,37 +204,37 @@ struct Layer {
     void backward_clip(int g, int b, const Weights& w, const Room2& r, float* own) const {
         const int64_t at = (int64_t)g * B + b;
         const ptrdiff_t each = (ptrdiff_t)d * wide;
-        const float *x = a.x + at * each, *dy = a.grad + at * each, *stats = a.stats + at * 4 * wide;
-        const float *q = a.q + at * each, *k = a.k + at * d * n.keys, *v = a.v + at * d * n.keys;
-        const float *attended = a.attended + at * each, *middle = a.middle + at * each;
-        const float* hidden = a.hidden + at * 4 * each;
-        float *dhidden = r.dhidden + at * 4 * each, *dmiddle = r.dmiddle + at * each;
-        float *n1 = r.n1 + at * each, *n2 = r.n2 + at * each;
-        float *dq = r.dq + at * r.dq_clip, *dk = r.dk + at * r.dk_clip, *dv = r.dv + at * r.dk_clip;
+        const float *x = a.x + at * each, *dy = a.grad + at * each;
+        const Clip c = kept(at);
+        float *dhidden = r.dhidden + b * 4 * each, *dmiddle = r.dmiddle + b * each;
+        float *n1 = r.n1 + b * each, *n2 = r.n2 + b * each;
+        float *dq = r.dq + b * r.dq_clip, *dk = r.dk + b * r.dk_clip, *dv = r.dv + b * r.dk_clip;
         float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *q_rows = slope + each;
         float* rest = q_rows + (ptrdiff_t)d * n.queries;
+        Ahead coming(c.stats, c.hidden - c.stats);
         tiles(wide, [&](int t, int steps) {
             Besides gate;
-            gate.gate = hidden + t, gate.gate_step = wide;
+            gate.gate = c.hidden + t, gate.gate_step = wide;
+            gate.ahead = &coming;
             apply(w.fc2_t, dy + t, wide, dhidden + t, wide, steps, gate);
             apply(w.fc1_t, dhidden + t, wide, tile, TILE, steps, Besides());
-            again(middle + t, wide, d, steps, stats + 2 * wide + t, stats + 3 * wide + t, n2 + t, wide);
-            normalise_back(n2 + t, wide, tile, TILE, stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
+            again(c.middle + t, wide, d, steps, c.stats + 2 * wide + t, c.stats + 3 * wide + t, n2 + t, wide);
+            normalise_back(n2 + t, wide, tile, TILE, c.stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
             apply(w.out_t, dmiddle + t, wide, slope + t, wide, steps, Besides());
         });
-        transpose(q, wide, d, n.queries, q_rows, d, d);
+        transpose(c.q, wide, d, n.queries, q_rows, d, d);
         const Masks m = masks(g);
         for (int h = 0; h < H; h++) {
-            const ptrdiff_t c = (ptrdiff_t)h * W, row = (at * H + h) * wide;
-            ATTEND_BACK[W](q + c * wide, q_rows + c, d, k + c, d, v + c, d, a.bias ? a.bias + at * n.keys : nullptr, n,
-                           m, b * H + h, attended + c * wide, slope + c * wide, a.inverse + row, a.shifts + row, rest,
-                           dq + c * wide, dk + c * wide_k, dv + c * wide_k);
+            const ptrdiff_t at_q = (ptrdiff_t)h * W * wide, at_k = (ptrdiff_t)h * W * wide_k;
+            ATTEND_BACK[W](c.q + at_q, q_rows + h * W, d, c.k + h * W, d, c.v + h * W, d,
+                           a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, c.attended + at_q, slope + at_q,
+                           c.inverse + h * wide, c.shifts + h * wide, rest, dq + at_q, dk + at_k, dv + at_k);
         }
         float* dx = a.dx + at * each;
         tiles(wide, [&](int t, int steps) {
             apply(self ? w.in_t : w.q_t, dq + t, wide, tile, TILE, steps, Besides());
-            again(x + t, wide, d, steps, stats + t, stats + wide + t, n1 + t, wide);
-            normalise_back(n1 + t, wide, tile, TILE, stats + wide + t, d, steps, dmiddle + t, wide, dx + t, wide);
+            again(x + t, wide, d, steps, c.stats + t, c.stats + wide + t, n1 + t, wide);
+            normalise_back(n1 + t, wide, tile, TILE, c.stats + wide + t, d, steps, dmiddle + t, wide, dx + t, wide);
         });
         if (!self)
             tiles(wide_k, [&](int t, int steps) {
@@ -245,29 +250,29 @@ struct Layer {
     // Rows n0 to n1 of the gradients of the weights as they were packed: with the LayerNorms' scales in them.
     void weight_rows(int g, int which, int n0, int n1, const Room2& r) const {
         const ptrdiff_t each = (ptrdiff_t)d * wide;
-        auto rows = [&](const float* at, ptrdiff_t clip, int w) {
-            return Rows{at + (ptrdiff_t)g * B * clip, clip, w};
-        };
-        const Rows n1_ = rows(r.n1, each, wide);
-        const Rows k_in = self ? n1_ : rows(a.key, (ptrdiff_t)d * wide_k, wide_k);
-        const Rows v_in = self ? n1_ : rows(a.value, (ptrdiff_t)d * wide_k, wide_k);
+        auto given = [&](const float* at, ptrdiff_t clip, int w) { return Rows{at + (ptrdiff_t)g * B * clip, clip, w}; };
+        const Clip first = kept((int64_t)g * B);
+        const ptrdiff_t step = clip_room();
+        const Rows n1_{r.n1, each, wide};
+        const Rows k_in = self ? n1_ : given(a.key, (ptrdiff_t)d * wide_k, wide_k);
+        const Rows v_in = self ? n1_ : given(a.value, (ptrdiff_t)d * wide_k, wide_k);
         float *in = a.g_in_w + (ptrdiff_t)g * 3 * d * d, *in_b = a.g_in_b + (ptrdiff_t)g * 3 * d;
         auto both = [&](const Rows& p, const Rows& q, float* w, float* bias) {
             outer(p, n0, n1, q, d, B, w, d, 1);
             row_sums(p, n0, n1, B, bias);
         };
-        if (which == 0) both(rows(r.dq, r.dq_clip, wide), n1_, in, in_b);
-        if (which == 1) both(rows(r.dk, r.dk_clip, wide_k), k_in, in + d * d, in_b + d);
-        if (which == 2) both(rows(r.dv, r.dk_clip, wide_k), v_in, in + 2 * d * d, in_b + 2 * d);
+        if (which == 0) both(Rows{r.dq, r.dq_clip, wide}, n1_, in, in_b);
+        if (which == 1) both(Rows{r.dk, r.dk_clip, wide_k}, k_in, in + d * d, in_b + d);
+        if (which == 2) both(Rows{r.dv, r.dk_clip, wide_k}, v_in, in + 2 * d * d, in_b + 2 * d);
         if (which == 3)
-            both(rows(r.dmiddle, each, wide), rows(a.attended, each, wide), a.g_out_w + (ptrdiff_t)g * d * d,
+            both(Rows{r.dmiddle, each, wide}, Rows{first.attended, step, wide}, a.g_out_w + (ptrdiff_t)g * d * d,
                  a.g_out_b + (ptrdiff_t)g * d);
         if (which == 4)
-            both(rows(r.dhidden, 4 * each, wide), rows(r.n2, each, wide), a.g_fc1_w + (ptrdiff_t)g * 4 * d * d,
+            both(Rows{r.dhidden, 4 * each, wide}, Rows{r.n2, each, wide}, a.g_fc1_w + (ptrdiff_t)g * 4 * d * d,
                  a.g_fc1_b + (ptrdiff_t)g * 4 * d);
         if (which == 5) {  // the wide side walks outside, the narrow one stays in cache; rows are columns of the weight
-            const Rows dy = rows(a.grad, each, wide);
-            outer(rows(a.hidden, 4 * each, wide), n0, n1, dy, d, B, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
+            const Rows dy = given(a.grad, each, wide);
+            outer(Rows{first.hidden, step, wide}, n0, n1, dy, d, B, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
             if (n0 == 0) row_sums(dy, 0, d, B, a.g_fc2_b + (ptrdiff_t)g * d);
         }
     }
@@ -300,43 +305,36 @@ struct Layer {
     }
 
     void forward() const {
-        Room all_weights(weights_room() * a.groups);
+        Room packed(weights_room() * a.groups);
         std::vector<Weights> w(a.groups);
-        share(a.groups, a.threads, [&](auto next) {
-            for (int g; (g = next()) >= 0;) w[g] = weights(g, false, all_weights.at + g * weights_room());
-        });
-        share(a.groups * B, a.threads, [&](auto next) {
+        Crew::run(a.threads, [&](Crew& crew) {
             Room own(forward_room());
-            for (int at; (at = next()) >= 0;) forward_clip(at / B, at % B, w[at / B], own.at);
+            crew.each(a.groups, [&](int g) { w[g] = weights(g, false, packed.at + g * weights_room()); });
+            crew.each(a.groups * B, [&](int at) { forward_clip(at / B, at % B, w[at / B], own.at); });
         });
     }
 
+    // A group after the other: what the weights' gradients are made of is still in cache when they are.
     void backward() const {
-        Room all_weights(weights_room() * a.groups);
+        Room packed(weights_room() * a.groups);
         std::vector<Weights> w(a.groups);
-        share(a.groups, a.threads, [&](auto next) {
-            for (int g; (g = next()) >= 0;) w[g] = weights(g, true, all_weights.at + g * weights_room());
-        });
-        const Room2 r = rooms();
-        share(a.groups * B, a.threads, [&](auto next) {
-            Room own(backward_room());
-            for (int at; (at = next()) >= 0;) backward_clip(at / B, at % B, w[at / B], r, own.at);
-        });
         struct Task {
-            int g, which, first, last;
+            int which, first, last;
         };
         std::vector<Task> tasks;
         const int rows[6] = {d, d, d, d, 4 * d, 4 * d}, some = 2 * SIDE;
-        for (int g = 0; g < a.groups; g++)
-            for (int which = 0; which < 6; which++)
-                for (int i = 0; i < rows[which]; i += some)
-                    tasks.push_back({g, which, i, i + some < rows[which] ? i + some : rows[which]});
-        share(tasks.size(), a.threads, [&](auto next) {
-            for (int i; (i = next()) >= 0;)
-                weight_rows(tasks[i].g, tasks[i].which, tasks[i].first, tasks[i].last, r);
-        });
-        share(a.groups, a.threads, [&](auto next) {
-            for (int g; (g = next()) >= 0;) unfold(g);
+        for (int which = 0; which < 6; which++)
+            for (int i = 0; i < rows[which]; i += some)
+                tasks.push_back({which, i, i + some < rows[which] ? i + some : rows[which]});
+        const Room2 r = rooms();
+        Crew::run(a.threads, [&](Crew& crew) {
+            Room own(backward_room());
+            crew.each(a.groups, [&](int g) { w[g] = weights(g, true, packed.at + g * weights_room()); });
+            for (int g = 0; g < a.groups; g++) {
+                crew.each(B, [&](int b) { backward_clip(g, b, w[g], r, own.at); });
+                crew.each(tasks.size(), [&](int i) { weight_rows(g, tasks[i].which, tasks[i].first, tasks[i].last, r); });
+            }
+            crew.each(a.groups, [&](int g) { unfold(g); });
         });
     }
 };

@@ -31,6 +31,16 @@ static Packed pack(const float* from, ptrdiff_t n_step, ptrdiff_t k_step, int n,
     return {to, n, k};
 }
 
+// Memory that will be read soon: fetched a few lines at a time while a product keeps the processor busy.
+struct Ahead {
+    const char *at = nullptr, *end = nullptr;
+    Ahead() {}
+    Ahead(const float* from, size_t floats) : at((const char*)from), end((const char*)(from + floats)) {}
+    void fetch(int lines) {
+        for (; lines > 0 && at < end; lines--, at += 64) _mm_prefetch(at, _MM_HINT_T1);
+    }
+};
+
 // What happens to a product besides: a bias (n) or rows added before it, and behind it a ReLU, or 0 where `gate` is not
 // above 0 (a ReLU's gradient).
 struct Besides {
@@ -40,12 +50,19 @@ struct Besides {
     const float* gate = nullptr;
     ptrdiff_t gate_step = 0;
     bool relu = false;
+    Ahead* ahead = nullptr;
 };
 
 template <int N, int V>
 static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_step, float* out, ptrdiff_t out_step,
                              int first, const Besides& s) {
     lanes acc[N][V];
+    for (int i = 0; i < N; i++)
+        for (int v = 0; v < V; v++) {
+            if (s.gate) _mm_prefetch((const char*)(s.gate + (first + i) * s.gate_step + v * L), _MM_HINT_T0);
+            __builtin_prefetch(out + (first + i) * out_step + v * L, 1);
+        }
+    if (s.ahead) s.ahead->fetch(N * V);
     for (int i = 0; i < N; i++)
         for (int v = 0; v < V; v++) {
             acc[i][v] = s.bias ? all(s.bias[first + i]) : zero();
@@ -160,6 +177,16 @@ static inline void outer_rows(int count, const Rows& p, int n, const Rows& q, in
     }
 }
 
+// Fetch a share (`piece` of `pieces`) of the rows n0 to n1 of some clips.
+static inline void fetch_rows(const Rows& p, int n0, int n1, int first, int last, int piece, int pieces) {
+    if (n1 <= n0) return;
+    const int begin = block_at(last - first, pieces, piece), end = block_at(last - first, pieces, piece + 1);
+    for (int b = first + begin; b < first + end; b++) {
+        Ahead rows(p.at + b * p.clip + (ptrdiff_t)n0 * p.wide, (size_t)(n1 - n0) * p.wide);
+        rows.fetch(1 << 20);
+    }
+}
+
 // out[i, j] = the sum over clips and steps of p's row i times q's row j, for rows n0 to n1 of p and k rows of q.
 static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips, float* out, ptrdiff_t n_step,
                   ptrdiff_t k_step) {
@@ -173,6 +200,7 @@ static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips
             const int n = n0 + block_at(n1 - n0, down, a), count = n0 + block_at(n1 - n0, down, a + 1) - n;
             for (int b = 0; b < across; b++) {
                 const int at = block_at(k, across, b), width = block_at(k, across, b + 1) - at;
+                fetch_rows(p, n + count, n + 2 * count < n1 ? n + 2 * count : n1, first, last, b, across);
                 switch (count) {
                     case 1: outer_rows<1>(width, p, n, q, at, first, last, out, n_step, k_step); break;
                     case 2: outer_rows<2>(width, p, n, q, at, first, last, out, n_step, k_step); break;

@@ -191,6 +191,7 @@ def test_a_dry_run_for_cards_needs_none(tmp_path: Path, monkeypatch: pytest.Monk
     said = dmd(*TABLE, "--device", "cuda:0,1", "--json")
     assert said.code == 0
     assert json.loads(said.out)["to_train"] == 30
+    assert "on 2 cards; no finished run tells how long it takes" in said.err
     said = dmd(*TABLE, "--device", "cuda:0,1", "--on", "slurm")
     assert said.code == 2
     assert "--device cuda:0,1: expected cuda beside --on slurm, got cards by number." in said.err

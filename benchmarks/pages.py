@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-PAGES = ("README.md", "docs/tutorial.md", "docs/verdicts.md", "docs/defaults.md")
+PAGES = ("README.md", "docs/tutorial.md", "docs/verdicts.md", "docs/defaults.md", "docs/hours.md")
 VARIABLES = {"COLUMNS": "80", "DMD_JOBS": "1"}  # one process at a time: what a machine with one core prints
 _BLOCK = re.compile(r"(?:^<!-- (?P<about>[^>]*) -->\n)?^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -1,7 +1,8 @@
 """Measure what a clip costs every configuration of the five tables, and write `dmd_repro/planning/measured.json`.
 
 `python benchmarks/steps.py` does all of them on one thread of the CPU, each in processor time, which a busy machine
-moves little: half an hour. `--only pmr,dmd` does those systems, `--device cuda --stack 1,5` times a card by the clock.
+moves little: a quarter of an hour on an idle one. `--only pmr,dmd` does those systems, `--device cuda --stack 1,5`
+times a card by the clock.
 Figures of the same configuration, kind of device and stack are replaced, all others kept; it is written after each.
 A step has the clips of the preset, on a CPU fewer where it would take longer than `--long` seconds: its time goes by
 the clip. A configuration that a card has no room for is left out.
@@ -27,6 +28,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.data.store.digest import feature_set, features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.disk import write_atomic
+from dmd_repro.nn.compiled import way
 from dmd_repro.planning.figures import FILE, Figure
 from dmd_repro.planning.tables import planned_tables
 from dmd_repro.planning.whole import Configuration, configurations
@@ -93,7 +95,8 @@ def measure(configuration: Configuration, device: torch.device, stack: int, long
 
     evaluate()
     test = repeated(evaluate, device, long)
-    how = "processor time of one thread" if device.type == "cpu" else "by the clock"
+    on_a_core = f"processor time of one thread, {f'kernels for {way()}' if way() else 'no compiled kernels'}"
+    how = on_a_core if device.type == "cpu" else "by the clock"
     return Figure(
         configuration.case, device.type, name, f"{datetime.now(UTC):%Y-%m-%d}",  # type: ignore[arg-type]
         f"{how}, torch {torch.__version__}", round(train / batch / stack, 4), round(test / piece.shape[1] / stack, 4),
@@ -123,7 +126,7 @@ def main() -> None:
     parser.add_argument("--only", help="systems, with commas between; else all")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--stack", default="1", help="seeds that share a step, with commas between")
-    parser.add_argument("--long", type=float, default=15.0, help="seconds a step may take")
+    parser.add_argument("--long", type=float, default=5.0, help="seconds a step may take")
     parser.add_argument("--missing", action="store_true", help="only what has no figure yet")
     asked = parser.parse_args()
     device = Execution(device=asked.device).prepare()

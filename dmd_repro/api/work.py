@@ -110,7 +110,7 @@ def _command(name: str, argument: str, given: Mapping[str, Any]) -> dict[str, An
     """
     import typer
 
-    from dmd_repro.cli import app
+    from dmd_repro.cli.command import commands
 
     usage: Any = typer.BadParameter.__mro__[1]  # the errors of a command line, in whichever click this typer brings
 
@@ -119,7 +119,7 @@ def _command(name: str, argument: str, given: Mapping[str, Any]) -> dict[str, An
         typed += [f"{option}={one}" for one in (value if isinstance(value, list) else [value]) if one is not None]
     try:
         with contextlib.redirect_stdout(said):
-            code = app(typed, standalone_mode=False)
+            code = commands()(typed, prog_name="dmd", standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except usage as error:

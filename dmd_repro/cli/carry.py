@@ -45,7 +45,7 @@ class Ahead:
         from dmd_repro.render.duration import duration
 
         if self.seconds is None:
-            return UNKNOWN_TIME
+            return f"{self.named}; {UNKNOWN_TIME}" if self.named else UNKNOWN_TIME
         named = f" {self.named}" if self.named else ""
         return f"at most {duration(self.seconds)}{named}"
 

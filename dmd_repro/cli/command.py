@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,12 @@ def main() -> None:
     sys.exit(code)
 
 
+@cache
+def commands() -> Any:
+    """Return the commands with their options, built once a process: `app()` would build all of them at each call."""
+    return typer.main.get_command(app)
+
+
 def _run(out: Screen) -> int:
     try:
         Path.cwd()
@@ -224,7 +231,7 @@ def _run(out: Screen) -> int:
         )
     try:
         _check_shell(sys.argv[1:])
-        app()
+        commands()(prog_name="dmd")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except DmdError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -22,6 +23,9 @@ from dmd_repro.execution.queue import Queue
 from dmd_repro.papers.datasets import read_datasets
 from dmd_repro.planning.stacks import Stack
 from dmd_repro.records.folder import Records
+
+log = logging.getLogger(__name__)
+MOST_LOST = 2  # processes in a row that end without a stack, after which a place is left alone
 
 
 def _worker(pipe: Connection, runs: Path, data: Path, place: Place) -> None:
@@ -77,6 +81,7 @@ def in_processes(
     numbers: dict[Connection, int] = {}  # of their places
     idle: deque[Connection] = deque()
     active: dict[Connection, Stack] = {}
+    lost: Counter[int] = Counter()  # by place: processes in a row that have ended no stack
 
     def start(number: int) -> None:
         ours, theirs = context.Pipe()
@@ -102,6 +107,14 @@ def in_processes(
         if not processes[pipe].is_alive():
             del processes[pipe]
         return numbers.pop(pipe)
+
+    def start_again(number: int) -> None:
+        """Start another process for one that is lost: it may find the device well."""
+        lost[number] += 1
+        if lost[number] >= MOST_LOST and numbers:  # a card that is gone fails at once, and would take all that is left
+            log.warning("%d processes in a row were lost in place %d: it is left alone", lost[number], number)
+        elif queue:
+            start(number)
 
     try:
         for number in range(min(len(places), len(queue))):
@@ -134,9 +147,7 @@ def in_processes(
                             continue
                         failed.append(job.run_id)
                         on_event(Event("failed", job, message=died))
-                    number = end(pipe)
-                    if queue:
-                        start(number)
+                    start_again(end(pipe))
                     continue
                 if kind == "refused":
                     raise RunError(payload)
@@ -144,10 +155,9 @@ def in_processes(
                     failed += settle(active.pop(pipe), payload, queue, on_event)
                     if kind == "ended":
                         idle.append(pipe)
+                        del lost[numbers[pipe]]
                         continue
-                    number = end(pipe)
-                    if queue:  # a new process may find the device well
-                        start(number)
+                    start_again(end(pipe))
                 else:
                     seed, report = payload
                     on_event(Event(kind, member(active[pipe], seed), report))

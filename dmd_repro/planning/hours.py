@@ -5,11 +5,11 @@ What is not measured has no hours, and a total says which configurations it leav
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from dmd_repro.planning.division import most_seconds
 from dmd_repro.planning.figures import Figure, Kind, look_up
 from dmd_repro.planning.whole import Configuration
 from dmd_repro.records.folder import Records
@@ -130,23 +130,27 @@ def total(costs: Iterable[Cost], *, most: bool = False) -> tuple[float | None, i
 def clock(costs: Iterable[Cost], machine: Machine, *, most: bool = False) -> tuple[float | None, int]:
     """Return the hours until the last run ends, and how many configurations that leaves out.
 
-    Runs start in order, each where one has ended. On a CPU a run is a seed; on a card the seeds of a configuration that
-    share a step are one.
+    Tables follow one another; within one the longest run begins first, each next where one has ended. On a CPU a run is
+    a seed; on a card the seeds of a configuration that share a step are one.
     """
     costs = list(costs)
     hours, left_out = total(costs, most=most)
     if hours is None:
         return None, left_out
-    free = [0.0] * machine.workers
-    for one in costs:
-        whole, seeds = one.hours(most=most), one.configuration.to_train
-        if whole is None or not seeds:
-            continue
-        together = one.figure.stack if one.figure else 1
-        for first in range(0, seeds, together):
-            share = min(together, seeds - first) / seeds
-            heapq.heapreplace(free, free[0] + whole * share)
-    return max(free), left_out
+    ends = 0.0
+    for table in grouped(costs, lambda one: one.configuration.tables[0]).values():
+        pieces = [piece for one in table for piece in _pieces(one, most)]
+        ends += most_seconds(sorted(pieces, reverse=True), machine.workers)
+    return ends, left_out
+
+
+def _pieces(one: Cost, most: bool) -> list[float]:
+    """Return the hours of each run of a configuration, those that share a step together; none where not measured."""
+    whole, seeds = one.hours(most=most), one.configuration.to_train
+    if whole is None:
+        return []
+    together = one.figure.stack if one.figure else 1
+    return [whole * min(together, seeds - first) / seeds for first in range(0, seeds, together)]
 
 
 def grouped(costs: Iterable[Cost], key: Callable[[Cost], str]) -> dict[str, list[Cost]]:

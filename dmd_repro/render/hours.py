@@ -75,6 +75,10 @@ def _answers(cpu: Sequence[Cost], card: Sequence[Cost]) -> list[str]:
         name = max(known, key=lambda n: known[n])
         without = " that are measured" if out else ""
         lines.append(f"{name} takes {known[name] / hours:.0%} of the hours of a CPU{without}.")
+        longest = max((h / c.configuration.to_train, _system(c), _data(c)) for c in cpu if (h := c.hours()))
+        lines.append(
+            f"The longest run, {longest[1]} on {longest[2]}, takes {span(longest[0])}: more cores do not help it."
+        )
     return lines
 
 
@@ -83,7 +87,9 @@ def _on(machine: Machine, costs: Sequence[Cost]) -> str:
     if hours is None:
         return f"not measured on {machine.title}"
     wanted = sum(bool(c.configuration.to_train) for c in costs)
-    return f"{span(hours)} on {machine.title}" + (f" ({wanted - out} of {wanted} configurations)" if out else "")
+    if out:
+        return f"{span(hours)} for the {wanted - out} of {wanted} configurations measured on {machine.title}"
+    return f"{span(hours)} on {machine.title}"
 
 
 def _machines(cpu: Sequence[Cost], card: Sequence[Cost]) -> TextGrid:
@@ -169,7 +175,7 @@ def _notes(cpu: Sequence[Cost], card: Sequence[Cost]) -> list[str]:
         for machine, entries in _by_machine(used).items():
             dates = sorted({date.fromisoformat(f.date) for f in entries})
             when = f"{dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
-            hows = ", ".join(dict.fromkeys(f.how for f in entries))
+            hows = "; ".join(dict.fromkeys(f.how for f in entries))
             notes.append(f"{name}: {machine}, {when}, {hows} ({len(entries)} configurations).")
             if n := sum(f.evaluate_ms is None for f in entries):
                 notes.append(

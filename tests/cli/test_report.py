@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
@@ -16,6 +19,7 @@ from made_records import plan_rows, predictions_with, spec_for, stamp_for, write
 from printed_text import flat
 
 import dmd_repro
+from dmd_repro.cli import main
 from dmd_repro.papers.tables import load_table
 from dmd_repro.render.layout import percent
 from dmd_repro.results.sheet import p_value
@@ -23,13 +27,27 @@ from dmd_repro.results.sheet import p_value
 RUN = "import sys; from dmd_repro.cli import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
 
 
-def _report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _apart(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `dmd report` in a process of its own."""
     path = os.pathsep.join(filter(None, [str(Path(dmd_repro.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-c", RUN, "report", *arguments],
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PYTHONPATH": path, "DMD_RUNS": ""},
     )  # fmt: skip
+
+
+def _report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `dmd report` in this process: it says what one of its own would, a second sooner."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    typed = ["dmd", "report", *arguments]
+    with (
+        contextlib.chdir(cwd), mock.patch.dict(os.environ, {"DMD_RUNS": ""}), mock.patch.object(sys, "argv", typed),
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended,
+    ):  # fmt: skip
+        main()
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(typed, int(ended.value.code or 0), *said)
 
 
 @pytest.fixture
@@ -46,7 +64,7 @@ def runs(tmp_path: Path) -> Path:
 def test_a_report_is_quick_and_without_torch(runs: Path) -> None:
     """Under two seconds with runs and tests to compute, and the audit wing never imports torch."""
     start = os.times()
-    done = _report("table1", cwd=runs)
+    done = _apart("table1", cwd=runs)
     end = os.times()
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "False"

@@ -18,6 +18,7 @@ from dmd_repro.errors import SpecError
 from dmd_repro.execution import estimate
 from dmd_repro.execution.places import Place, places, sides
 from dmd_repro.execution.processes import in_processes
+from dmd_repro.execution.workers import run_jobs
 from dmd_repro.planning.division import ALONE, divide, loads, most_seconds
 from dmd_repro.planning.stacks import Stack, group
 from dmd_repro.records.folder import Records
@@ -157,7 +158,7 @@ def test_workers_train_in_their_places(tmp_path: Path) -> None:
     jobs = quick(records, seeds=(1, 2, 3, 4)).jobs
     pretended = [Place(Execution(), {"DMD_COMMAND": f"on card {n}", cards.VARIABLE: str(n)}) for n in (4, 7)]
     assert in_processes([*group(jobs, records, 1)], records, store, pretended, lambda event: None) == []
-    assert in_processes([*group(jobs, home, 1)], home, store, [Place(Execution())], lambda event: None) == []
+    assert run_jobs(jobs, home, store, execution=Execution()) == []
     used = [records.get(job.run_id).provenance["command"] for job in jobs]  # type: ignore[union-attr]
     assert set(used) == {"on card 4", "on card 7"}
     for job in jobs:
@@ -190,6 +191,7 @@ def test_a_dry_run_for_cards_needs_none(tmp_path: Path, monkeypatch: pytest.Monk
     said = dmd(*TABLE, "--device", "cuda:0,1", "--json")
     assert said.code == 0
     assert json.loads(said.out)["to_train"] == 30
+    assert "on 2 cards; no finished run tells how long it takes" in said.err
     said = dmd(*TABLE, "--device", "cuda:0,1", "--on", "slurm")
     assert said.code == 2
     assert "--device cuda:0,1: expected cuda beside --on slurm, got cards by number." in said.err

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,6 +167,21 @@ def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) ->
     assert run_jobs(again, records, store, execution=Execution()) == []
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are as patched as this process."""
+    fork = multiprocessing.get_context("fork")  # so that the workers are as patched
+
+    class Worker(fork.Process):  # type: ignore[name-defined,misc]
+        def join(self, timeout: float | None = None) -> None:
+            super().join(0.5)  # forked, it holds the other end of its own pipe, and would wait for that to close
+            self.kill()
+
+    context = SimpleNamespace(Pipe=fork.Pipe, Process=Worker)
+    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: context)
+
+
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("stack", [1, 2])
 def test_a_device_that_is_lost_costs_its_runs_only(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: int
@@ -186,15 +202,6 @@ def test_a_device_that_is_lost_costs_its_runs_only(
 
     monkeypatch.setattr(Loop, "epoch", epoch)
     monkeypatch.setattr(training_execution, "device_failure", lambda execution: gone[-1] if gone else "")
-    fork = multiprocessing.get_context("fork")  # so that the workers are as patched
-
-    class Worker(fork.Process):  # type: ignore[name-defined,misc]
-        def join(self, timeout: float | None = None) -> None:
-            super().join(0.5)  # forked, it holds the other end of its own pipe, and would wait for that to close
-            self.kill()
-
-    context = SimpleNamespace(Pipe=fork.Pipe, Process=Worker)
-    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: context)
     jobs, messages = [*first.jobs, *second.jobs], []
 
     def on_event(event: Event) -> None:
@@ -210,6 +217,29 @@ def test_a_device_that_is_lost_costs_its_runs_only(
     assert records.status(second.jobs[0].run_id) == "done"
     assert len(gone) == 0, "the processes that met the error took it with them"
     assert all("launch failure" in (records.failure(run) or "") for run in failed)
+
+
+@pytest.mark.usefixtures("forked")
+def test_a_card_that_is_gone_does_not_take_all_that_is_left(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two cards one fails at once, each time: it costs two runs, and the other card trains the rest of the table."""
+    real = Loop.epoch
+
+    def epoch(self: Loop) -> list:
+        if os.environ.get("GONE"):
+            raise RuntimeError("CUDA error: device is gone")
+        time.sleep(1.0)
+        return real(self)
+
+    monkeypatch.setattr(Loop, "epoch", epoch)
+    monkeypatch.setattr(training_execution, "device_failure", lambda execution: os.environ.get("GONE", ""))
+    jobs = plan(records, rows=(ALIGNED,), seeds=(1, 2, 3, 4, 5, 6), overrides={**QUICK, "max_epochs": 1}).jobs
+    places = [Place(Execution(), {"GONE": "yes"}), Place(Execution())]
+    stacks = group(jobs, records, 1)
+    failed = processes.in_processes(stacks, records, Store(tmp_path / "data"), places, lambda event: None)
+    assert len(failed) == 2
+    assert sum(records.status(job.run_id) == "done" for job in jobs) == 4
 
 
 def test_a_device_lost_before_anything_is_recorded_is_a_failure(

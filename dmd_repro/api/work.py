@@ -92,6 +92,8 @@ def reproduce(
 
     Raises DmdError, one sentence, for whatever can be mended.
     """
+    if table == "all":
+        raise SpecError.at("reproduce", expected="one table", got="'all'", do="Call it for each table")
     chosen = [data] if isinstance(data, str) else list(data or ())
     given = {
         "--seeds": seeds if isinstance(seeds, int) else ",".join(map(str, seeds)) + ",", "--data": chosen,

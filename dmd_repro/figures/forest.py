@@ -49,7 +49,7 @@ def draw_forest(table: ComparisonTable) -> list[Page]:
                     where[1].set_axis_off()
                 elif where[1] is not None:
                     name_rows(where[1], [""] * len(names))
-                    where[1].set_title(f"{COLUMNS[column]} of runs apart", loc="left", color=MARK)
+                    where[1].set_title(f"{COLUMNS[column]}, not comparable", loc="left", color=MARK)
     measured = sum(bool(row.runs) for row in table.rows)
     said = f"{len(table.rows)} rows of {table.name}, {measured} of them measured here, with 95 % intervals over seeds"
     return [Page(table.name.replace("/", "-"), figure, said)]

@@ -251,3 +251,9 @@ def test_a_figure_shows_and_saves_itself(runs: Path, tmp_path: Path) -> None:
         drawn.save(tmp_path / "a.html")
     with pytest.raises(SpecError, match="Did you mean 'fig5'"):
         dmd.figure("fig6")
+
+
+def test_reproduce_takes_one_table() -> None:
+    """`all` is refused before anything is trained: the result could be set beside no one table."""
+    with pytest.raises(SpecError, match="expected one table"):
+        dmd.reproduce("all", "synthetic")

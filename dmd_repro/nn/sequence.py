@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmd_repro.nn import compiled
+from dmd_repro.nn.compiled import attention as compiled_attention
+
 
 class Attention(nn.Module):
     """Multi-head attention; the dropout is on what it returns, not on its weights."""
@@ -19,13 +22,24 @@ class Attention(nn.Module):
     def forward(self, target: Tensor, source: Tensor, valid: Tensor | None = None) -> Tensor:
         """(B, Tq, d), (B, Tk, d), true source steps (B, Tk) -> (B, Tq, d)."""
 
+        out: Tensor = self.drop(self.out(self._read(self.q(target), self.k(source), self.v(source), valid)))
+        return out
+
+    def _read(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what each query reads of the values, (B, Tq, d)."""
+        width = q.shape[2] // self.heads
+        library = compiled.compiled_kernels(q)
+        if library is not None and valid is None and compiled_attention.fits(width, None):
+            q, k, v = (x.unsqueeze(0) for x in (q * width**-0.5, k, v))
+            return compiled_attention.attention(
+                library, q, k, v, heads=self.heads, encoders=1, offset=None, bias=None, masks=None
+            )[0]
+
         def split(x: Tensor) -> Tensor:
             return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
         mask = None if valid is None else valid[:, None, None, :]
-        read = F.scaled_dot_product_attention(split(self.q(target)), split(self.k(source)), split(self.v(source)), mask)
-        out: Tensor = self.drop(self.out(read.transpose(1, 2).flatten(2)))
-        return out
+        return F.scaled_dot_product_attention(split(q), split(k), split(v), mask).transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):

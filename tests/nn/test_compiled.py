@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dmd_repro.nn import attention, compiled
 from dmd_repro.nn.attention import HIDDEN
 from dmd_repro.nn.compiled import build, choice
+from dmd_repro.nn.compiled.call import torch_threads
 from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.nn.encoder import EncoderBank, Laid, Layout
 from dmd_repro.nn.layers import initialise
@@ -249,6 +250,20 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     both = Bank(2, 2, 2, 5, 3, 46, 33, 2, causal=True, last_only=False, padded=False)
     one, three = through(both, threads=1), through(both, threads=3)
     assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+    share = choice.library().loaded.kernels_share_threads
+    share(None, None)  # without torch's OpenMP: threads of our own
+    try:
+        own = through(both, threads=3)
+    finally:
+        share(*(torch_threads() or (None, None)))
+    assert all(torch.equal(a, b) for a, b in zip(one, own, strict=True))
+
+
+def test_the_threads_are_those_of_torch() -> None:
+    """Protects: no second team of threads fights torch's for the cores (a step with two would gain nothing)."""
+    if "libgomp" not in Path("/proc/self/maps").read_text(encoding="utf-8"):
+        pytest.skip("this torch brings another OpenMP")
+    assert torch_threads() is not None
 
 
 @needs_kernels

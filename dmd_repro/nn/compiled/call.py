@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,6 +72,24 @@ def product(how: Mapping[str, Any], d: int) -> float:
     return 2.0 * how["groups"] * how["clips"] * d * pairs
 
 
+def torch_threads() -> tuple[int, int] | None:
+    """Return the addresses of GOMP_parallel and omp_get_num_threads in the OpenMP that torch loaded; None: not found.
+
+    Several may be loaded (scikit-learn brings its own); only torch's knows torch's threads.
+    """
+    home = Path(torch.__file__).parent
+    with suppress(OSError, AttributeError):
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        places = sorted({"/" + line.partition("/")[2] for line in maps if "/" in line})
+        for path in places:
+            of_torch = path.startswith((f"{home}/", f"{home.parent}/torch.libs/"))
+            if of_torch and Path(path).name.startswith(("libgomp", "libomp", "libiomp")):
+                omp = ctypes.CDLL(path)
+                found = [ctypes.cast(f, ctypes.c_void_p).value for f in (omp.GOMP_parallel, omp.omp_get_num_threads)]
+                return (found[0], found[1]) if found[0] and found[1] else None
+    return None
+
+
 class Library:
     """The compiled functions."""
 
@@ -80,6 +100,9 @@ class Library:
             one.restype = ctypes.c_int64
         if any(loaded.kernels_size(i) != ctypes.sizeof(one) for i, one in enumerate(STRUCTS)):
             raise NotCompiled("the library does not fit this version")
+        if found := torch_threads():
+            loaded.kernels_share_threads.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+            loaded.kernels_share_threads(*found)
 
     def run(self, name: str, struct: Struct, fields: Mapping[str, Any], flops: float = 0.0) -> None:
         """Call a function with a struct of tensors' addresses and numbers; `flops`: what its products take."""

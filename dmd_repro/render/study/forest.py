@@ -116,7 +116,10 @@ def forest(block: ComparedBlock, column: str, *, apart: bool) -> Markup | None:
     axis = axis_of(points, names, WIDTH - 44)
     mark = data_mark(row for row, _ in lines) if apart else None
     top, bottom = 24, 24 + ROW * len(lines)
-    parts = [words(4, 14, f"{COLUMNS[column]}{', not comparable' if apart else ''}", "name"), *across(axis, top, bottom)]
+    parts = [
+        words(4, 14, f"{COLUMNS[column]}{', not comparable' if apart else ''}", "name"),
+        *across(axis, top, bottom),
+    ]
     for i, (row, cell) in enumerate(lines):
         parts.append(words(4, top + ROW * (i + 0.5) + 4, _short(row.row.label, int((names - 10) / LETTER))))
         parts += _line(axis, top + ROW * (i + 0.5), row, cell, apart)

@@ -108,7 +108,10 @@ def _overview(block: ComparedBlock) -> Markup:
                 line += [Cell(NONE), Cell(NONE)]
         rows.append([*line, Cell(word(row.words.mean))])
     return table(
-        f"{block.title}: printed and measured", (*heads, "word, if print is a mean"), "lr" + "rr" * len(block.columns) + "l", rows
+        f"{block.title}: printed and measured",
+        (*heads, "word, if print is a mean"),
+        "lr" + "rr" * len(block.columns) + "l",
+        rows,
     )
 
 

@@ -152,6 +152,12 @@ extern "C" int kernels_finish_back(const FinishCall* call) {
     return 0;
 }
 
+// Let the threads be those of torch's OpenMP: the addresses of GOMP_parallel and omp_get_num_threads.
+extern "C" void kernels_share_threads(void* start, void* count) {
+    team.start = (void (*)(void (*)(void*), void*, unsigned, unsigned))start;
+    team.count = (int (*)())count;
+}
+
 extern "C" int64_t kernels_size(int which) {
     const int64_t sizes[] = {sizeof(AttentionCall), sizeof(LayerCall), sizeof(TurnCall), sizeof(BeginCall),
                              sizeof(FinishCall)};

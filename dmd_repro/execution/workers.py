@@ -16,27 +16,12 @@ from dmd_repro.execution.attempt import POLL_SECONDS, Event, attempt_stack, memb
 from dmd_repro.execution.places import places
 from dmd_repro.execution.processes import in_processes
 from dmd_repro.execution.queue import Queue
-from dmd_repro.planning.grid import Job
-from dmd_repro.planning.stacks import Stack, group
+from dmd_repro.planning.stacks import Stack
 from dmd_repro.records.folder import Records
 
 if TYPE_CHECKING:
     from dmd_repro.training.execution import Execution
     from dmd_repro.training.report import EpochReport
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    records: Records,
-    store: Store,
-    *,
-    execution: Execution,
-    workers: int = 1,
-    on_event: Callable[[Event], None] = lambda event: None,
-) -> list[str]:
-    """Train the jobs, grouped into stacks as the execution says; returns and raises as `run_stacks`."""
-    stacks = group(jobs, records, execution.stack)
-    return run_stacks(stacks, records, store, execution=execution, workers=workers, on_event=on_event)
 
 
 def run_stacks(

@@ -23,7 +23,7 @@ class Line:
     @property
     def comparable(self) -> bool:
         """Whether its runs may stand beside the printed number."""
-        return self.cell.difference is not None
+        return self.cell.comparable
 
 
 def lines_of(block: ComparedBlock, column: str) -> list[Line]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from dmd_repro.figures.page import COLOURS, INK, MARK, Page, drawing, panels
 from dmd_repro.metrics.registry import METRICS, metrics_of, one_a_column, shown_in
 from dmd_repro.records.folder import Records
-from dmd_repro.results.histories import Histories, histories, noted
+from dmd_repro.results.histories import Histories, histories, noted, reader
 from dmd_repro.results.scores import data_line
 
 ACROSS = 6
@@ -56,11 +56,11 @@ def _page(runs: Histories) -> Page:
         axis = next(places)
         metric = known.get(name, METRICS[name])
         for split, colour in (("valid", VALID), ("test", TEST)):
-            _lines(axis, runs, colour, _reader(split, name, metric.scale))
+            _lines(axis, runs, colour, reader(split, name, metric.scale))
         axis.set_title(f"{metric.name}{' %' if metric.unit == '%' else ''}")
     for term in terms:
         axis = next(places)
-        _lines(axis, runs, LOSS, _reader("train", term, 1.0))
+        _lines(axis, runs, LOSS, reader("train", term, 1.0))
         axis.set_title(f"{term}, train")
     rest = list(places)
     for axis in (axis for row in axes for axis in row if axis not in rest):
@@ -84,14 +84,6 @@ def _page(runs: Histories) -> Page:
             drawn_here[-1].tick_params(labelbottom=True)
     said = f"Loss terms and measures of {runs.title} over up to {runs.longest} epochs, {n} seeds"
     return Page(runs.name, figure, said)
-
-
-def _reader(part: str, name: str, scale: float) -> Any:
-    def read(line: Mapping[str, Any]) -> float | None:
-        value = noted(line, name, part)
-        return None if value is None else value * scale
-
-    return read
 
 
 def _lines(axis: Any, runs: Histories, colour: str, read: Any) -> None:

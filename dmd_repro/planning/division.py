@@ -11,9 +11,8 @@ from heapq import heapreplace
 
 from dmd_repro.planning.stacks import Stack
 
-ALONE = (
-    4  # a stack of k seeds takes as long as ALONE + k: what a step on a card takes whatever its seeds (benchmarks.md)
-)
+# A stack of k seeds takes as long as ALONE + k: what a step on a card takes whatever its seeds (benchmarks.md).
+ALONE = 4
 WORTH = 0.05  # the share of the time to the end that a cut must save
 
 

@@ -26,7 +26,7 @@ def strip(cell: Cell, low: float, high: float, width: float = WIDTH, height: flo
         return 4 + (value - low) / (high - low) * (width - 8)
 
     middle, parts = height / 2, []
-    if _comparable(cell):
+    if cell.comparable:
         printed, half = float(cell.printed.value), half_cell(cell.printed.decimals)
         left, wide = x(printed - half), max(1.0, x(printed + half) - x(printed - half))
         parts.append(f'<rect x="{left:.2f}" y="2" width="{wide:.2f}" height="{height - 4:g}" fill="{BAND}"/>')
@@ -43,14 +43,9 @@ def strip(cell: Cell, low: float, high: float, width: float = WIDTH, height: flo
     return "".join(parts)
 
 
-def _comparable(cell: Cell) -> bool:
-    """Whether the printed number may stand beside the seeds: not beside synthetic data, nor another setting."""
-    return cell.difference is not None
-
-
 def limits(cells: Sequence[Cell]) -> tuple[float, float]:
     """Return an axis that holds every seed and interval of the cells, and the printed numbers they compare with."""
-    points = [float(cell.printed.value) for cell in cells if _comparable(cell)]
+    points = [float(cell.printed.value) for cell in cells if cell.comparable]
     for cell in cells:
         points += [*cell.values.values(), *(cell.summary.interval or ())]
     low, high = min(points), max(points)
@@ -61,7 +56,7 @@ def limits(cells: Sequence[Cell]) -> tuple[float, float]:
 def describe(cell: Cell) -> str:
     """Say in words what the drawing shows."""
     values = ", ".join(f"{value:.2f}" for value in cell.values.values())
-    printed = f"printed {cell.printed.text}; " if _comparable(cell) else ""
+    printed = f"printed {cell.printed.text}; " if cell.comparable else ""
     return f"{cell_name(cell)}: {printed}seeds {values}"
 
 

@@ -39,7 +39,7 @@ def prose(table: ComparisonTable) -> str:
     if told:
         compatible = sum(row.words.one_run == "compatible" for row in told)
         text += f" Read as one run each, {compatible} of {len(told)} rows are compatible with ours."
-    ordered = sorted((pair for pair in cells if pair[1].difference is not None), key=_distance, reverse=True)
+    ordered = sorted((pair for pair in cells if pair[1].comparable), key=_distance, reverse=True)
     if ordered:
         row, cell = ordered[0]
         text += f" The largest difference is {_cell(row, cell)}."

@@ -41,6 +41,11 @@ class Cell:
     beside: MarginChances | None = None  # where the method's mean lies beside the number and the margin
 
     @property
+    def comparable(self) -> bool:
+        """Whether its runs may stand beside the printed number: not of synthetic data, nor of another setting."""
+        return self.difference is not None
+
+    @property
     def convention_moves(self) -> float | None:
         """How far apart the conventions alone put the mean of the same runs."""
         return max(self.conventions.values()) - min(self.conventions.values()) if self.conventions else None
@@ -231,6 +236,11 @@ class ComparisonTable:
     looks: tuple[str, ...] = ()  # the earlier verdicts on this plan at other numbers of runs, and this one
     answers: tuple[str, ...] = ()  # what others' runs say of its rows, a sentence each
     other_reruns: tuple[NotComparable, ...] = ()  # re-runs of its systems that stand beside none of its rows
+
+    @property
+    def plain_title(self) -> str:
+        """The title without the mark."""
+        return self.title.replace(f" ({self.mark}, not comparable with the printed numbers)", "")
 
     @property
     def rule(self) -> tuple[str, ...]:

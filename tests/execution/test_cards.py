@@ -10,7 +10,7 @@ import pytest
 from command import Here
 from hypothesis import given
 from hypothesis import strategies as st
-from small_plans import quick
+from small_plans import quick, run_jobs
 
 from dmd_repro.cli import carry
 from dmd_repro.data.store.folder import Store
@@ -18,7 +18,6 @@ from dmd_repro.errors import SpecError
 from dmd_repro.execution import estimate
 from dmd_repro.execution.places import Place, places, sides
 from dmd_repro.execution.processes import in_processes
-from dmd_repro.execution.workers import run_jobs
 from dmd_repro.planning.division import ALONE, divide, loads, most_seconds
 from dmd_repro.planning.stacks import Stack, group
 from dmd_repro.records.folder import Records

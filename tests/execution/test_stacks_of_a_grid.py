@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_plans import run_jobs
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import SpecError
-from dmd_repro.execution.workers import run_jobs
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning import grid
 from dmd_repro.planning.stacks import group, parse_stack
@@ -102,13 +102,14 @@ def test_a_stack_killed_outright_goes_on(records: Records, tmp_path: Path) -> No
     """Protects: `kill -9` during a stacked `dmd reproduce`: the same command ends in the bits of an undisturbed one."""
     jobs = planned(records, max_epochs=4).jobs[:3]
     script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "import sys; from pathlib import Path; sys.path[:0] = sys.argv[2:]\n"
         "from test_stacks_of_a_grid import *\n"
         "r = Records(Path(sys.argv[1])); j = planned(r, max_epochs=4).jobs[:3]\n"
         "run_jobs(j, r, Store(r.root.parent / 'data'), execution=Execution(stack=0))\n"
     )
     root = Path(__file__).parents[2]
-    child = subprocess.Popen([sys.executable, "-c", script, str(records.root), str(Path(__file__).parent)], cwd=root)
+    places = [str(records.root), str(Path(__file__).parent), str(root / "tests" / "helpers")]
+    child = subprocess.Popen([sys.executable, "-c", script, *places], cwd=root)
     deadline = time.monotonic() + 120
     while not any(records.root.glob("*.tmp/resume.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from small_plans import ALIGNED, QUICK, plan, quick
+from small_plans import ALIGNED, QUICK, plan, quick, run_jobs
 
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import RunError
@@ -20,7 +20,6 @@ from dmd_repro.execution.attempt import Event
 from dmd_repro.execution.estimate import seconds_per_epoch
 from dmd_repro.execution.places import Place
 from dmd_repro.execution.queue import Queue
-from dmd_repro.execution.workers import run_jobs
 from dmd_repro.planning.division import most_seconds
 from dmd_repro.planning.stacks import group
 from dmd_repro.records.folder import Records

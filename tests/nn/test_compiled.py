@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from attention_shapes import Shape, computed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmd_repro.nn import attention, compiled
-from dmd_repro.nn.attention import HIDDEN
 from dmd_repro.nn.compiled import choice
 from dmd_repro.nn.compiled.call import torch_threads
 from dmd_repro.nn.dropout import DropoutStream
@@ -28,50 +28,6 @@ needs_kernels = pytest.mark.skipif(not HERE, reason="needs a C++ compiler and a 
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A function that switches the compiled kernels off for the rest of a test."""
     return lambda: monkeypatch.setattr(compiled, "compiled_kernels", lambda x: None)
-
-
-class Shape(NamedTuple):
-    """A bank of encoders."""
-
-    seeds: int
-    rates: tuple[float, ...]
-    clips: int
-    heads: int
-    width: int
-    queries: int
-    keys: int
-    offset: int | None
-    padded: bool = False
-    packed: bool = False  # q, k and v are slices of one tensor
-    scale: float = 1.0
-
-
-def computed(case: Shape, threads: int = 1) -> list[torch.Tensor]:
-    """Return the output and the gradients of q, k and v, by whatever way `attention` takes."""
-    groups, d, draw = case.seeds * len(case.rates), case.heads * case.width, torch.Generator().manual_seed(4)
-    steps = (case.queries, case.keys, case.keys)
-    leaves = [torch.randn(groups, case.clips, t, d, generator=draw).mul_(case.scale).requires_grad_() for t in steps]
-    q, k, v = leaves
-    if case.packed:
-        leaves = [torch.randn(groups, case.clips, case.queries, 3 * d, generator=draw).requires_grad_()]
-        q, k, v = leaves[0].chunk(3, dim=-1)
-    hidden = None
-    if case.padded:
-        hidden = torch.zeros(groups, case.clips, case.keys)
-        hidden[:, 0, : 1 + case.keys // 3] = HIDDEN
-    stream = DropoutStream(range(case.seeds))
-    stream.restart([3] * case.seeds, torch.device("cpu"))
-    stream.take(5)  # the keys are not the first of their table
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        out = attention.attention(
-            q, k, v, heads=case.heads, offset=case.offset, stream=stream, rates=case.rates, hidden=hidden
-        )
-        slope = torch.linspace(-1, 1, out.numel()).view(out.shape)
-        return [x.detach() for x in (out, *torch.autograd.grad(out, leaves, slope))]
-    finally:
-        torch.set_num_threads(before)
 
 
 @needs_kernels

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import NamedTuple
 
 import pytest
 import torch
+from attention_shapes import Shape, computed
 
 from dmd_repro.nn import attention, dropout, kernels
-from dmd_repro.nn.attention import HIDDEN
 from dmd_repro.nn.dropout import Dropout, DropoutStream
 from dmd_repro.nn.kernels import choice
 
@@ -23,21 +22,6 @@ CPU = torch.device("cpu")
 def gpu() -> ModuleType:
     """The kernels, interpreted where there is no card (conftest.py)."""
     return importlib.import_module("dmd_repro.nn.kernels.gpu")
-
-
-class Shape(NamedTuple):
-    """A bank of encoders."""
-
-    seeds: int
-    rates: tuple[float, ...]
-    clips: int
-    heads: int
-    width: int
-    queries: int
-    keys: int
-    offset: int | None
-    padded: bool = False
-    packed: bool = False  # q, k and v are slices of one tensor, as self-attention computes them
 
 
 if DEVICE == CPU:  # a step of a loop costs the interpreter as much as a card a thousand of them
@@ -60,34 +44,6 @@ else:
         Shape(2, (0.5, 0.0), 2, 1, 5, 1, 90, None, padded=True),
         Shape(1, (0.2,), 2, 1, 4, 150, 150, 0),
     ]
-
-
-def computed(case: Shape, device: torch.device) -> list[torch.Tensor]:
-    """Return the output and the gradients of q, k and v, by whatever way `attention` takes on the device."""
-    encoders, d = len(case.rates), case.heads * case.width
-    groups, draw = case.seeds * encoders, torch.Generator().manual_seed(4)
-    if case.packed:
-        packed = torch.randn(groups, case.clips, case.queries, 3 * d, generator=draw).to(device).requires_grad_()
-        q, k, v = packed.chunk(3, dim=-1)
-        leaves = [packed]
-    else:
-        leaves = [
-            torch.randn(groups, case.clips, steps, d, generator=draw).to(device).requires_grad_()
-            for steps in (case.queries, case.keys, case.keys)
-        ]
-        q, k, v = leaves
-    hidden = None
-    if case.padded:
-        hidden = torch.zeros(groups, case.clips, case.keys, device=device)
-        hidden[:, 0, : case.keys // 3] = HIDDEN
-    stream = DropoutStream(range(case.seeds))
-    stream.restart([3] * case.seeds, device)
-    stream.take(5)  # draws before it: the keys are not the first of their table
-    out = attention.attention(
-        q, k, v, heads=case.heads, offset=case.offset, stream=stream, rates=case.rates, hidden=hidden
-    )
-    slope = torch.linspace(-1, 1, out.numel(), device=device).view(out.shape)
-    return [x.detach().cpu() for x in (out, *torch.autograd.grad(out, leaves, slope))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.queries}x{c.keys}")

@@ -66,6 +66,18 @@ def _steps(*tensors: Tensor) -> dict[str, Any]:
     return {f"{x}_{axis}": t.stride(i) for x, t in zip("qkv", tensors, strict=True) for i, axis in enumerate("gbt")}
 
 
+def call_fields(
+    stacked: tuple[int, ...], heads: int, width: int, queries: int, keys: int, offset: int | None, encoders: int,
+    masks: Masks | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the sizes of a call and its masks by the names of the structs; `stacked` are groups and clips."""
+    return {
+        "groups": stacked[0], "clips": stacked[1], "heads": heads, "width": width, "queries": queries, "keys_n": keys,
+        "causal": int(offset is not None), "offset": offset or 0, "encoders": encoders,
+        **({} if masks is None else masks.fields(encoders)),
+    }  # fmt: skip
+
+
 def attention(
     library: Library, q: Tensor, k: Tensor, v: Tensor, *, heads: int, encoders: int, offset: int | None,
     bias: Tensor | None, masks: Masks | None,
@@ -75,10 +87,6 @@ def attention(
     What `nn.attention.attention` computes, where `fits`.
     """
     q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
-    how = {
-        "groups": q.shape[0], "clips": q.shape[1], "heads": heads, "width": q.shape[3] // heads,
-        "queries": q.shape[2], "keys_n": k.shape[2], "causal": int(offset is not None), "offset": offset or 0,
-        "encoders": encoders, **({} if masks is None else masks.fields(encoders)),
-    }  # fmt: skip
+    how = call_fields(q.shape[:2], heads, q.shape[3] // heads, q.shape[2], k.shape[2], offset, encoders, masks)
     out: Tensor = _Attention.apply(q, k, v, None if bias is None else bias.contiguous(), library, how)
     return out

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmd_repro.nn.compiled.attention import Masks
+from dmd_repro.nn.compiled.attention import Masks, call_fields
 from dmd_repro.nn.compiled.call import LANES, PARAMETERS, LayerCall, Library, TurnCall, product
 from dmd_repro.nn.compiled.memory import Held
 
@@ -106,11 +106,7 @@ def layer(
     `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `nn.encoder.EncoderLayer` computes
     without dropout behind its maps.
     """
-    how = {
-        "groups": x.shape[0], "clips": x.shape[1], "heads": heads, "width": x.shape[2], "queries": queries,
-        "keys_n": keys, "causal": int(offset is not None), "offset": offset or 0, "encoders": encoders,
-        **({} if masks is None else masks.fields(encoders)),
-    }  # fmt: skip
+    how = call_fields(x.shape[:2], heads, x.shape[2], queries, keys, offset, encoders, masks)
     key, value = source or (None, None)
     out: Tensor = _Layer.apply(x, key, value, None if bias is None else bias.contiguous(), library, how, *parameters)
     return out

@@ -12,7 +12,7 @@ from dmd_repro.render.study.drawing import Axis, axis_of, figure, line, triangle
 from dmd_repro.render.study.frame import Page, to
 from dmd_repro.render.study.gather import Study
 from dmd_repro.render.study.markup import Markup, details, html, slug
-from dmd_repro.results.histories import Histories, noted
+from dmd_repro.results.histories import Histories, noted, reader
 from dmd_repro.results.scores import data_line
 
 WIDTH, HEIGHT, LEFT, TOP = 300, 158, 46, 22
@@ -72,19 +72,11 @@ def panels(one: Histories) -> list[Markup]:
     found = [_panel(one, "validation loss (selects)", [("c0", lambda line: noted(line, "valid_loss"))])]
     for name in measures:
         metric = known.get(name, METRICS[name])
-        reads = [(colour, _reader(split, name, metric.scale)) for split, colour in (("valid", "c0"), ("test", "c1"))]
+        reads = [(colour, reader(split, name, metric.scale)) for split, colour in (("valid", "c0"), ("test", "c1"))]
         found.append(_panel(one, f"{metric.name}{' %' if metric.unit == '%' else ''}", reads))
     for term in one.names("train"):
-        found.append(_panel(one, f"{term}, train", [("c2", _reader("train", term, 1.0))]))
+        found.append(_panel(one, f"{term}, train", [("c2", reader("train", term, 1.0))]))
     return [panel for panel in found if panel is not None]
-
-
-def _reader(part: str, name: str, scale: float) -> Read:
-    def read(entry: Mapping[str, Any]) -> float | None:
-        value = noted(entry, name, part)
-        return None if value is None else value * scale
-
-    return read
 
 
 def _panel(one: Histories, title: str, reads: Sequence[tuple[str, Read]]) -> Markup | None:

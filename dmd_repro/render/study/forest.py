@@ -19,11 +19,6 @@ NAMES, LETTER = (80, 190), 6.3  # pixels of the names at the left, least and mos
 STRIP = 360  # the width of a distribution
 
 
-def comparable(cell: Cell) -> bool:
-    """Whether its runs may stand beside the printed number."""
-    return cell.difference is not None
-
-
 def data_mark(rows: Iterable[ComparedRow]) -> str | None:
     """Return the mark of the data that rows were run on; a table's own mark is of any of its rows."""
     return mark_of([str((row.features or {}).get("standing")) for row in rows])
@@ -34,7 +29,7 @@ def strips(row: ComparedRow, cell: Cell) -> list[Markup]:
 
     Runs that may not be compared have a figure, and an axis, of their own; the mark of their data is in it.
     """
-    if comparable(cell):
+    if cell.comparable:
         return [_strip(row, cell, cell.reruns, None, ours=True, beside=True)]
     out = [_strip(row, cell, (), data_mark([row]), ours=True, beside=False)] if cell.values else []
     return out + ([_strip(row, cell, cell.reruns, None, ours=False, beside=True)] if cell.reruns else [])
@@ -108,7 +103,7 @@ def forest(block: ComparedBlock, column: str, *, apart: bool) -> Markup | None:
     """Return a column of a block, a line a row; `apart`: our runs that no printed number may stand beside, alone."""
     lines = [(row, cell) for row in block.rows for cell in row.cells if cell.column == column]
     if apart:
-        lines = [(row, cell) for row, cell in lines if cell.values and not comparable(cell)]
+        lines = [(row, cell) for row, cell in lines if cell.values and not cell.comparable]
     points = [value for row, cell in lines for value in _points(cell, apart)]
     if not points:
         return None
@@ -129,7 +124,7 @@ def forest(block: ComparedBlock, column: str, *, apart: bool) -> Markup | None:
 
 
 def _points(cell: Cell, apart: bool) -> list[float]:
-    ours = [cell.summary.mean, *(cell.summary.interval or ())] if apart or comparable(cell) else []
+    ours = [cell.summary.mean, *(cell.summary.interval or ())] if apart or cell.comparable else []
     theirs = [] if apart else [v for one in cell.reruns for v in _ends(one)]
     return [float(x) for x in ([] if apart else [float(cell.printed.value)]) + ours + theirs if x is not None]
 
@@ -146,12 +141,12 @@ def _line(axis: Axis, y: float, row: ComparedRow, cell: Cell, apart: bool) -> li
             theirs = summarise(list(reading.values.values()))
             at = y + 5 + 2.5 * i
             parts += [*interval(axis, at, theirs, "theirs"), dot(axis(reading.mean), at, "theirs", 2.6, reading.by)]
-    if cell.summary.mean is not None and (apart or comparable(cell)):
+    if cell.summary.mean is not None and (apart or cell.comparable):
         hollow = cell.summary.interval is None or row.failed or row.not_learned
         at, kind = (y if apart else y - 4), f"ours{' hollow' if hollow else ''}"
         said = f"{METRICS[cell.metric].name} {number(cell.summary.mean, cell)}"
         parts += [*interval(axis, at, cell.summary, "ours"), dot(axis(cell.summary.mean), at, kind, 3.2, said)]
-    if row.planned and (apart or comparable(cell) or not cell.values):
+    if row.planned and (apart or cell.comparable or not cell.values):
         parts.append(words(WIDTH - 4, y + 4, row.n, "soft", "end"))
     return parts
 

@@ -28,11 +28,11 @@ def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
     body = [_overview(study.tables)] if any(row.runs for found in study.tables for row in found.rows) else []
     silent = [found for found in study.tables if answers(found) == [NOTHING]]
     for found in (one for one in study.tables if one not in silent):
-        title = to(table_file(found.name), plain_title(found))
+        title = to(table_file(found.name), found.plain_title)
         mark = f' <span class="v failed">{html(found.mark)}</span>' if found.mark else ""
         body += [Markup(f"<h2>{title}{mark}</h2>"), *answer_lines(found, ANSWERS)]
     if silent:
-        named = ", ".join(to(table_file(found.name), plain_title(found)) for found in silent)
+        named = ", ".join(to(table_file(found.name), found.plain_title) for found in silent)
         heading = "The other tables" if len(silent) < len(study.tables) else "The tables"
         body.append(Markup(f"<h2>{heading}</h2><p>{html(NOTHING)} {named}.</p>"))
     if study.findings:
@@ -45,11 +45,6 @@ def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
     body.append(Markup(f"<p>{html(missing_in_short(study))} {to(MISSING, 'What was not')}.</p>"))
     body += [Markup("<h2>The same as files</h2>"), items(_file(path, words) for path, words in files)]
     return Page(INDEX, "Answer", study.title, body)
-
-
-def plain_title(found: ComparisonTable) -> str:
-    """Return a table's title without the mark."""
-    return found.title.replace(f" ({found.mark}, not comparable with the printed numbers)", "")
 
 
 def _file(path: str, words: str) -> Markup:

@@ -115,32 +115,22 @@ extern "C" int kernels_turn(const TurnCall* call) {
     return 0;
 }
 
-extern "C" int kernels_begin(const BeginCall* call) {
-    const Begin begin(*call);
+// Do one pass of a part (`Begin`, `Finish`) over every clip of a call.
+template <class Part, class Call>
+static int over_clips(const Call* call, void (Part::*pass)(int, float*) const) {
+    const Part part(*call);
     Crew::run(call->threads, [&](Crew& crew) {
-        Room own(begin.room());
-        crew.each(call->groups * call->clips, [&](int at) { begin.forward(at, own.at); });
+        Room own(part.room());
+        crew.each(call->groups * call->clips, [&](int at) { (part.*pass)(at, own.at); });
     });
     return 0;
 }
 
-extern "C" int kernels_begin_back(const BeginCall* call) {
-    const Begin begin(*call);
-    Crew::run(call->threads, [&](Crew& crew) {
-        Room own(begin.room());
-        crew.each(call->groups * call->clips, [&](int at) { begin.backward(at, own.at); });
-    });
-    return 0;
-}
+extern "C" int kernels_begin(const BeginCall* call) { return over_clips(call, &Begin::forward); }
 
-extern "C" int kernels_finish(const FinishCall* call) {
-    const Finish finish(*call);
-    Crew::run(call->threads, [&](Crew& crew) {
-        Room own(finish.room());
-        crew.each(call->groups * call->clips, [&](int at) { finish.forward(at, own.at); });
-    });
-    return 0;
-}
+extern "C" int kernels_begin_back(const BeginCall* call) { return over_clips(call, &Begin::backward); }
+
+extern "C" int kernels_finish(const FinishCall* call) { return over_clips(call, &Finish::forward); }
 
 extern "C" int kernels_finish_back(const FinishCall* call) {
     const Finish finish(*call);

@@ -4,7 +4,7 @@
 // weights again and turns blocks of 16 queries and 16 keys for the gradients of keys and values. Masks are the bits that
 // `dropout.draw_lanes` makes, one for each weight.
 #pragma once
-#include "lanes.h"
+#include "bits.h"
 
 // How dropout cuts the scores of one encoder and seed into blocks (`attention.plan_cut`), and where its bits come from.
 struct Masks {
@@ -29,15 +29,6 @@ struct Sizes {
         return end < 1 ? 1 : end < keys ? end : keys;
     }
 };
-
-// Which of 32 lanes a dropout keeps: two to each mixed word.
-static inline uint32_t kept(const int32_t* words, __m512i low, __m512i high, __m512i least) {
-    __m512i x = _mm512_xor_si512(_mm512_loadu_si512(words), low);
-    x = _mm512_mullo_epi32(x, high);
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
-    x = _mm512_mullo_epi32(x, _mm512_set1_epi32(0x2C1B3C6D));
-    return (uint32_t)_mm512_cmpge_epi16_mask(x, least);
-}
 
 // The bits of 16 queries from i0 on: bits[chunk * 16 + lane] holds keys 32 chunk to 32 chunk + 31 of one of them.
 static void keep_bits(const Masks& m, const Sizes& n, int local, int i0, int upto, uint32_t* bits) {

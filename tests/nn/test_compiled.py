@@ -111,6 +111,8 @@ class Bank(NamedTuple):
     causal: bool
     last_only: bool
     padded: bool
+    relu_dropout: float = 0.0
+    res_dropout: float = 0.0
 
 
 def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
@@ -119,7 +121,8 @@ def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
     stream = DropoutStream(seeds)
     bank = EncoderBank(
         [f"e{i}" for i in range(case.encoders)], d, case.heads, case.layers, rates=[0.3, 0.0, 0.1][: case.encoders],
-        embed_dropout=0.1, relu_dropout=0.0, res_dropout=0.0, stream=stream, causal=case.causal,
+        embed_dropout=0.1, relu_dropout=case.relu_dropout, res_dropout=case.res_dropout, stream=stream,
+        causal=case.causal,
     ).train()  # fmt: skip
     initialise(bank, seeds)
     with torch.no_grad():  # scales and shifts that are none, biases that are not 0
@@ -160,6 +163,8 @@ def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
     causal=st.booleans(),
     last_only=st.booleans(),
     padded=st.booleans(),
+    relu_dropout=st.sampled_from([0.0, 0.4]),
+    res_dropout=st.sampled_from([0.0, 0.3]),
 )
 def test_a_bank_computes_what_it_does_without(**shape) -> None:
     """Protects: outputs and every gradient of whole layers, of seeds, encoders, hidden keys, the last step."""

@@ -59,9 +59,10 @@ class MapDrops(NamedTuple):
 
     @classmethod
     def drawn(cls, stream: DropoutStream, n: int, rates: Sequence[float]) -> MapDrops | None:
-        """Take the draws of one layer from the stream: n elements a seed behind the first and last map, 4 n behind
-        the ReLU, as dropout on tensors in rows would; None where nothing is dropped.
-        """  # noqa: D205
+        """Take the draws of one layer from the stream, as `Dropout` on its tensors would; None: nothing is dropped.
+
+        n: elements of a seed behind the first and the last map; 4 n are behind the ReLU.
+        """
         sizes = [size for size, rate in zip((n, 4 * n, n), rates, strict=True) if rate]
         if not sizes:
             return None

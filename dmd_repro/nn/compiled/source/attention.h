@@ -132,18 +132,22 @@ static void attend(const float* q, const float* k, ptrdiff_t k_t, const float* v
 
 // Floats of scratch that `attend_back` needs.
 static size_t back_room(int W, const Sizes& n) {
-    return (size_t)n.wide_q() * (3 * W + 1 + n.chunks()) + 4 * L * L + n.wide_q();
+    return (size_t)n.wide_q() * (4 * W + 1 + n.chunks()) + 2 * (size_t)n.wide_k() * W + 4 * L * L + n.wide_q();
 }
 
-// The gradients of one head. q, out, grad (W, wide) in lanes; q_rows, k, v in rows. Writes dq (W, wide of queries), dk
-// and dv (W, wide of keys) in lanes; what lies beyond the last query or key is 0 where grad is.
+// The gradients of one head, everything in lanes: q, out, grad, dq (W, wide of queries); k, v, dk, dv (W, wide of keys).
+// What lies beyond the last query or key is 0 where grad is.
 template <int W>
-static void attend_back(const float* q, const float* q_rows, ptrdiff_t q_t, const float* k, ptrdiff_t k_t,
-                        const float* v, ptrdiff_t v_t, const float* bias, const Sizes& n, const Masks& m, int local,
-                        const float* out, const float* grad, const float* inverse, const float* shifts, float* room,
-                        float* dq, float* dk, float* dv) {
-    const int wide = n.wide_q(), wide_k = n.wide_k(), chunks = n.chunks();
-    float *scaled = room, *slope = scaled + W * wide, *slope_rows = slope + W * wide, *mean = slope_rows + W * wide;
+static void attend_back(const float* q, const float* k_lanes, const float* v_lanes, const float* bias, const Sizes& n,
+                        const Masks& m, int local, const float* out, const float* grad, const float* inverse,
+                        const float* shifts, float* room, float* dq, float* dk, float* dv) {
+    const int wide = n.wide_q(), wide_k = n.wide_k(), chunks = n.chunks(), q_t = W, k_t = W, v_t = W;
+    float *q_rows = room, *k = q_rows + W * wide, *v = k + W * wide_k;
+    float *scaled = v + W * wide_k, *slope = scaled + W * wide, *slope_rows = slope + W * wide;
+    float* mean = slope_rows + W * wide;
+    transpose(q, wide, W, n.queries, q_rows, W, W);
+    transpose(k_lanes, wide_k, W, n.keys, k, W, W);
+    transpose(v_lanes, wide_k, W, n.keys, v, W, W);
     uint32_t* bits = (uint32_t*)(mean + wide);
     alignas(64) float used[L * L], back[L * L], used_t[L * L], back_t[L * L];
     for (int i0 = 0; i0 < n.queries; i0 += L) {

@@ -151,7 +151,7 @@ struct Layer {
     };
     Clip clip(float* at) const {
         Clip c;
-        const ptrdiff_t each = (ptrdiff_t)d * wide, of_keys = up(d * n.keys);
+        const ptrdiff_t each = (ptrdiff_t)d * wide, of_keys = (ptrdiff_t)d * wide_k;
         c.stats = at, at += 4 * wide;
         c.q = at, at += each;
         c.k = at, at += of_keys;
@@ -176,8 +176,8 @@ struct Layer {
         const int64_t at = (int64_t)g * B + b;
         const float* x = a.x + at * d * wide;
         const float *out_b = a.out_b + (ptrdiff_t)g * d, *fc2_b = a.fc2_b + (ptrdiff_t)g * d;
-        float *tile = own, *k_lanes = tile + (ptrdiff_t)d * TILE, *v_lanes = k_lanes + (ptrdiff_t)d * wide_k;
-        uint32_t *words = (uint32_t*)(v_lanes + (ptrdiff_t)d * wide_k), *bits = words + keep_room();
+        float *tile = own, *k_rows = tile + (ptrdiff_t)d * TILE, *v_rows = k_rows + (ptrdiff_t)d * wide_k;
+        uint32_t *words = (uint32_t*)(v_rows + (ptrdiff_t)d * wide_k), *bits = words + keep_room();
         const Clip c = a.kept ? kept(at) : clip((float*)bits + L * n.chunks());
         const Drop behind_out = drop(g, OUT), behind_relu = drop(g, RELU), behind_last = drop(g, LAST);
         float* y = a.y + at * d * wide;
@@ -190,20 +190,20 @@ struct Layer {
             normalise(x + t, wide, d, steps, tile, TILE, c.stats + t, c.stats + wide + t);
             apply(w.q, tile, TILE, c.q + t, wide, steps, biased(w.in_b));
             if (!self) return;
-            apply(w.k, tile, TILE, k_lanes + t, wide_k, steps, biased(w.in_b + d));
-            apply(w.v, tile, TILE, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
+            apply(w.k, tile, TILE, c.k + t, wide_k, steps, biased(w.in_b + d));
+            apply(w.v, tile, TILE, c.v + t, wide_k, steps, biased(w.in_b + 2 * d));
         });
         if (!self)
             tiles(wide_k, [&](int t, int steps) {
-                apply(w.k, a.key + at * d * wide_k + t, wide_k, k_lanes + t, wide_k, steps, biased(w.in_b + d));
-                apply(w.v, a.value + at * d * wide_k + t, wide_k, v_lanes + t, wide_k, steps, biased(w.in_b + 2 * d));
+                apply(w.k, a.key + at * d * wide_k + t, wide_k, c.k + t, wide_k, steps, biased(w.in_b + d));
+                apply(w.v, a.value + at * d * wide_k + t, wide_k, c.v + t, wide_k, steps, biased(w.in_b + 2 * d));
             });
-        transpose(k_lanes, wide_k, d, n.keys, c.k, d, d);
-        transpose(v_lanes, wide_k, d, n.keys, c.v, d, d);
+        transpose(c.k, wide_k, d, n.keys, k_rows, d, d);
+        transpose(c.v, wide_k, d, n.keys, v_rows, d, d);
         const Masks m = masks(g);
         for (int h = 0; h < H; h++)
-            ATTEND[W](c.q + h * W * wide, c.k + h * W, d, c.v + h * W, d, a.bias ? a.bias + at * n.keys : nullptr, n, m,
-                      b * H + h, bits, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
+            ATTEND[W](c.q + h * W * wide, k_rows + h * W, d, v_rows + h * W, d,
+                      a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, bits, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
         tiles(wide, [&](int t, int steps) {
             Besides sum = biased(out_b);
             sum.add = x + t, sum.add_step = wide;
@@ -275,9 +275,8 @@ struct Layer {
         float *n1 = r.n1 + place * each, *n2 = r.n2 + place * each;
         float *dq = r.dq + place * r.dq_clip, *dk = r.dk + place * r.dk_clip, *dv = r.dv + place * r.dk_clip;
         float *dout = r.dout ? r.dout + place * each : dmiddle, *dlast = r.dlast ? r.dlast + place * each : nullptr;
-        float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *q_rows = slope + each + keep_room();
+        float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *rest = slope + each + keep_room();
         uint32_t* words = (uint32_t*)(slope + each);
-        float* rest = q_rows + (ptrdiff_t)d * n.queries;
         const Drop behind_out = drop(g, OUT), behind_relu = drop(g, RELU), behind_last = drop(g, LAST);
         Ahead coming(c.stats, c.hidden - c.stats);
         tiles(wide, [&](int t, int steps) {
@@ -293,13 +292,12 @@ struct Layer {
             if (r.dout) times(dmiddle + t, d, steps, keep(behind_out, g, b, d, t, steps, words), dout + t);
             apply(w.out_t, dout + t, wide, slope + t, wide, steps, Besides());
         });
-        transpose(c.q, wide, d, n.queries, q_rows, d, d);
         const Masks m = masks(g);
         for (int h = 0; h < H; h++) {
             const ptrdiff_t at_q = (ptrdiff_t)h * W * wide, at_k = (ptrdiff_t)h * W * wide_k;
-            ATTEND_BACK[W](c.q + at_q, q_rows + h * W, d, c.k + h * W, d, c.v + h * W, d,
-                           a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, c.attended + at_q, slope + at_q,
-                           c.inverse + h * wide, c.shifts + h * wide, rest, dq + at_q, dk + at_k, dv + at_k);
+            ATTEND_BACK[W](c.q + at_q, c.k + at_k, c.v + at_k, a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h,
+                           c.attended + at_q, slope + at_q, c.inverse + h * wide, c.shifts + h * wide, rest, dq + at_q,
+                           dk + at_k, dv + at_k);
         }
         float* dx = a.dx + at * each;
         tiles(wide, [&](int t, int steps) {
@@ -315,7 +313,7 @@ struct Layer {
     }
 
     size_t backward_room() const {
-        return (size_t)d * TILE + (size_t)d * wide + keep_room() + (size_t)d * n.queries + back_room(W, n) + 64;
+        return (size_t)d * TILE + (size_t)d * wide + keep_room() + back_room(W, n) + 64;
     }
 
     // Add some clips, from b on, to rows n0 to n1 of the gradients of the weights as they were packed: with the

@@ -111,6 +111,8 @@ class Bank(NamedTuple):
     causal: bool
     last_only: bool
     padded: bool
+    relu_dropout: float = 0.0
+    res_dropout: float = 0.0
 
 
 def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
@@ -119,7 +121,8 @@ def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
     stream = DropoutStream(seeds)
     bank = EncoderBank(
         [f"e{i}" for i in range(case.encoders)], d, case.heads, case.layers, rates=[0.3, 0.0, 0.1][: case.encoders],
-        embed_dropout=0.1, relu_dropout=0.0, res_dropout=0.0, stream=stream, causal=case.causal,
+        embed_dropout=0.1, relu_dropout=case.relu_dropout, res_dropout=case.res_dropout, stream=stream,
+        causal=case.causal,
     ).train()  # fmt: skip
     initialise(bank, seeds)
     with torch.no_grad():  # scales and shifts that are none, biases that are not 0
@@ -160,16 +163,30 @@ def through(case: Bank, threads: int = 1) -> list[torch.Tensor]:
     causal=st.booleans(),
     last_only=st.booleans(),
     padded=st.booleans(),
+    relu_dropout=st.sampled_from([0.0, 0.4]),
+    res_dropout=st.sampled_from([0.0, 0.3]),
 )
 def test_a_bank_computes_what_it_does_without(**shape) -> None:
     """Protects: outputs and every gradient of whole layers, of seeds, encoders, hidden keys, the last step."""
-    case = Bank(**shape)
+    agrees(Bank(**shape))
+
+
+def agrees(case: Bank) -> None:
+    """Assert that a bank computes what it does without kernels."""
     found = through(case)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "compiled_kernels", lambda x: None)
         expected = through(case)
     for got, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-3, atol=2e-4 * (0.1 + wanted.abs().max().item()))
+
+
+@needs_kernels
+def test_dropout_of_more_elements_than_one_draw_has() -> None:
+    """Protects: masks whose draw ends in the middle of a step's channels (2^21 = 14979 * 140 + 92), odd widths."""
+    agrees(
+        Bank(2, 2, 5, 7, 80, 97, 0, 1, causal=True, last_only=False, padded=False, relu_dropout=0.2, res_dropout=0.3)
+    )
 
 
 @needs_kernels

@@ -34,7 +34,8 @@ from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import fit
-from dmd_repro.training.loop import Loop, training_batches
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import training_batches
 
 CPU = torch.device("cpu")
 DIMS = {"l": 12, "a": 3, "v": 4}

@@ -70,7 +70,9 @@ def test_packed_inputs_and_threads_move_nothing(without: Callable[[], None]) -> 
 
 
 @needs_kernels
-@pytest.mark.parametrize(("queries", "keys", "offset"), [(46, 46, 0), (150, 37, 20), (33, 131, None), (1, 45, None), (100, 100, 0)])
+@pytest.mark.parametrize(
+    ("queries", "keys", "offset"), [(46, 46, 0), (150, 37, 20), (33, 131, None), (1, 45, None), (100, 100, 0)]
+)
 def test_dropout_takes_the_very_same_weights(
     queries: int, keys: int, offset: int | None, without: Callable[[], None]
 ) -> None:

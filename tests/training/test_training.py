@@ -23,7 +23,8 @@ from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training import fit as training
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.fit import Execution, fit
-from dmd_repro.training.loop import Loop, selection_loss
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import selection_loss
 
 CPU = torch.device("cpu")
 TRAJECTORIES = Path(__file__).with_name("trajectories.json")

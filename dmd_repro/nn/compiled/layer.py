@@ -22,17 +22,18 @@ def whole(steps: int) -> int:
     return -(-steps // LANES) * LANES
 
 
-class _Rows(torch.autograd.Function):
-    """Lanes to rows; the gradient goes the other way."""
+class _Turn(torch.autograd.Function):
+    """Lanes to rows or rows to lanes; the gradient goes the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, library: Library, steps: int) -> Tensor:
-        ctx.how = library, steps
-        return _turned(x, library, steps, to_lanes=False)
+    def forward(ctx: Any, x: Tensor, library: Library, steps: int, to_lanes: bool) -> Tensor:
+        ctx.how = library, steps, to_lanes
+        return _turned(x, library, steps, to_lanes=to_lanes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return _turned(grads[0], *ctx.how, to_lanes=True), None, None
+        library, steps, to_lanes = ctx.how
+        return _turned(grads[0], library, steps, to_lanes=not to_lanes), None, None, None
 
 
 def _turned(x: Tensor, library: Library, steps: int, *, to_lanes: bool) -> Tensor:
@@ -46,7 +47,13 @@ def _turned(x: Tensor, library: Library, steps: int, *, to_lanes: bool) -> Tenso
 
 def from_lanes(library: Library, x: Tensor, steps: int) -> Tensor:
     """(G, B, d, T filled) -> (G, B, steps, d)."""
-    out: Tensor = _Rows.apply(x, library, steps)
+    out: Tensor = _Turn.apply(x, library, steps, False)
+    return out
+
+
+def to_lanes(library: Library, x: Tensor) -> Tensor:
+    """(G, B, T, d) -> (G, B, d, T filled)."""
+    out: Tensor = _Turn.apply(x, library, x.shape[2], True)
     return out
 
 

@@ -1,10 +1,8 @@
 // The two ends of a bank of encoders: from inputs in rows, (G, B, T, d), to lanes with positions and dropout, and from
 // lanes through the last LayerNorm back to rows. One pass over a clip each, forward and backward.
 #pragma once
-#include "attention.h"
+#include "bits.h"
 #include "norm.h"
-
-constexpr int64_t DRAW = 1 << 21;  // lanes of one draw: `2 * NOISE` of dropout.py
 
 struct BeginCall {
     const float *x, *table;              // (G, B, T, d), positions (T, d)
@@ -28,15 +26,9 @@ struct Begin {
 
     // Which elements of a clip's rows are kept, as bits from the returned place on.
     int64_t bits(const int32_t* keys, int at, uint32_t* to) const {
-        const int64_t share = a.encoders * a.clips, begin = at % share * each, first = begin / 32 * 32;
-        const int32_t* mine = keys + at / share * a.draws_s;
-        const __m512i least = _mm512_set1_epi16((short)a.least);
-        for (int64_t i = first; i < begin + each; i += 32) {
-            const int32_t* key = mine + 2 * (i / DRAW);
-            *to++ = kept(a.noise + i % DRAW / 2, _mm512_set1_epi32(key[0]), _mm512_set1_epi32(key[1] | 1), least);
-        }
-        *to = 0;
-        return begin - first;
+        const int64_t share = a.encoders * a.clips, begin = at % share * each;
+        keep_run(a.noise, keys + at / share * a.draws_s, (int)a.least, begin, each, to);
+        return begin % 32;
     }
 
     static __mmask16 some(const uint32_t* bits, int64_t at, int n) {

@@ -30,7 +30,7 @@ extern "C" int kernels_attend(const AttentionCall* call) {
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q();
     Crew::run(a.threads, [&](Crew& crew) {
-        Room room((size_t)2 * W * wide + L * n.chunks());
+        Room room((size_t)2 * W * wide + bits_room(n));
         float *q = room.at, *out = q + W * wide;
         uint32_t* bits = (uint32_t*)(out + W * wide);
         crew.each(a.groups * a.clips, [&](int at) {
@@ -55,22 +55,22 @@ extern "C" int kernels_attend_back(const AttentionCall* call) {
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q(), wide_k = n.wide_k();
     Crew::run(a.threads, [&](Crew& crew) {
-        Room room((size_t)4 * W * wide + 2 * W * wide_k + back_room(W, n));
+        Room room((size_t)4 * W * wide + 4 * W * wide_k + back_room(W, n));
         float *q = room.at, *out = q + W * wide, *grad = out + W * wide, *dq = grad + W * wide;
-        float *dk = dq + W * wide, *dv = dk + W * wide_k, *rest = dv + W * wide_k;
+        float *k = dq + W * wide, *v = k + W * wide_k, *dk = v + W * wide_k, *dv = dk + W * wide_k;
+        float* rest = dv + W * wide_k;
         crew.each(a.groups * a.clips, [&](int at) {
             const int g = at / a.clips, b = at % a.clips;
             const Masks m = masks_of(a, g);
             for (int h = 0; h < H; h++) {
                 const int64_t row = ((int64_t)at * H + h) * wide;
                 const int64_t own = (int64_t)at * n.queries * d + h * W, his = (int64_t)at * n.keys * d + h * W;
-                const float* q_rows = a.q + g * a.q_g + b * a.q_b + h * W;
-                transpose(q_rows, a.q_t, n.queries, W, q, wide, wide);
+                transpose(a.q + g * a.q_g + b * a.q_b + h * W, a.q_t, n.queries, W, q, wide, wide);
+                transpose(a.k + g * a.k_g + b * a.k_b + h * W, a.k_t, n.keys, W, k, wide_k, wide_k);
+                transpose(a.v + g * a.v_g + b * a.v_b + h * W, a.v_t, n.keys, W, v, wide_k, wide_k);
                 transpose(a.out + own, d, n.queries, W, out, wide, wide);
                 transpose(a.grad + own, d, n.queries, W, grad, wide, wide);
-                ATTEND_BACK[W](q, q_rows, a.q_t, a.k + g * a.k_g + b * a.k_b + h * W, a.k_t,
-                               a.v + g * a.v_g + b * a.v_b + h * W, a.v_t,
-                               a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, out, grad,
+                ATTEND_BACK[W](q, k, v, a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, out, grad,
                                a.inverse + row, a.shifts + row, rest, dq, dk, dv);
                 transpose(dq, wide, W, n.queries, a.dq + own, d, W);
                 transpose(dk, wide_k, W, n.keys, a.dk + his, d, W);

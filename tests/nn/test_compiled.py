@@ -37,8 +37,8 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     clips=st.integers(1, 3),
     heads=st.integers(1, 3),
     width=st.integers(1, 12),
-    queries=st.sampled_from([1, 2, 15, 16, 17, 46, 130, 150]),
-    keys=st.sampled_from([1, 2, 15, 16, 33, 46, 64, 97]),
+    queries=st.sampled_from([1, 2, 15, 16, 17, 46, 100, 130, 150]),
+    keys=st.sampled_from([1, 2, 15, 16, 33, 46, 64, 100, 129, 300]),
     offset=st.sampled_from([None, 0, 1, 31]),
     padded=st.booleans(),
     scale=st.sampled_from([0.1, 1.0, 8.0]),
@@ -70,7 +70,9 @@ def test_packed_inputs_and_threads_move_nothing(without: Callable[[], None]) -> 
 
 
 @needs_kernels
-@pytest.mark.parametrize(("queries", "keys", "offset"), [(46, 46, 0), (150, 37, 20), (33, 131, None), (1, 45, None)])
+@pytest.mark.parametrize(
+    ("queries", "keys", "offset"), [(46, 46, 0), (150, 37, 20), (33, 131, None), (1, 45, None), (100, 100, 0)]
+)
 def test_dropout_takes_the_very_same_weights(
     queries: int, keys: int, offset: int | None, without: Callable[[], None]
 ) -> None:

@@ -99,7 +99,7 @@ struct Layer {
         const float *x = a.x + at * d * wide, *read = a.read ? a.read + at * d * wide : nullptr;
         float *tile = own, *k_rows = tile + (ptrdiff_t)d * TILE;
         uint32_t *words = (uint32_t*)(k_rows + 2 * (ptrdiff_t)d * wide_k), *bits = words + drops.keep_room();
-        const Clip c = a.kept ? kept(at) : clip((float*)bits + L * n.chunks());
+        const Clip c = a.kept ? kept(at) : clip((float*)bits + bits_room(n));
         const Drop out = drops.drop(g, OUT), relu = drops.drop(g, RELU), last = drops.drop(g, LAST);
         float* y = a.y + at * d * wide;
         if (attends) attend_clip(g, b, w, c, tile, k_rows, bits);
@@ -123,7 +123,7 @@ struct Layer {
     }
 
     size_t forward_room() const {
-        return (size_t)d * TILE + 2 * (size_t)d * wide_k + drops.keep_room() + L * n.chunks() + clip_room() + 64;
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + drops.keep_room() + bits_room(n) + clip_room() + 64;
     }
 
     // Clips whose gradients are found together, so that they are in cache when the weights' are made of them.

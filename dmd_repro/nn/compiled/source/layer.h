@@ -70,7 +70,7 @@ struct Layer {
     }
 
     // The first half of a clip's layer, up to attention's outputs.
-    void attend_clip(int g, int b, const Weights& w, const Clip& c, float* tile, float* k_rows, uint32_t* bits) const {
+    void attend_clip(int g, int b, const Weights& w, const Clip& c, float* tile, float* k_rows, float* rest) const {
         const int64_t at = (int64_t)g * B + b;
         const float* x = a.x + at * d * wide;
         tiles(wide, [&](int t, int steps) {
@@ -91,18 +91,19 @@ struct Layer {
         const Masks m = masks(g);
         for (int h = 0; h < H; h++)
             ATTEND[W](c.q + h * W * wide, k_rows + h * W, d, v_rows + h * W, d, a.bias ? a.bias + at * n.keys : nullptr,
-                      n, m, b * H + h, bits, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
+                      n, m, b * H + h, rest, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
     }
 
     void forward_clip(int g, int b, const Weights& w, float* own) const {
         const int64_t at = (int64_t)g * B + b;
         const float *x = a.x + at * d * wide, *read = a.read ? a.read + at * d * wide : nullptr;
         float *tile = own, *k_rows = tile + (ptrdiff_t)d * TILE;
-        uint32_t *words = (uint32_t*)(k_rows + 2 * (ptrdiff_t)d * wide_k), *bits = words + drops.keep_room();
-        const Clip c = a.kept ? kept(at) : clip((float*)bits + bits_room(n));
+        uint32_t* words = (uint32_t*)(k_rows + 2 * (ptrdiff_t)d * wide_k);
+        float* rest = (float*)words + drops.keep_room();
+        const Clip c = a.kept ? kept(at) : clip(rest + attend_room(W, n));
         const Drop out = drops.drop(g, OUT), relu = drops.drop(g, RELU), last = drops.drop(g, LAST);
         float* y = a.y + at * d * wide;
-        if (attends) attend_clip(g, b, w, c, tile, k_rows, bits);
+        if (attends) attend_clip(g, b, w, c, tile, k_rows, rest);
         tiles(wide, [&](int t, int steps) {
             const Keep of_out = drops.keep(out, g, b, d, t, steps, words);
             if (attends) {
@@ -123,7 +124,7 @@ struct Layer {
     }
 
     size_t forward_room() const {
-        return (size_t)d * TILE + 2 * (size_t)d * wide_k + drops.keep_room() + bits_room(n) + clip_room() + 64;
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + drops.keep_room() + attend_room(W, n) + clip_room() + 64;
     }
 
     // Clips whose gradients are found together, so that they are in cache when the weights' are made of them.

@@ -52,6 +52,7 @@ struct Keep {
 
     // Of 16 steps from t on, the factor of channel c: `scale` or 0.
     lanes factor(int c, int t) const {
+        if (!words) return all(scale);
         const __m512i word = _mm512_loadu_si512(words + (c >> 5) * step + t);
         return _mm512_maskz_mov_ps(_mm512_test_epi32_mask(word, _mm512_set1_epi32(1u << (c & 31))), all(scale));
     }

@@ -25,9 +25,9 @@ from dmd_repro.systems.dmd.config import DMDConfig
 from dmd_repro.systems.dmd.switches import SWITCHES
 from dmd_repro.systems.registry import full_name
 from dmd_repro.systems.resolve import resolve_spec, why_not_stacked
+from dmd_repro.training.build import build
 from dmd_repro.training.execution import check_precision
 from dmd_repro.training.fit import Execution
-from dmd_repro.training.loop import build
 
 COPIES = 4  # of each parameter that training holds: weight, gradient and Adam's two moments
 

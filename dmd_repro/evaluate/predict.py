@@ -30,9 +30,9 @@ from dmd_repro.systems.bert_text import WithBert
 from dmd_repro.systems.declare import Setting
 from dmd_repro.systems.registry import find_system, full_name
 from dmd_repro.systems.state import write_weights
+from dmd_repro.training.build import build
 from dmd_repro.training.feed import evaluate
 from dmd_repro.training.fit import Execution
-from dmd_repro.training.loop import build
 from dmd_repro.training.text import check_tokens, prepare
 
 

@@ -157,3 +157,16 @@ class Dropout(nn.Module):
             return kernels.dropout(x, keys, noise(x.device), lane_threshold(self.rate), 1 / (1 - self.rate))
         shape = (x.shape[0] // stack, *x.shape[1:])
         return x * self.stream.keep(shape, self.rate, x).view(x.shape)
+
+
+class StreamDropout(nn.Module):
+    """`nn.Dropout` with its masks from the run's stream: (B, ...) -> the same shape."""
+
+    def __init__(self, rate: float, stream: DropoutStream) -> None:
+        super().__init__()
+        self.inner = Dropout(rate, stream)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements in training."""
+        out: Tensor = self.inner(x.unsqueeze(0)).squeeze(0)
+        return out

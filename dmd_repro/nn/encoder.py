@@ -160,12 +160,14 @@ class EncoderLayer(nn.Module):
         """`forward` of all steps by compiled code, on activations in lanes; `steps` are those of queries and keys."""
         rates = [self.rates[e] if self.training else 0.0 for e in members.places]
         masks = draw_masks(x.shape[1] * self.heads, *steps, offset, rates, self.stream)
+        behind = [drop.rate if drop.active else 0.0 for drop in (self.res_dropout, self.relu_dropout, self.res_dropout)]
+        drops = compiled_layer.MapDrops.drawn(self.stream, len(rates) * x.shape[1] * steps[0] * self.width, behind)
         order = (self.norm_attention, self.in_proj, self.out_proj, self.norm_feed, self.fc1, self.fc2)
         parameters = tuple(part.group(name, members) for part in order for name in ("weight", "bias"))
         bias = None if hidden is None else (hidden * HIDDEN).to(x.dtype)
         return compiled_layer.layer(
             library, x, source, parameters, heads=self.heads, queries=steps[0], keys=steps[1], offset=offset,
-            encoders=len(rates), bias=bias, masks=masks,
+            encoders=len(rates), bias=bias, masks=masks, drops=drops,
         )  # fmt: skip
 
     def _attend(
@@ -235,7 +237,6 @@ class EncoderBank(nn.Module):
         """`rates` is the attention dropout of each encoder; `names` their names in the authors' code."""
         super().__init__()
         self.names, self.width, self.heads, self.causal = tuple(names), width, heads, causal
-        self.drops = relu_dropout > 0 or res_dropout > 0
         self.embed_dropout = Dropout(embed_dropout, stream)
         self.blocks = nn.ModuleList(
             EncoderLayer(
@@ -362,10 +363,8 @@ class EncoderBank(nn.Module):
         return compiled.begin(library, x, table, encoders=len(members.places), drops=drops, normed=outputs > 1)
 
     def _compiled(self, x: Tensor, offset: int | None) -> compiled.Library | None:
-        """Return the compiled kernels if they compute this bank's layers: without dropout behind the maps."""
-        if (self.training and self.drops) or not compiled.fits(self.width // self.heads, offset):
-            return None
-        return compiled.compiled_kernels(x)
+        """Return the compiled kernels if they compute this bank's layers."""
+        return compiled.compiled_kernels(x) if compiled.fits(self.width // self.heads, offset) else None
 
     def _embed(self, x: Tensor, place: Layout) -> Tensor:
         """Scale by sqrt(width) and add positions, none where channel 0 is exactly 0 before scaling (-0 counts)."""

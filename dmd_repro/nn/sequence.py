@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmd_repro.nn import compiled
 from dmd_repro.nn.compiled import attention as compiled_attention
+from dmd_repro.nn.compiled import layer as compiled_layer
+from dmd_repro.nn.dropout import StreamDropout
 
 
 class Attention(nn.Module):
@@ -78,3 +82,41 @@ class SelfLayer(nn.Module):
         last = x[:, -1:] + self.attend(normed[:, -1:], normed)
         out: Tensor = (last + self.feed(self.norm2(last)))[:, 0]
         return out
+
+    def _compiled(self, x: Tensor) -> compiled.Library | None:
+        """Return the compiled kernels if they compute this layer, without padding, on (B, T, d)."""
+        drops = (self.attend.drop, self.feed.drop_inner, self.feed.drop)
+        if any(isinstance(drop, nn.Dropout) and drop.training and drop.p > 0 for drop in drops):
+            return None  # torch's own generator draws for it
+        width = x.shape[2] // self.attend.heads
+        return compiled.compiled_kernels(x) if compiled.fits(width, None) else None
+
+    def in_lanes(self, library: compiled.Library, x: Tensor, steps: int) -> Tensor:
+        """`forward` by compiled code, on activations in lanes: (1, B, d, T filled) -> the same shape."""
+        a, feed, drops = self.attend, self.feed, None
+        served = [drop.inner for drop in (a.drop, feed.drop_inner, feed.drop) if isinstance(drop, StreamDropout)]
+        if served:
+            n = x.shape[1] * steps * x.shape[2]
+            rates = [drop.rate if drop.active else 0.0 for drop in served]
+            drops = compiled_layer.MapDrops.drawn(served[0].stream, n, rates)
+        maps = [torch.cat([getattr(one, name) for one in (a.q, a.k, a.v)]) for name in ("weight", "bias")]
+        others = (a.out, self.norm2, feed.fc1, feed.fc2)
+        parameters = (self.norm1.weight, self.norm1.bias, *maps, *(p for o in others for p in (o.weight, o.bias)))
+        return compiled_layer.layer(
+            library, x, None, tuple(p.unsqueeze(0) for p in parameters), heads=a.heads, queries=steps, keys=steps,
+            offset=None, encoders=1, bias=None, masks=None, drops=drops,
+        )  # fmt: skip
+
+
+def through(layers: Sequence[SelfLayer], x: Tensor) -> Tensor:
+    """(B, T, d) -> (B, T, d) behind all layers: compiled ones hand activations on as they compute with them."""
+    library = layers[0]._compiled(x) if layers else None
+    if library is None or any(layer._compiled(x) is None for layer in layers):
+        for layer in layers:
+            x = layer(x)
+        return x
+    steps = x.shape[1]
+    x = compiled.to_lanes(library, x.unsqueeze(0))
+    for layer in layers:
+        x = layer.in_lanes(library, x, steps)
+    return compiled.from_lanes(library, x, steps)[0]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmd_repro.errors import SpecError
-from dmd_repro.nn.dropout import Dropout, DropoutStream
+from dmd_repro.nn.dropout import DropoutStream, StreamDropout
 from dmd_repro.seeds import seed_for
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems.base import Batch, ModelOutput, Phase
@@ -102,19 +102,6 @@ class PlainSystem(nn.Module):
 
 _DROPOUTS: tuple[type[nn.Module], ...] = (nn.Dropout,)
 _NO_STREAM = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-
-
-class StreamDropout(nn.Module):
-    """`nn.Dropout` with its masks from the run's stream: (B, ...) -> the same shape."""
-
-    def __init__(self, rate: float, stream: DropoutStream) -> None:
-        super().__init__()
-        self.inner = Dropout(rate, stream)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop elements in training."""
-        out: Tensor = self.inner(x.unsqueeze(0)).squeeze(0)
-        return out
 
 
 def serve_dropout(system: nn.Module, stream: DropoutStream) -> None:

@@ -26,9 +26,10 @@ from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems.resolve import why_not_stacked
 from dmd_repro.systems.state import read_weights, write_weights
+from dmd_repro.training.build import arithmetic
 from dmd_repro.training.execution import Execution, check_precision, out_of_memory, release
 from dmd_repro.training.feed import evaluate
-from dmd_repro.training.loop import Loop, arithmetic
+from dmd_repro.training.loop import Loop
 from dmd_repro.training.probe import refuse_unsound
 from dmd_repro.training.report import EpochReport
 from dmd_repro.training.seed_state import SeedState

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,102 +18,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_
 
-from dmd_repro.data.batches import batch_slices, epoch_order
+from dmd_repro.data.batches import epoch_order
 from dmd_repro.data.features import Features
-from dmd_repro.errors import SpecError
 from dmd_repro.metrics.registry import metrics_of
 from dmd_repro.nn.bert import Bert
 from dmd_repro.nn.dropout import DropoutStream
-from dmd_repro.shapes import EVALUATED, MODALITIES
+from dmd_repro.shapes import EVALUATED
 from dmd_repro.spec import RunSpec
 from dmd_repro.systems import losses
-from dmd_repro.systems.base import Batch, EmotionModel, as_module
-from dmd_repro.systems.bert_text import WithBert
-from dmd_repro.systems.build import construct
+from dmd_repro.systems.base import Batch, as_module
 from dmd_repro.systems.config import TrainConfig
 from dmd_repro.systems.plain import plain_of
 from dmd_repro.systems.registry import find_system
-from dmd_repro.systems.resolve import PRECISIONS
 from dmd_repro.systems.state import read_weights
+from dmd_repro.training.build import arithmetic, build, fit_inputs
 from dmd_repro.training.capture import CapturedStep, CapturedUpdate
 from dmd_repro.training.feed import Feed, Order, predict, total_loss
 from dmd_repro.training.phases import phases_of, terms_of, unmoved
+from dmd_repro.training.schedule import clip_norm_, selection_loss, training_batches
 from dmd_repro.training.seed_state import SeedState
 
 Mark = Callable[[str], None]  # told when a phase of the step has ended; `dmd bench` listens
 Means = tuple[dict[str, float], dict[str, list[float]]]  # of an epoch: each loss term, and each edge
-
-
-def build(
-    spec: RunSpec, features: Features, device: torch.device, bert: Bert | None = None, seeds: Sequence[int] = ()
-) -> EmotionModel:
-    """Construct the model of a spec with its own initial parameters, on the device; before it, a BERT to be trained.
-
-    `seeds` are those of a stack (default: the spec's own, alone).
-    """
-    system = find_system(spec.model)
-    config = system.config.from_dict(spec.config)
-    dims = features.dims if bert is None else {**features.dims, "l": bert.width}
-    try:
-        model = construct(
-            system, config, dims=dims, steps=features.steps, mask=spec.mask, seeds=tuple(seeds) or (spec.seed,)
-        )
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise SpecError.at(
-            f"model '{spec.model}'", expected="one that fits in memory", got="one that does not", do="Lower --set d"
-        ) from None
-    return as_module(model if bert is None else WithBert(model, bert)).to(device)  # type: ignore[return-value,arg-type]
-
-
-def fit_inputs(model: EmotionModel, features: Features) -> None:
-    """Let a plain system take its statistics of the training split; nothing else is shown to it."""
-    if (plain := plain_of(as_module(model))) is not None:
-        plain.fit_inputs({m: np.asarray(features.splits["train"].array(m)) for m in MODALITIES})
-
-
-@contextmanager
-def arithmetic(precision: str) -> Iterator[None]:
-    """Compute matrix products in a precision; what was set before comes back, since the setting is the process's."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(PRECISIONS[precision])
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def selection_loss(error: NDArray[np.float32], order: NDArray[np.int64], config: TrainConfig) -> float:
-    """Return the validation loss an epoch is selected by: the mean absolute error over clips, or over batches of them.
-
-    DMD's loader shuffles validation clips too, so which clips share the last, smaller batch is part of its mean.
-    """
-    size = config.batch_size if config.selection_mean == "batches" else len(order)
-    means = [float(error[order[piece]].mean(dtype=np.float64)) for piece in batch_slices(len(order), size)]
-    return round(float(np.mean(means)), config.selection_digits)
-
-
-def training_batches(clips: int, config: TrainConfig) -> list[slice]:
-    """Return the batches of an epoch: the last one left out where it is not full, or too small to be trained on."""
-    pieces = list(batch_slices(clips, config.batch_size))
-    last = pieces[-1].stop - pieces[-1].start
-    if (config.drop_last and last < config.batch_size) or last < config.least_batch:
-        pieces.pop()
-    return pieces
-
-
-def clip_norm_(parameters: Sequence[nn.Parameter], limit: float, stack: int = 1) -> None:
-    """Scale the gradients so that their L2 norm over all parameters is at most `limit`, each stacked seed on its own.
-
-    For one seed this is torch's clip_grad_norm_, its 1e-6 included; with `stack` seeds parameters are (S, ...).
-    """
-    if not (grads := [p.grad for p in parameters if p.grad is not None]):
-        return
-    norm = torch.stack([g.reshape(stack, -1).norm(dim=1) for g in grads]).norm(dim=0)  # (S,)
-    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for g in grads:
-        g.mul_(factor if stack == 1 else factor.view(-1, *[1] * (g.dim() - 1)))
 
 
 class Loop:

@@ -24,8 +24,8 @@ from dmd_repro.systems.base import Batch, EmotionModel, as_module
 from dmd_repro.systems.plain import PlainSystem, own_generators, plain_of
 from dmd_repro.systems.registry import load_model
 from dmd_repro.systems.state import read_weights
+from dmd_repro.training.build import build, fit_inputs
 from dmd_repro.training.feed import gather
-from dmd_repro.training.loop import build, fit_inputs
 from dmd_repro.training.phases import terms_of, unfollowed
 
 CLIPS = 4  # of the probe's batch

@@ -140,4 +140,4 @@ def test_the_reason_is_said_once_and_the_switch_is_silent(fresh: Path, monkeypat
 def test_a_record_says_that_compiled_kernels_computed_it() -> None:
     """Protects: rounding differs between the two ways, so a table that mixes them can say so."""
     choice.library.cache_clear()
-    assert Execution().facts()["compiled"] == "avx512"
+    assert Execution().facts()["compiled"] == choice.WAY

@@ -19,6 +19,7 @@ from dmd_repro.data.features import Features
 from dmd_repro.errors import SpecError
 from dmd_repro.evaluate.conformance import small_features
 from dmd_repro.nn.bert import load_bert
+from dmd_repro.nn.dropout import StreamDropout
 from dmd_repro.nn.recurrent import bilstm_over
 from dmd_repro.records.folder import Predictions, Records
 from dmd_repro.results.single import Subject, beside, score_predictions
@@ -28,12 +29,13 @@ from dmd_repro.systems.build import construct
 from dmd_repro.systems.misa.config import MISAConfig, preset
 from dmd_repro.systems.misa.model import within_clips
 from dmd_repro.systems.misa.net import TwoSpaces, moment_discrepancy
-from dmd_repro.systems.plain import OneSeed, StreamDropout
+from dmd_repro.systems.plain import OneSeed
 from dmd_repro.systems.registry import find_system
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import fit
-from dmd_repro.training.loop import Loop, training_batches
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import training_batches
 
 CPU = torch.device("cpu")
 DIMS = {"l": 12, "a": 3, "v": 4}

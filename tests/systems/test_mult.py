@@ -28,7 +28,8 @@ from dmd_repro.systems.registry import full_name, split_options
 from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training.feed import gather
 from dmd_repro.training.fit import Execution, fit
-from dmd_repro.training.loop import Loop, clip_norm_, selection_loss
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import clip_norm_, selection_loss
 
 CPU = torch.device("cpu")
 SMALL = {"d": 4, "heads": 2, "layers": 1, "batch_size": 2, "max_epochs": 2}

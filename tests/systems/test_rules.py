@@ -25,7 +25,8 @@ from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import fit
-from dmd_repro.training.loop import Loop, selection_loss, training_batches
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import selection_loss, training_batches
 from dmd_repro.training.seed_state import SeedState
 
 CPU = torch.device("cpu")

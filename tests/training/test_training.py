@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from dmd_repro.data.features import Features
 from dmd_repro.errors import DmdError, SpecError
+from dmd_repro.nn.compiled import choice
 from dmd_repro.records.folder import Records
 from dmd_repro.spec import AblationMask
 from dmd_repro.systems import resolve
@@ -21,7 +23,8 @@ from dmd_repro.systems.resolve import resolve_spec
 from dmd_repro.training import fit as training
 from dmd_repro.training import loop as loop_module
 from dmd_repro.training.fit import Execution, fit
-from dmd_repro.training.loop import Loop, selection_loss
+from dmd_repro.training.loop import Loop
+from dmd_repro.training.schedule import selection_loss
 
 CPU = torch.device("cpu")
 TRAJECTORIES = Path(__file__).with_name("trajectories.json")
@@ -54,6 +57,32 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(toy: Features, tmp_path
         assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes(), name
     strip = [{k: v for k, v in line.items() if k != "seconds"} for line in whole.history()]
     assert strip == [{k: v for k, v in line.items() if k != "seconds"} for line in resumed.history()]
+
+
+@pytest.mark.parametrize("first", ["1", "0"])
+def test_a_run_goes_on_with_compiled_kernels_or_without(
+    first: str, toy: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects: a run that was cut goes on from its last epoch in the other way, and its record names both."""
+    if choice.library() is None:
+        pytest.skip("needs a C++ compiler and a processor with AVX-512")
+
+    def stop(report: training.EpochReport) -> None:
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+
+    records, spec = Records(tmp_path), spec_of(toy)
+    try:
+        for switch, on_epoch in ((first, stop), ("01".replace(first, ""), None)):
+            monkeypatch.setenv(choice.SWITCH, switch)
+            choice.library.cache_clear()
+            with suppress(KeyboardInterrupt):
+                record = fit(spec, toy, records, execution=Execution(), on_epoch=on_epoch)
+    finally:
+        choice.library.cache_clear()
+    assert [line["epoch"] for line in record.history()] == [1, 2, 3]
+    ways = [one["execution"].get("compiled", "") for one in (*record.provenance["earlier"], record.provenance)]
+    assert ways == ([choice.WAY, ""] if first == "1" else ["", choice.WAY])
 
 
 def test_the_epoch_is_selected_on_validation_and_a_tie_keeps_the_earlier(

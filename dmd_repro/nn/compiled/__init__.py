@@ -4,6 +4,6 @@ from dmd_repro.nn.compiled.attention import fits
 from dmd_repro.nn.compiled.call import Library
 from dmd_repro.nn.compiled.choice import SWITCH, compiled_kernels, way
 from dmd_repro.nn.compiled.ends import Drops, begin, finish
-from dmd_repro.nn.compiled.layer import from_lanes
+from dmd_repro.nn.compiled.layer import from_lanes, to_lanes
 
-__all__ = ["SWITCH", "Drops", "Library", "begin", "compiled_kernels", "finish", "fits", "from_lanes", "way"]
+__all__ = ["SWITCH", "Drops", "Library", "begin", "compiled_kernels", "finish", "fits", "from_lanes", "to_lanes", "way"]

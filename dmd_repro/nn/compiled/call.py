@@ -21,6 +21,7 @@ STEPS = tuple(f"{x}_{axis}" for x in "qkv" for axis in "gbt")  # between groups,
 PARAMETERS = (
     "norm1_w", "norm1_b", "in_w", "in_b", "out_w", "out_b", "norm2_w", "norm2_b", "fc1_w", "fc1_b", "fc2_w", "fc2_b",
 )  # fmt: skip
+PLACES = ("out", "relu", "last")  # of a layer's dropout behind its maps, in the order it is drawn
 LANES = 16
 Struct = type[ctypes.Structure]
 WIDEST = 12  # of the heads that are compiled
@@ -41,10 +42,11 @@ AttentionCall = struct(
 LayerCall = struct(
     "LayerCall",
     (
-        "x", "key", "value", "bias", *OF_MASKS, *PARAMETERS, "kept", "y", "grad", "dx", "dkey", "dvalue",
+        "x", "key", "value", "bias", *OF_MASKS, "drawn", *PARAMETERS, "kept", "y", "grad", "dx", "dkey", "dvalue",
         *(f"g_{name}" for name in PARAMETERS), "room",
     ),
-    ("groups", "clips", *OF_CALL),
+    ("groups", "clips", "drawn_s", *(f"least_{place}" for place in PLACES), *OF_CALL),
+    [f"scale_{place}" for place in PLACES],
 )  # fmt: skip
 TurnCall = struct("TurnCall", ("from", "to"), ("n", "rows", "columns", "to_lanes", "threads"))
 BeginCall = struct(

@@ -17,7 +17,7 @@ SWITCH = "DMD_COMPILED"  # the environment variable: 0 turns them off, a name of
 OFF = ("0", "no", "off", "false")
 ON = ("", "1", "yes", "on", "true")
 SAID = "DMD_COMPILED_SAID"  # set once the reason was said: the processes that this one starts need not say it again
-WAY = "avx512"  # what a record calls computing with them
+WAY = "avx512-2"  # what a record calls computing with them; another number where their rounding changed ("avx512": 1)
 
 
 @lru_cache(maxsize=1)

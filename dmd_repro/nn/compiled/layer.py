@@ -5,15 +5,16 @@ Activations between layers are in lanes: (G, B, d, T), time last and filled with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmd_repro.nn.compiled.attention import Masks, call_fields
-from dmd_repro.nn.compiled.call import LANES, PARAMETERS, LayerCall, Library, TurnCall, product
+from dmd_repro.nn.compiled.call import LANES, PARAMETERS, PLACES, LayerCall, Library, TurnCall, product
 from dmd_repro.nn.compiled.memory import Held
+from dmd_repro.nn.dropout import DropoutStream, draws_of, lane_threshold, noise_and_more
 
 
 def whole(steps: int) -> int:
@@ -21,17 +22,18 @@ def whole(steps: int) -> int:
     return -(-steps // LANES) * LANES
 
 
-class _Rows(torch.autograd.Function):
-    """Lanes to rows; the gradient goes the other way."""
+class _Turn(torch.autograd.Function):
+    """Lanes to rows or rows to lanes; the gradient goes the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, library: Library, steps: int) -> Tensor:
-        ctx.how = library, steps
-        return _turned(x, library, steps, to_lanes=False)
+    def forward(ctx: Any, x: Tensor, library: Library, steps: int, to_lanes: bool) -> Tensor:
+        ctx.how = library, steps, to_lanes
+        return _turned(x, library, steps, to_lanes=to_lanes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return _turned(grads[0], *ctx.how, to_lanes=True), None, None
+        library, steps, to_lanes = ctx.how
+        return _turned(grads[0], library, steps, to_lanes=not to_lanes), None, None, None
 
 
 def _turned(x: Tensor, library: Library, steps: int, *, to_lanes: bool) -> Tensor:
@@ -45,8 +47,41 @@ def _turned(x: Tensor, library: Library, steps: int, *, to_lanes: bool) -> Tenso
 
 def from_lanes(library: Library, x: Tensor, steps: int) -> Tensor:
     """(G, B, d, T filled) -> (G, B, steps, d)."""
-    out: Tensor = _Rows.apply(x, library, steps)
+    out: Tensor = _Turn.apply(x, library, steps, False)
     return out
+
+
+def to_lanes(library: Library, x: Tensor) -> Tensor:
+    """(G, B, T, d) -> (G, B, d, T filled)."""
+    out: Tensor = _Turn.apply(x, library, x.shape[2], True)
+    return out
+
+
+class MapDrops(NamedTuple):
+    """Dropout behind a layer's three maps: the keys of its draws, place after place, and the rate of each place."""
+
+    keys: Tensor  # (S, draws, 2) int32
+    noise: Tensor  # what keys are mixed into, with 64 words more that may be read
+    rates: tuple[float, ...]  # of PLACES
+
+    @classmethod
+    def drawn(cls, stream: DropoutStream, n: int, rates: Sequence[float]) -> MapDrops | None:
+        """Take the draws of one layer from the stream, as `Dropout` on its tensors would; None: nothing is dropped.
+
+        n: elements of a seed behind the first and the last map; 4 n are behind the ReLU.
+        """
+        sizes = [size for size, rate in zip((n, 4 * n, n), rates, strict=True) if rate]
+        if not sizes:
+            return None
+        return cls(stream.take(sum(draws_of(size) for size in sizes)), noise_and_more(), tuple(rates))
+
+    def fields(self) -> dict[str, Any]:
+        """Return them by the names of the struct."""
+        return {
+            "drawn": self.keys, "drawn_s": self.keys.stride(0), "noise": self.noise,
+            **{f"least_{place}": lane_threshold(rate) for place, rate in zip(PLACES, self.rates, strict=True)},
+            **{f"scale_{place}": 1 / (1 - rate) for place, rate in zip(PLACES, self.rates, strict=True)},
+        }  # fmt: skip
 
 
 class _Layer(torch.autograd.Function):
@@ -100,13 +135,15 @@ def flops(how: Mapping[str, Any], *, backward: bool) -> float:
 def layer(
     library: Library, x: Tensor, source: tuple[Tensor, Tensor] | None, parameters: tuple[Tensor, ...], *, heads: int,
     queries: int, keys: int, offset: int | None, encoders: int, bias: Tensor | None, masks: Masks | None,
+    drops: MapDrops | None,
 ) -> Tensor:  # fmt: skip
     """x in lanes, source None or (key input, value input), normalised and in lanes -> the layer's output in lanes.
 
-    `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `nn.encoder.EncoderLayer` computes
-    without dropout behind its maps.
+    `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `nn.encoder.EncoderLayer` computes.
     """
     how = call_fields(x.shape[:2], heads, x.shape[2], queries, keys, offset, encoders, masks)
+    if drops is not None:
+        how |= drops.fields()
     key, value = source or (None, None)
     out: Tensor = _Layer.apply(x, key, value, None if bias is None else bias.contiguous(), library, how, *parameters)
     return out

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dmd_repro.nn.encoder import position_table
-from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer
+from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, through
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems.pmr.config import PMRConfig
 
@@ -105,8 +106,7 @@ class MessageNet(nn.Module):
         for layer in self.layers:
             z, message = layer(z, message)
         h = self.embed(torch.cat([message, *(z[m] for m in MESSAGE)], dim=1))
-        for layer in self.read[:-1]:
-            h = layer(h)
+        h = through([cast(SelfLayer, layer) for layer in self.read[:-1]], h)
         last = self.norm(self.read[-1].last_step(h))  # type: ignore[operator]
         hidden = self.proj2(self.drop_out(torch.relu(self.proj1(last))))
         out: Tensor = self.out(hidden + last)

@@ -1,8 +1,8 @@
-// Attention of one head, forward and backward, 16 queries at a time: a lane is a query, keys are walked along.
+// Attention of one head, forward and backward. Masks are the bits that `dropout.draw_lanes` makes, one for each weight.
 //
-// Nothing is summed across lanes: scores, softmax and output of a query stay in its lane. The backward pass computes the
-// weights again and turns blocks of 16 queries and 16 keys for the gradients of keys and values. Masks are the bits that
-// `dropout.draw_lanes` makes, one for each weight.
+// Forward a lane is a query, and the keys are walked along: scores, softmax and output of a query stay in its lane.
+// Backward a lane is a key, and 16 queries are walked along: the weights are computed again, a key's gradients stay in
+// its lane, and a query's are summed across lanes once it has been through all keys.
 #pragma once
 #include "bits.h"
 
@@ -30,186 +30,313 @@ struct Sizes {
     }
 };
 
-// The bits of 16 queries from i0 on: bits[chunk * 16 + lane] holds keys 32 chunk to 32 chunk + 31 of one of them.
-static void keep_bits(const Masks& m, const Sizes& n, int local, int i0, int upto, uint32_t* bits) {
-    const int chunks = (upto + 31) / 32;
-    if (!m.on) {
-        std::memset(bits, 0xff, sizeof(uint32_t) * L * chunks);
-        return;
-    }
-    const __m512i least = _mm512_set1_epi16((short)m.least);
-    for (int r = 0; r < L; r++) {
+// A bit for each of the first lanes.
+static inline Which first_of(int count) { return count >= L ? 0xffff : count <= 0 ? 0 : (Which)((1u << count) - 1); }
+
+// Words of scratch for `keep_bits` and `across`.
+static size_t bits_room(const Sizes& n) { return (size_t)L * (2 * n.chunks() + 4); }
+
+// Which weights of 16 queries from i0 on a dropout keeps, of the keys before `upto` and perhaps more: bit starts[r] + j
+// of `bits` is that of query i0 + r and key j.
+static void keep_bits(const Masks& m, const Sizes& n, int local, int i0, int upto, uint32_t* bits, int* starts) {
+    const Ints least = all_shorts((short)m.least);
+    int64_t at = 0;  // of words
+    for (int r = 0; r < L;) {
         const int i = i0 + r;
         if (i >= n.queries) {
-            for (int c = 0; c < chunks; c++) bits[c * L + r] = 0;
+            starts[r++] = 0;
             continue;
         }
         const int piece = i / m.rows, first = piece * m.rows;
         const int count = m.rows < n.queries - first ? m.rows : n.queries - first, width = n.seen(first, count);
         const int32_t* draw = m.keys + 2 * ((int64_t)(local / m.step) * m.pieces + piece);
-        const __m512i low = _mm512_set1_epi32(draw[0]), high = _mm512_set1_epi32(draw[1] | 1);
-        const int64_t at = ((int64_t)(local % m.step) * count + i - first) * width;
-        const int32_t* words = m.noise + (at >> 1);
-        const int mine = upto < width ? chunks : (width + 31) / 32;  // beyond its width a query sees nothing
-        uint32_t now = kept(words, low, high, least);
-        for (int c = 0; c < chunks; c++) {
-            if (c >= mine) {
-                bits[c * L + r] = 0;
-                continue;
-            }
-            const bool more = (at & 1) || c + 1 < mine;
-            const uint32_t next = more ? kept(words + 16 * (c + 1), low, high, least) : 0;
-            bits[c * L + r] = (at & 1) ? (now >> 1) | (next << 31) : now;
-            now = next;
+        const Ints low = all_ints(draw[0]), high = all_ints(draw[1] | 1);
+        int64_t lane = ((int64_t)(local % m.step) * count + i - first) * width;
+        const int rows = first + count - i < L - r ? first + count - i : L - r;
+        // queries lie one behind the other: all together, unless that is many keys that none of them sees
+        const int each = width - upto < 64 ? rows : 1, last = width < upto ? width : upto;
+        for (int done = 0; done < rows; done += each, lane += (int64_t)each * width) {
+            for (int t = 0; t < each; t++) starts[r + done + t] = (int)(32 * at + lane % 32) + t * width;
+            const int64_t some = (int64_t)(each - 1) * width + last;
+            for (int64_t l = lane / 32 * 32; l < lane + some; l += 32)
+                bits[at++] = kept(m.noise + l / 2, low, high, least);
         }
+        r += rows;
     }
 }
 
-template <int W>
-static inline lanes dot(const lanes* x, const float* y, lanes start) {
-    for (int c = 0; c < W; c++) start = fma(x[c], all(y[c]), start);
-    return start;
+// 32 bits from one on.
+static inline uint32_t bits_from(const uint32_t* bits, unsigned at) {
+    uint64_t word;
+    std::memcpy(&word, (const char*)bits + at / 8, sizeof(word));
+    return (uint32_t)(word >> (at % 8));
 }
 
-// Scores less a shift. A bias is added to the finished score, as elsewhere: -1e9 swallows it, so hidden keys are alike.
-template <int W>
-static inline lanes score(const lanes* q, const float* k, const float* bias, int j, lanes shift) {
-    if (!bias) return dot<W>(q, k, _mm512_sub_ps(zero(), shift));
-    return _mm512_sub_ps(_mm512_add_ps(dot<W>(q, k, zero()), all(bias[j] * LOG2E)), shift);
+// What `keep_bits` found, a query in each lane: 16 words for every 32 keys. They lie behind the bits.
+static const uint32_t* across(const Sizes& n, int upto, uint32_t* bits, const int* starts) {
+    uint32_t* words = bits + L * (n.chunks() + 4);
+    for (int c = 0; 32 * c < upto; c++)
+        for (int r = 0; r < L; r++) words[c * L + r] = bits_from(bits, starts[r] + 32 * c);
+    return words;
+}
+
+constexpr int AT_ONCE = 4;    // weights computed side by side: an exponential is slow, and hides behind others
+static const uint32_t BIT[32] = {
+    1u << 0,  1u << 1,  1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,  1u << 8,  1u << 9,  1u << 10,
+    1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15, 1u << 16, 1u << 17, 1u << 18, 1u << 19, 1u << 20, 1u << 21,
+    1u << 22, 1u << 23, 1u << 24, 1u << 25, 1u << 26, 1u << 27, 1u << 28, 1u << 29, 1u << 30, 1u << 31,
+};
+constexpr float SAFE = 60.0f;  // scores (to base 2) up to here need no shift: 2^60 times any number of keys is finite
+
+// Scores of 16 queries and of N keys from j on, less a shift. A bias is added to the finished score, as elsewhere: -1e9
+// swallows it, so hidden keys are alike.
+template <int W, int N>
+static inline void scores(const lanes* q, const float* k, ptrdiff_t k_t, const float* bias, int j, lanes shift,
+                          lanes* s) {
+    for (int u = 0; u < N; u++) s[u] = bias ? zero() : minus(zero(), shift);
+    for (int c = 0; c < W; c++)
+        for (int u = 0; u < N; u++) s[u] = fma(q[c], all(k[(j + u) * k_t + c]), s[u]);
+    if (bias)
+        for (int u = 0; u < N; u++) s[u] = minus(plus(s[u], all(bias[j + u] * LOG2E)), shift);
 }
 
 // Lanes, of the queries from i0 on, that see key j.
-static inline __mmask16 sees(const Sizes& n, int i0, int j) {
+static inline Which sees(const Sizes& n, int i0, int j) {
     const int first = n.causal ? j - n.offset - i0 : 0;
-    return first <= 0 ? 0xffff : first >= L ? 0 : (__mmask16)(0xffffu << first);
+    return first <= 0 ? 0xffff : first >= L ? 0 : (Which)(0xffffu << first);
 }
 
-constexpr float SAFE = 60.0f;  // scores (to base 2) up to here need no shift: 2^60 times any number of keys is finite
-
 // One head. q (W, wide) in lanes; k, v (keys, W) with a step between rows; bias (keys) or null is added to the scores.
-// Writes out (W, wide), and for the backward pass shift and 1 / total of each query.
+// Writes out (W, wide), and for the backward pass shift and 1 / total of each query. `bits` is scratch.
 template <int W>
 static void attend(const float* q, const float* k, ptrdiff_t k_t, const float* v, ptrdiff_t v_t, const float* bias,
                    const Sizes& n, const Masks& m, int local, uint32_t* bits, float* out, float* inverse,
                    float* shifts) {
     const int wide = n.wide_q();
-    float most = 0;
+    int starts[L];
+    lanes squares = zero();  // of each channel the largest
     for (int j = 0; j < n.keys; j++) {
-        float square = 0;
-        for (int c = 0; c < W; c++) square += k[j * k_t + c] * k[j * k_t + c];
-        most = square > most ? square : most;
+        const lanes row = load_some(first_of(W), k + j * k_t);
+        squares = larger(times(row, row), squares);
     }
+    const float most = sum_of(squares);
     for (int i0 = 0; i0 < n.queries; i0 += L) {
-        const int end = n.seen(i0, L);
+        const int end = n.seen(i0, L), clear = n.causal ? n.seen(i0, 1) : end;  // keys that some see, and that all do
         lanes mine[W], acc[W], square = zero(), shift = zero(), sum = zero();
         for (int c = 0; c < W; c++) {
-            mine[c] = _mm512_mul_ps(load(q + c * wide + i0), all(LOG2E));
+            mine[c] = times(load(q + c * wide + i0), all(LOG2E));
             square = fma(mine[c], mine[c], square);
             acc[c] = zero();
         }
-        keep_bits(m, n, local, i0, end, bits);
-        if (bias || !(_mm512_reduce_max_ps(square) * most <= SAFE * SAFE)) {
+        const uint32_t* words = nullptr;
+        if (m.on) {
+            keep_bits(m, n, local, i0, end, bits, starts);
+            words = across(n, end, bits, starts);
+        }
+        if (bias || !(most_of(square) * most <= SAFE * SAFE)) {
             shift = all(-INFINITY);
             for (int j = 0; j < end; j++) {
-                const lanes s = score<W>(mine, k + j * k_t, bias, j, zero());
-                shift = _mm512_mask_max_ps(shift, sees(n, i0, j), s, shift);
+                lanes s;
+                scores<W, 1>(mine, k, k_t, bias, j, zero(), &s);
+                shift = choose(sees(n, i0, j), larger(s, shift), shift);
             }
         }
-        for (int j = 0; j < end; j++) {
-            const lanes s = score<W>(mine, k + j * k_t, bias, j, shift);
-            const lanes p = _mm512_maskz_mov_ps(sees(n, i0, j), exp2_of(s));
-            sum = _mm512_add_ps(sum, p);
-            const __m512i word = _mm512_loadu_si512(bits + j / 32 * L);
-            const lanes used = _mm512_maskz_mov_ps(_mm512_test_epi32_mask(word, _mm512_set1_epi32(1u << (j & 31))), p);
-            for (int c = 0; c < W; c++) acc[c] = fma(used, all(v[j * v_t + c]), acc[c]);
-        }
-        const lanes one = _mm512_div_ps(all(1.0f), sum), factor = _mm512_mul_ps(one, all(m.scale));
-        for (int c = 0; c < W; c++) store(out + c * wide + i0, _mm512_mul_ps(acc[c], factor));
-        store(inverse + i0, one);
+        auto some = [&](int j, auto many) {
+            constexpr int N = many;
+            lanes p[N];
+            scores<W, N>(mine, k, k_t, bias, j, shift, p);
+            exp2_of<N>(p);
+            if (j + N > clear)
+                for (int u = 0; u < N; u++) p[u] = pick(sees(n, i0, j + u), p[u]);
+            for (int u = 0; u < N; u++) sum = plus(sum, p[u]);
+            if (words) {
+                const Ints word = load_ints(words + j / 32 * L);
+                for (int u = 0; u < N; u++) p[u] = pick(with_bit(word, BIT[(j + u) % 32]), p[u]);
+            }
+            for (int c = 0; c < W; c++)
+                for (int u = 0; u < N; u++) acc[c] = fma(p[u], all(v[(j + u) * v_t + c]), acc[c]);
+        };
+        int j = 0;
+        for (; j + AT_ONCE <= end; j += AT_ONCE) some(j, std::integral_constant<int, AT_ONCE>());
+        for (; j < end; j++) some(j, std::integral_constant<int, 1>());
+        const lanes inverted = over(all(1.0f), sum), factor = times(inverted, all(m.scale));
+        for (int c = 0; c < W; c++) store(out + c * wide + i0, times(acc[c], factor));
+        store(inverse + i0, inverted);
         store(shifts + i0, shift);
     }
 }
 
+constexpr int STRIP = 8;  // times 16 keys whose weights the backward pass holds at a time
+
+// A query of the backward pass in a row: q * log2(e) and its output's gradient over its total, W each; -shift, -level.
+constexpr int row_of(int W) { return (2 * W + 2 + L - 1) / L * L; }
+
 // Floats of scratch that `attend_back` needs.
-static size_t back_room(int W, const Sizes& n) {
-    return (size_t)n.wide_q() * (4 * W + 1 + n.chunks()) + 2 * (size_t)n.wide_k() * W + 4 * L * L + n.wide_q();
+static size_t back_room(int W, const Sizes& n) { return L * (row_of(W) + W * L + 2 * STRIP * L) + bits_room(n); }
+
+// Rows of 16 queries.
+template <int W>
+static void make_rows(const float* q, const float* out, const float* grad, ptrdiff_t wide, lanes inverse, lanes shift,
+                      float scale, float* rows) {
+    constexpr int R = row_of(W);
+    alignas(64) float columns[R * L];
+    const lanes factor = times(inverse, all(scale));
+    lanes level = zero();
+    for (int c = 0; c < W; c++) {
+        const lanes g = load(grad + c * wide);
+        level = fma(g, load(out + c * wide), level);
+        store(columns + c * L, times(load(q + c * wide), all(LOG2E)));
+        store(columns + (W + c) * L, times(g, factor));
+    }
+    store(columns + 2 * W * L, minus(zero(), shift));
+    store(columns + (2 * W + 1) * L, minus(zero(), times(level, inverse)));
+    for (int c = 2 * W + 2; c < R; c++) store(columns + c * L, zero());
+    for (int c = 0; c < R; c += L) turn(columns + c * L, L, rows + c, R);
 }
 
-// The gradients of one head, everything in lanes: q, out, grad, dq (W, wide of queries); k, v, dk, dv (W, wide of keys).
-// What lies beyond the last query or key is 0 where grad is.
-template <int W>
-static void attend_back(const float* q, const float* k_lanes, const float* v_lanes, const float* bias, const Sizes& n,
-                        const Masks& m, int local, const float* out, const float* grad, const float* inverse,
-                        const float* shifts, float* room, float* dq, float* dk, float* dv) {
-    const int wide = n.wide_q(), wide_k = n.wide_k(), chunks = n.chunks(), q_t = W, k_t = W, v_t = W;
-    float *q_rows = room, *k = q_rows + W * wide, *v = k + W * wide_k;
-    float *scaled = v + W * wide_k, *slope = scaled + W * wide, *slope_rows = slope + W * wide;
-    float* mean = slope_rows + W * wide;
-    transpose(q, wide, W, n.queries, q_rows, W, W);
-    transpose(k_lanes, wide_k, W, n.keys, k, W, W);
-    transpose(v_lanes, wide_k, W, n.keys, v, W, W);
-    uint32_t* bits = (uint32_t*)(mean + wide);
-    alignas(64) float used[L * L], back[L * L], used_t[L * L], back_t[L * L];
-    for (int i0 = 0; i0 < n.queries; i0 += L) {
-        keep_bits(m, n, local, i0, n.seen(i0, L), bits + (size_t)i0 * chunks);
-        const lanes one = load(inverse + i0), factor = _mm512_mul_ps(one, all(m.scale));
-        lanes level = zero();
-        for (int c = 0; c < W; c++) {
-            const int at = c * wide + i0;
-            store(scaled + at, _mm512_mul_ps(load(q + at), all(LOG2E)));
-            store(slope + at, _mm512_mul_ps(load(grad + at), factor));
-            level = fma(load(grad + at), load(out + at), level);
-            store(dq + at, zero());
+// 16 keys in lanes.
+struct Tile {
+    const float *k, *v;
+    ptrdiff_t wide;  // from channel to channel
+    const float* bias;
+};
+
+// The weights of 16 keys and some queries, and the gradients of their scores. SOME: a query sees only the keys `seen`,
+// and of its weights those are kept of which `bits` has a bit, from starts[query] on; no bits: all.
+template <int W, bool SOME>
+static void weigh(const float* rows, int count, const Tile& tile, const Which* seen, const uint32_t* bits,
+                  const int* starts, float* used, float* back) {
+    constexpr int R = row_of(W), N = AT_ONCE;
+    const bool bias = tile.bias != nullptr;
+    const lanes added = bias ? times(load(tile.bias), all(LOG2E)) : zero();
+    for (int i = 0; i < count; i += N) {
+        const float* row = rows + i * R;
+        lanes p[N], g[N];
+        for (int u = 0; u < N; u++) {
+            p[u] = bias ? zero() : all(row[u * R + 2 * W]);
+            g[u] = all(row[u * R + 2 * W + 1]);
         }
-        store(mean + i0, _mm512_mul_ps(level, one));
-    }
-    transpose(slope, wide, W, wide, slope_rows, W, W);
-    for (int j0 = 0; j0 < n.keys; j0 += L) {
-        const int last = j0 + L < n.keys ? j0 + L : n.keys;
-        lanes of_k[W], of_v[W];
-        for (int c = 0; c < W; c++) of_k[c] = of_v[c] = zero();
-        int first = n.causal ? j0 - n.offset : 0;  // the first query that sees one of these keys
-        first = first < 0 ? 0 : first / L * L;
-        for (int i0 = first; i0 < n.queries; i0 += L) {
-            lanes mine[W], his[W], acc[W];
-            for (int c = 0; c < W; c++) {
-                mine[c] = load(scaled + c * wide + i0);
-                his[c] = load(slope + c * wide + i0);
-                acc[c] = load(dq + c * wide + i0);
-            }
-            const lanes level = load(mean + i0), shift = load(shifts + i0);
-            const __m512i word = _mm512_loadu_si512(bits + (size_t)i0 * chunks + j0 / 32 * L);
-            for (int j = j0; j < last; j++) {
-                const lanes s = score<W>(mine, k + j * k_t, bias, j, shift);
-                const lanes p = _mm512_maskz_mov_ps(sees(n, i0, j), exp2_of(s));
-                const __mmask16 keep = _mm512_test_epi32_mask(word, _mm512_set1_epi32(1u << (j & 31)));
-                const lanes g = _mm512_maskz_mov_ps(keep, dot<W>(his, v + j * v_t, zero()));
-                const lanes d = _mm512_mul_ps(p, _mm512_sub_ps(g, level));
-                for (int c = 0; c < W; c++) acc[c] = fma(d, all(k[j * k_t + c]), acc[c]);
-                store(used + (j - j0) * L, _mm512_maskz_mov_ps(keep, p));
-                store(back + (j - j0) * L, d);
-            }
-            for (int c = 0; c < W; c++) store(dq + c * wide + i0, acc[c]);
-            for (int j = last - j0; j < L; j++) {
-                store(used + j * L, zero());
-                store(back + j * L, zero());
-            }
-            turn(used, L, used_t, L);
-            turn(back, L, back_t, L);
-            const int count = n.queries - i0 < L ? n.queries - i0 : L;
-            for (int i = 0; i < count; i++) {
-                const lanes d = load(back_t + i * L), p = load(used_t + i * L);
-                for (int c = 0; c < W; c++) {
-                    of_k[c] = fma(d, all(q_rows[(i0 + i) * q_t + c]), of_k[c]);
-                    of_v[c] = fma(p, all(slope_rows[(i0 + i) * W + c]), of_v[c]);
+        for (int c = 0; c < W; c++) {
+            const lanes key = load(tile.k + c * tile.wide);
+            for (int u = 0; u < N; u++) p[u] = fma(key, all(row[u * R + c]), p[u]);
+        }
+        if (bias)
+            for (int u = 0; u < N; u++) p[u] = plus(plus(p[u], added), all(row[u * R + 2 * W]));
+        for (int c = 0; c < W; c++) {
+            const lanes value = load(tile.v + c * tile.wide);
+            for (int u = 0; u < N; u++) g[u] = fma(value, all(row[u * R + W + c]), g[u]);
+        }
+        exp2_of<N>(p);
+        for (int u = 0; u < N; u++) {
+            lanes kept = p[u];
+            if (SOME) {
+                kept = p[u] = pick(seen[i + u], p[u]);
+                if (bits) {
+                    const Which keep = (Which)bits_from(bits, starts[i + u]);
+                    g[u] = choose(keep, g[u], all(row[u * R + 2 * W + 1]));
+                    kept = pick(keep, kept);
                 }
             }
-        }
-        for (int c = 0; c < W; c++) {
-            store(dk + c * wide_k + j0, of_k[c]);
-            store(dv + c * wide_k + j0, of_v[c]);
+            store(used + (i + u) * L, kept);
+            store(back + (i + u) * L, times(p[u], g[u]));
         }
     }
+}
+
+// What some queries add to the gradients of 16 keys.
+template <int W>
+static void of_keys(const float* rows, int count, const float* used, const float* back, ptrdiff_t wide, float* dk,
+                    float* dv) {
+    constexpr int R = row_of(W);
+    lanes of_k[W], of_v[W];
+    for (int c = 0; c < W; c++) {
+        of_k[c] = load(dk + c * wide);
+        of_v[c] = load(dv + c * wide);
+    }
+    for (int i = 0; i < count; i++) {
+        const lanes p = load(used + i * L), d = load(back + i * L);
+        for (int c = 0; c < W; c++) {
+            of_k[c] = fma(d, all(rows[i * R + c]), of_k[c]);
+            of_v[c] = fma(p, all(rows[i * R + W + c]), of_v[c]);
+        }
+    }
+    for (int c = 0; c < W; c++) {
+        store(dk + c * wide, of_k[c]);
+        store(dv + c * wide, of_v[c]);
+    }
+}
+
+// What some times 16 keys add to the gradients of two queries, which are still in lanes.
+template <int W>
+static void of_queries(const float* back, int tiles, const float* k, ptrdiff_t wide, bool fresh, float* parts) {
+    lanes one[W], two[W];
+    for (int c = 0; c < W; c++) {
+        one[c] = fresh ? zero() : load(parts + c * L);
+        two[c] = fresh ? zero() : load(parts + (W + c) * L);
+    }
+    for (int t = 0; t < tiles; t++) {
+        const lanes d = load(back + t * L * L), e = load(back + (t * L + 1) * L);
+        for (int c = 0; c < W; c++) {
+            const lanes key = load(k + c * wide + t * L);
+            one[c] = fma(d, key, one[c]);
+            two[c] = fma(e, key, two[c]);
+        }
+    }
+    for (int c = 0; c < W; c++) {
+        store(parts + c * L, one[c]);
+        store(parts + (W + c) * L, two[c]);
+    }
+}
+
+// The gradients of one head, all in lanes: q, out, grad, dq (W, wide of queries); k, v, dk, dv (W, wide of keys). What
+// lies beyond the last query or key is 0 where grad is.
+template <int W>
+static void attend_back(const float* q, const float* k, const float* v, const float* bias, const Sizes& n,
+                        const Masks& m, int local, const float* out, const float* grad, const float* inverse,
+                        const float* shifts, float* room, float* dq, float* dk, float* dv) {
+    const int wide = n.wide_q(), wide_k = n.wide_k();
+    float *rows = room, *parts = rows + L * row_of(W), *used = parts + L * W * L, *back = used + STRIP * L * L;
+    uint32_t* bits = (uint32_t*)(back + STRIP * L * L);
+    std::memset(dk, 0, sizeof(float) * W * wide_k);
+    std::memset(dv, 0, sizeof(float) * W * wide_k);
+    for (int i0 = 0; i0 < n.queries; i0 += L) {
+        const int count = n.queries - i0 < L ? n.queries - i0 : L, end = n.seen(i0, count);
+        const int clear = n.causal ? n.seen(i0, 1) : end;
+        int starts[L] = {};
+        make_rows<W>(q + i0, out + i0, grad + i0, wide, load(inverse + i0), load(shifts + i0), m.scale, rows);
+        if (m.on) keep_bits(m, n, local, i0, end, bits, starts);
+        for (int s0 = 0; s0 < end; s0 += STRIP * L) {
+            const int tiles = end - s0 < STRIP * L ? (end - s0 + L - 1) / L : STRIP;
+            for (int t = 0; t < tiles; t++) {
+                const int j0 = s0 + t * L;
+                float *weights = used + t * L * L, *slopes = back + t * L * L;
+                alignas(64) float added[L];  // to the scores
+                if (bias) store(added, load_some(first_of(n.keys - j0), bias + j0));
+                const Tile tile{k + j0, v + j0, wide_k, bias ? added : nullptr};
+                if (!m.on && j0 + L <= clear) {
+                    weigh<W, false>(rows, count, tile, nullptr, nullptr, nullptr, weights, slopes);
+                } else {
+                    Which seen[L];
+                    int places[L];
+                    for (int r = 0; r < L; r++) {
+                        seen[r] = first_of((n.causal ? n.seen(i0 + r, 1) : end) - j0);
+                        places[r] = starts[r] + j0;
+                    }
+                    weigh<W, true>(rows, count, tile, seen, m.on ? bits : nullptr, places, weights, slopes);
+                }
+                of_keys<W>(rows, count, weights, slopes, wide_k, dk + j0, dv + j0);
+            }
+            for (int r = 0; r < count; r += 2)
+                of_queries<W>(back + r * L, tiles, k + s0, wide_k, s0 == 0, parts + r * W * L);
+        }
+        std::memset(parts + count * W * L, 0, sizeof(float) * (L - count) * W * L);
+        for (int c = 0; c < W; c++) {
+            lanes part[L];
+            for (int r = 0; r < L; r++) part[r] = load(parts + (r * W + c) * L);
+            store(dq + c * wide + i0, sums(part));
+        }
+    }
+    for (int i = 0; i < W * wide_k; i += L) store(dk + i, times(load(dk + i), all(1 / LOG2E)));
 }
 
 typedef decltype(&attend<1>) Attend;

@@ -24,3 +24,35 @@ static inline void keep_run(const int32_t* noise, const int32_t* keys, int least
     }
     *to = 0;
 }
+
+// Rows of `width` bits, one behind the other from bit `at` on -> words[chunk * step + row]: 32 neighbours of a row each,
+// so that one test of a vector of words gives a channel's bits at 16 steps.
+static inline void spread(const uint32_t* bits, int at, int width, int rows, uint32_t* words, ptrdiff_t step) {
+    const __m512i each = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    for (int r = 0; r < rows; r += L) {
+        const __mmask16 some = rows - r < L ? (__mmask16)((1u << (rows - r)) - 1) : (__mmask16)0xffff;
+        __m512i from = _mm512_mullo_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(r)), _mm512_set1_epi32(width));
+        from = _mm512_add_epi32(from, _mm512_set1_epi32(at));
+        for (int c = 0; 32 * c < width; c++, from = _mm512_add_epi32(from, _mm512_set1_epi32(32))) {
+            const __m512i word = _mm512_srli_epi32(from, 5), shift = _mm512_and_epi32(from, _mm512_set1_epi32(31));
+            const __m512i low = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some, word, bits, 4);
+            const __m512i high = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some, word, bits + 1, 4);
+            const __m512i rest = _mm512_sub_epi32(_mm512_set1_epi32(32), shift);
+            _mm512_storeu_si512(words + c * step + r,
+                                _mm512_or_epi32(_mm512_srlv_epi32(low, shift), _mm512_sllv_epi32(high, rest)));
+        }
+    }
+}
+
+// What is kept of some steps and channels, as `spread` leaves it, and what that is multiplied by. Null: all, by 1.
+struct Keep {
+    const uint32_t* words = nullptr;
+    ptrdiff_t step = 0;
+    float scale = 1.0f;
+
+    // Of 16 steps from t on, the factor of channel c: `scale` or 0.
+    lanes factor(int c, int t) const {
+        const __m512i word = _mm512_loadu_si512(words + (c >> 5) * step + t);
+        return _mm512_maskz_mov_ps(_mm512_test_epi32_mask(word, _mm512_set1_epi32(1u << (c & 31))), all(scale));
+    }
+};

@@ -30,7 +30,7 @@ extern "C" int kernels_attend(const AttentionCall* call) {
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q();
     Crew::run(a.threads, [&](Crew& crew) {
-        Room room((size_t)2 * W * wide + L * n.chunks());
+        Room room((size_t)2 * W * wide + bits_room(n));
         float *q = room.at, *out = q + W * wide;
         uint32_t* bits = (uint32_t*)(out + W * wide);
         crew.each(a.groups * a.clips, [&](int at) {

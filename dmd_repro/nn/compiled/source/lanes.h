@@ -20,6 +20,27 @@ static inline lanes load(const float* p) { return _mm512_loadu_ps(p); }
 static inline void store(float* p, lanes x) { _mm512_storeu_ps(p, x); }
 static inline lanes fma(lanes a, lanes b, lanes c) { return _mm512_fmadd_ps(a, b, c); }
 static inline lanes zero() { return _mm512_setzero_ps(); }
+static inline lanes plus(lanes a, lanes b) { return _mm512_add_ps(a, b); }
+static inline lanes minus(lanes a, lanes b) { return _mm512_sub_ps(a, b); }
+static inline lanes times(lanes a, lanes b) { return _mm512_mul_ps(a, b); }
+static inline lanes over(lanes a, lanes b) { return _mm512_div_ps(a, b); }
+// The second where one of the two is no number.
+static inline lanes larger(lanes a, lanes b) { return _mm512_max_ps(a, b); }
+static inline float most_of(lanes x) { return _mm512_reduce_max_ps(x); }
+static inline float sum_of(lanes x) { return _mm512_reduce_add_ps(x); }
+
+typedef __mmask16 Which;  // a bit for each lane
+// Where there is no bit: 0; what stands in `other`; nothing is read.
+static inline lanes pick(Which m, lanes x) { return _mm512_maskz_mov_ps(m, x); }
+static inline lanes choose(Which m, lanes x, lanes other) { return _mm512_mask_mov_ps(other, m, x); }
+static inline lanes load_some(Which m, const float* p) { return _mm512_maskz_loadu_ps(m, p); }
+
+typedef __m512i Ints;
+static inline Ints all_ints(int32_t x) { return _mm512_set1_epi32(x); }
+static inline Ints all_shorts(int16_t x) { return _mm512_set1_epi16(x); }
+static inline Ints load_ints(const void* p) { return _mm512_loadu_si512(p); }
+// Words of which a bit is set.
+static inline Which with_bit(Ints x, uint32_t bit) { return _mm512_test_epi32_mask(x, _mm512_set1_epi32((int)bit)); }
 
 // 2^x to about an ulp: the fraction by a polynomial on [0, 1), the whole part put into the exponent. -inf gives 0.
 static inline lanes exp2_of(lanes x) {
@@ -32,6 +53,32 @@ static inline lanes exp2_of(lanes x) {
     p = fma(p, f, all(6.931513118e-1f));
     p = fma(p, f, all(1.0f));
     return _mm512_scalef_ps(p, x);
+}
+
+template <int N>
+static inline void exp2_of(lanes* x) {
+    lanes f[N], p[N];
+    for (int i = 0; i < N; i++) f[i] = _mm512_reduce_ps(x[i], 0x09);
+    const float a[6] = {1.867130087e-3f, 9.017030275e-3f, 5.579991315e-2f, 2.401644501e-1f, 6.931513118e-1f, 1.0f};
+    for (int i = 0; i < N; i++) p[i] = fma(all(a[0]), f[i], all(a[1]));
+    for (int t = 2; t < 6; t++)
+        for (int i = 0; i < N; i++) p[i] = fma(p[i], f[i], all(a[t]));
+    for (int i = 0; i < N; i++) x[i] = _mm512_scalef_ps(p[i], x[i]);
+}
+
+// Lane i of the result is the sum of vector i.
+static inline lanes sums(const lanes* v) {
+    lanes a[8], b[4], c[2];
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+    for (int i = 0; i < 4; i++) {
+        const __m512d x = _mm512_castps_pd(a[2 * i]), y = _mm512_castps_pd(a[2 * i + 1]);
+        b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+    }
+    for (int i = 0; i < 2; i++)
+        c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
 }
 
 // Turn 16 rows of 16 (at `from`, one behind the other) into columns.

@@ -1,4 +1,5 @@
-// One layer of a bank of encoders, all its clips: LayerNorm, attention, LayerNorm, two maps with a ReLU, and both sums.
+// One layer of a bank of encoders, all its clips: LayerNorm, attention, LayerNorm, two maps with a ReLU, and both sums,
+// with dropout on attention's weights, behind the output map, behind the ReLU and behind the last map.
 //
 // Activations are in lanes, (G, B, channels, steps to whole vectors); a clip goes through the layer while it is in cache.
 // The backward pass first finds every clip's gradients, then every weight's: no sum depends on the number of threads.
@@ -13,6 +14,7 @@ struct LayerCall {
     const float *x, *key, *value, *bias;  // key and value are null in self-attention
     const int32_t *keys, *noise, *least;
     const float* scales;
+    const int32_t* drawn;  // keys of the draws behind the maps, place after place (`drop`); null: no dropout there
     const float *norm1_w, *norm1_b, *in_w, *in_b, *out_w, *out_b, *norm2_w, *norm2_b, *fc1_w, *fc1_b, *fc2_w, *fc2_b;
     float *kept, *y;  // what the backward pass reads of each clip, `Clip`; null: nothing is kept
     const float* grad;
@@ -20,7 +22,9 @@ struct LayerCall {
     float *g_norm1_w, *g_norm1_b, *g_in_w, *g_in_b, *g_out_w, *g_out_b, *g_norm2_w, *g_norm2_b, *g_fc1_w, *g_fc1_b,
         *g_fc2_w, *g_fc2_b;
     float* room;  // of the backward pass: `kernels_layer_room` floats
-    int64_t groups, clips, heads, width, queries, keys_n, causal, offset;
+    double scale_out, scale_relu, scale_last;  // of what dropout keeps behind the maps
+    int64_t groups, clips, drawn_s, least_out, least_relu, least_last;
+    int64_t heads, width, queries, keys_n, causal, offset;
     int64_t encoders, draws_s, draws_e, rows, step, pieces, threads;
 };
 
@@ -41,6 +45,42 @@ struct Layer {
         const int e = g % a.encoders, s = g / a.encoders;
         return {a.keys + s * a.draws_s + e * a.draws_e, a.noise, a.least[e], a.scales[e],
                 (int)a.rows, (int)a.step, (int)a.pieces, a.least[e] > -32768};
+    }
+
+    // Dropout behind a map: keys of its draws, the least lane that is kept, the scale of what is.
+    struct Drop {
+        const int32_t* keys;
+        int least;
+        float scale;
+    };
+    enum Place { OUT, RELU, LAST };
+    bool drops(Place place) const {
+        const int64_t least[] = {a.least_out, a.least_relu, a.least_last};
+        return a.drawn && least[place] > -32768;
+    }
+    Drop drop(int g, Place place) const {
+        if (!drops(place)) return {nullptr, -32768, 1.0f};
+        const int64_t each = a.encoders * B * (int64_t)n.queries * d, draws = (each + DRAW - 1) / DRAW;
+        int64_t before = place > OUT && drops(OUT) ? draws : 0;
+        if (place > RELU && drops(RELU)) before += (4 * each + DRAW - 1) / DRAW;
+        const int64_t least[] = {a.least_out, a.least_relu, a.least_last};
+        const double scale[] = {a.scale_out, a.scale_relu, a.scale_last};
+        return {a.drawn + g / a.encoders * a.drawn_s + 2 * before, (int)least[place], (float)scale[place]};
+    }
+
+    // Room of `keep`: the words of a tile's 4d channels, and the bits they are cut from.
+    size_t words_room() const { return (size_t)TILE * ((4 * d + 31) / 32); }
+    size_t keep_room() const { return words_room() + up(TILE * 4 * d / 32 + 4); }
+
+    // What is kept of `width` channels at some steps of a clip, from t on.
+    Keep keep(const Drop& drop, int g, int b, int width, int t, int steps, uint32_t* room) const {
+        if (!drop.keys) return {};
+        uint32_t* bits = room + words_room();
+        const int rows = n.queries - t < steps ? n.queries - t : steps;
+        const int64_t first = ((g % a.encoders * B + b) * n.queries + t) * width;
+        keep_run(a.noise, drop.keys, drop.least, first, (int64_t)rows * width, bits);
+        spread(bits, first % 32, width, rows, room, TILE);
+        return {room, TILE, drop.scale};
     }
 
     // What rows of the first map are scaled by: those of q, after their bias.
@@ -137,8 +177,9 @@ struct Layer {
         const float* x = a.x + at * d * wide;
         const float *out_b = a.out_b + (ptrdiff_t)g * d, *fc2_b = a.fc2_b + (ptrdiff_t)g * d;
         float *tile = own, *k_rows = tile + (ptrdiff_t)d * TILE, *v_rows = k_rows + (ptrdiff_t)d * wide_k;
-        uint32_t* bits = (uint32_t*)(v_rows + (ptrdiff_t)d * wide_k);
-        const Clip c = a.kept ? kept(at) : clip((float*)bits + L * n.chunks());
+        uint32_t *words = (uint32_t*)(v_rows + (ptrdiff_t)d * wide_k), *bits = words + keep_room();
+        const Clip c = a.kept ? kept(at) : clip((float*)bits + bits_room(n));
+        const Drop behind_out = drop(g, OUT), behind_relu = drop(g, RELU), behind_last = drop(g, LAST);
         float* y = a.y + at * d * wide;
         auto biased = [](const float* bias) {
             Besides s;
@@ -162,23 +203,27 @@ struct Layer {
         const Masks m = masks(g);
         for (int h = 0; h < H; h++)
             ATTEND[W](c.q + h * W * wide, k_rows + h * W, d, v_rows + h * W, d,
-                      a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, bits, c.attended + h * W * wide, c.inverse + h * wide, c.shifts + h * wide);
+                      a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, bits, c.attended + h * W * wide,
+                      c.inverse + h * wide, c.shifts + h * wide);
         tiles(wide, [&](int t, int steps) {
             Besides sum = biased(out_b);
             sum.add = x + t, sum.add_step = wide;
+            sum.keep = keep(behind_out, g, b, d, t, steps, words);
             apply(w.out, c.attended + t, wide, c.middle + t, wide, steps, sum);
             normalise(c.middle + t, wide, d, steps, tile, TILE, c.stats + 2 * wide + t, c.stats + 3 * wide + t);
             Besides inner = biased(w.fc1_b);
             inner.relu = true;
+            inner.keep = keep(behind_relu, g, b, 4 * d, t, steps, words);
             apply(w.fc1, tile, TILE, c.hidden + t, wide, steps, inner);
             Besides last = biased(fc2_b);
             last.add = c.middle + t, last.add_step = wide;
+            last.keep = keep(behind_last, g, b, d, t, steps, words);
             apply(w.fc2, c.hidden + t, wide, y + t, wide, steps, last);
         });
     }
 
     size_t forward_room() const {
-        return (size_t)d * TILE + 2 * (size_t)d * wide_k + L * n.chunks() + clip_room() + 64;
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + keep_room() + bits_room(n) + clip_room() + 64;
     }
 
     // Clips whose gradients are found together, so that they are in cache when the weights' are made of them.
@@ -190,15 +235,21 @@ struct Layer {
     // Floats of the backward pass's room, by what lies in it: (clips at once, channels, steps) each.
     size_t of_q() const { return (size_t)at_once() * d * wide; }
     size_t of_k() const { return (size_t)at_once() * d * wide_k; }
-    size_t layer_room() const { return 8 * of_q() + 2 * of_k() + (self ? of_q() : 0); }
+    size_t layer_room() const {
+        return (8 + drops(OUT) + drops(LAST)) * of_q() + 2 * of_k() + (self ? of_q() : 0);
+    }
     struct Room2 {
         float *dq, *dk, *dv, *dmiddle, *dhidden, *n1, *n2;
+        float *dout, *dlast;  // of what the output map and the last one give; null: without dropout of their own
         ptrdiff_t dq_clip, dk_clip;
     };
     Room2 rooms() const {
         Room2 r;
         r.dhidden = a.room, r.dmiddle = r.dhidden + 4 * of_q(), r.n1 = r.dmiddle + of_q(), r.n2 = r.n1 + of_q();
-        r.dq = r.n2 + of_q();
+        float* at = r.n2 + of_q();
+        r.dout = drops(OUT) ? at : nullptr, at += drops(OUT) ? of_q() : 0;
+        r.dlast = drops(LAST) ? at : nullptr, at += drops(LAST) ? of_q() : 0;
+        r.dq = at;
         if (self) {  // one behind the other in a clip, so that one map takes all three
             r.dk = r.dq + (ptrdiff_t)d * wide, r.dv = r.dk + (ptrdiff_t)d * wide;
             r.dq_clip = r.dk_clip = (ptrdiff_t)3 * d * wide;
@@ -209,6 +260,13 @@ struct Layer {
         return r;
     }
 
+    // Some steps of (width, steps) times what dropout leaves of them.
+    void times(const float* x, int width, int steps, const Keep& keep, float* y) const {
+        for (int c = 0; c < width; c++)
+            for (int t = 0; t < steps; t += L)
+                store(y + (ptrdiff_t)c * wide + t, _mm512_mul_ps(load(x + (ptrdiff_t)c * wide + t), keep.factor(c, t)));
+    }
+
     void backward_clip(int g, int b, int place, const Weights& w, const Room2& r, float* own) const {
         const int64_t at = (int64_t)g * B + b;
         const ptrdiff_t each = (ptrdiff_t)d * wide;
@@ -217,17 +275,23 @@ struct Layer {
         float *dhidden = r.dhidden + place * 4 * each, *dmiddle = r.dmiddle + place * each;
         float *n1 = r.n1 + place * each, *n2 = r.n2 + place * each;
         float *dq = r.dq + place * r.dq_clip, *dk = r.dk + place * r.dk_clip, *dv = r.dv + place * r.dk_clip;
-        float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *rest = slope + each;
+        float *dout = r.dout ? r.dout + place * each : dmiddle, *dlast = r.dlast ? r.dlast + place * each : nullptr;
+        float *tile = own, *slope = tile + (ptrdiff_t)d * TILE, *rest = slope + each + keep_room();
+        uint32_t* words = (uint32_t*)(slope + each);
+        const Drop behind_out = drop(g, OUT), behind_relu = drop(g, RELU), behind_last = drop(g, LAST);
         Ahead coming(c.stats, c.hidden - c.stats);
         tiles(wide, [&](int t, int steps) {
             Besides gate;
             gate.gate = c.hidden + t, gate.gate_step = wide;
+            gate.gate_scale = behind_relu.scale;  // a kept and scaled activation is above 0 where both let it through
             gate.ahead = &coming;
-            apply(w.fc2_t, dy + t, wide, dhidden + t, wide, steps, gate);
+            if (dlast) times(dy + t, d, steps, keep(behind_last, g, b, d, t, steps, words), dlast + t);
+            apply(w.fc2_t, (dlast ? dlast : dy) + t, wide, dhidden + t, wide, steps, gate);
             apply(w.fc1_t, dhidden + t, wide, tile, TILE, steps, Besides());
             again(c.middle + t, wide, d, steps, c.stats + 2 * wide + t, c.stats + 3 * wide + t, n2 + t, wide);
             normalise_back(n2 + t, wide, tile, TILE, c.stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
-            apply(w.out_t, dmiddle + t, wide, slope + t, wide, steps, Besides());
+            if (r.dout) times(dmiddle + t, d, steps, keep(behind_out, g, b, d, t, steps, words), dout + t);
+            apply(w.out_t, dout + t, wide, slope + t, wide, steps, Besides());
         });
         const Masks m = masks(g);
         for (int h = 0; h < H; h++) {
@@ -250,7 +314,7 @@ struct Layer {
     }
 
     size_t backward_room() const {
-        return (size_t)d * TILE + (size_t)d * wide + back_room(W, n) + 64;
+        return (size_t)d * TILE + (size_t)d * wide + keep_room() + back_room(W, n) + 64;
     }
 
     // Add some clips, from b on, to rows n0 to n1 of the gradients of the weights as they were packed: with the
@@ -272,15 +336,16 @@ struct Layer {
         if (which == 1) both(Rows{r.dk, r.dk_clip, wide_k}, k_in, in + d * d, in_b + d);
         if (which == 2) both(Rows{r.dv, r.dk_clip, wide_k}, v_in, in + 2 * d * d, in_b + 2 * d);
         if (which == 3)
-            both(Rows{r.dmiddle, each, wide}, Rows{first.attended, step, wide}, a.g_out_w + (ptrdiff_t)g * d * d,
-                 a.g_out_b + (ptrdiff_t)g * d);
+            both(Rows{r.dout ? r.dout : r.dmiddle, each, wide}, Rows{first.attended, step, wide},
+                 a.g_out_w + (ptrdiff_t)g * d * d, a.g_out_b + (ptrdiff_t)g * d);
         if (which == 4)
             both(Rows{r.dhidden, 4 * each, wide}, Rows{r.n2, each, wide}, a.g_fc1_w + (ptrdiff_t)g * 4 * d * d,
                  a.g_fc1_b + (ptrdiff_t)g * 4 * d);
         if (which == 5) {  // the wide side walks outside, the narrow one stays in cache; rows are columns of the weight
-            const Rows dy = given(a.grad, each, wide);
-            outer(Rows{first.hidden, step, wide}, n0, n1, dy, d, clips, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1, 4 * d);
-            if (n0 == 0) row_sums(dy, 0, d, clips, a.g_fc2_b + (ptrdiff_t)g * d);
+            const Rows dlast = r.dlast ? Rows{r.dlast, each, wide} : given(a.grad, each, wide);
+            outer(Rows{first.hidden, step, wide}, n0, n1, dlast, d, clips, a.g_fc2_w + (ptrdiff_t)g * 4 * d * d, 1,
+                  4 * d);
+            if (n0 == 0) row_sums(dlast, 0, d, clips, a.g_fc2_b + (ptrdiff_t)g * d);
         }
     }
 

@@ -1,6 +1,6 @@
 // Linear maps of activations in lanes, (channels, steps): out = W x, and the gradient of W. A lane is a step of time.
 #pragma once
-#include "lanes.h"
+#include "bits.h"
 
 constexpr int ROWS = 8;  // of a map that are computed at once, each over three vectors: what 32 registers hold
 constexpr int SIDE = 5;  // of the blocks of a weight's gradient
@@ -41,15 +41,17 @@ struct Ahead {
     }
 };
 
-// What happens to a product besides: a bias (n) or rows added before it, and behind it a ReLU, or 0 where `gate` is not
-// above 0 (a ReLU's gradient).
+// What happens to a product besides: a bias (n) before it, behind it a ReLU, then dropout, then rows added (without
+// dropout they are added first); or, for the gradient of both, `gate_scale` times it where `gate` is above 0, else 0.
 struct Besides {
     const float* bias = nullptr;
     const float* add = nullptr;
     ptrdiff_t add_step = 0;
     const float* gate = nullptr;
     ptrdiff_t gate_step = 0;
+    float gate_scale = 1.0f;
     bool relu = false;
+    Keep keep;
     Ahead* ahead = nullptr;
 };
 
@@ -66,7 +68,8 @@ static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_
     for (int i = 0; i < N; i++)
         for (int v = 0; v < V; v++) {
             acc[i][v] = s.bias ? all(s.bias[first + i]) : zero();
-            if (s.add) acc[i][v] = _mm512_add_ps(acc[i][v], load(s.add + (first + i) * s.add_step + v * L));
+            if (s.add && !s.keep.words)
+                acc[i][v] = _mm512_add_ps(acc[i][v], load(s.add + (first + i) * s.add_step + v * L));
         }
     for (int j = 0; j < k; j++) {
         lanes in[V];
@@ -81,7 +84,13 @@ static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_
             if (s.relu) acc[i][v] = _mm512_max_ps(zero(), acc[i][v]);  // in this order a NaN stays
             if (s.gate) {
                 const lanes reached = load(s.gate + (first + i) * s.gate_step + v * L);
+                acc[i][v] = _mm512_mul_ps(acc[i][v], all(s.gate_scale));
                 acc[i][v] = _mm512_mask_mov_ps(acc[i][v], _mm512_cmp_ps_mask(reached, zero(), _CMP_LE_OQ), zero());
+            }
+            if (s.keep.words) {
+                const lanes factor = s.keep.factor(first + i, v * L);
+                if (s.add) acc[i][v] = fma(acc[i][v], factor, load(s.add + (first + i) * s.add_step + v * L));
+                else acc[i][v] = _mm512_mul_ps(acc[i][v], factor);
             }
             store(out + (first + i) * out_step + v * L, acc[i][v]);
         }
@@ -113,21 +122,6 @@ static void apply(const Packed& w, const float* x, ptrdiff_t x_step, float* out,
         else if (steps == 2 * L) map_rows<2>(n, at, w.k, x, x_step, out, out_step, first, s);
         else map_rows<1>(n, at, w.k, x, x_step, out, out_step, first, s);
     }
-}
-
-// Lane i of the result is the sum of vector i.
-static inline lanes sums(const lanes* v) {
-    lanes a[8], b[4], c[2];
-    for (int i = 0; i < 8; i++)
-        a[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
-    for (int i = 0; i < 4; i++) {
-        const __m512d x = _mm512_castps_pd(a[2 * i]), y = _mm512_castps_pd(a[2 * i + 1]);
-        b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-    }
-    for (int i = 0; i < 2; i++)
-        c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88),
-                             _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
-    return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
 }
 
 // Rows of activations of all clips of a group: `clip` floats from clip to clip, `wide` from row to row.

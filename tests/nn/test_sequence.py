@@ -1,0 +1,84 @@
+"""Layers of plain systems (PMR, FDMER): compiled or not, they compute the same and draw the same masks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from dmd_repro.nn import compiled
+from dmd_repro.nn.compiled import choice
+from dmd_repro.nn.dropout import DropoutStream
+from dmd_repro.nn.sequence import Attention, SelfLayer, through
+from dmd_repro.systems.plain import serve_dropout
+
+needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and AVX-512")
+
+
+@needs_kernels
+@given(
+    heads=st.integers(1, 4), width=st.integers(1, 14), queries=st.integers(1, 40), keys=st.integers(1, 40),
+    padded=st.booleans(),
+)  # fmt: skip
+@settings(deadline=None, max_examples=12)
+def test_a_plain_system_attends_as_without(heads: int, width: int, queries: int, keys: int, padded: bool) -> None:
+    """Attention of PMR and FDMER gives the same numbers and gradients, at heads too wide for the kernels as well."""
+    draw = torch.Generator().manual_seed(7)
+    layer = Attention(heads * width, heads, 0.0)
+    target, source = (torch.randn(3, t, heads * width, generator=draw).requires_grad_() for t in (queries, keys))
+    valid = torch.rand(3, keys, generator=draw) < 0.5 if padded else None
+    if valid is not None:
+        valid[:, 0] = True
+    found = []
+    for kernels in (compiled.compiled_kernels, lambda x: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "compiled_kernels", kernels)
+            out = layer(target, source, valid)
+        found.append((out, *torch.autograd.grad(out.square().sum(), [target, source, *layer.parameters()])))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@needs_kernels
+@given(
+    layers=st.integers(1, 2), heads=st.integers(2, 3), width=st.sampled_from([3, 6, 7, 14]),
+    steps=st.sampled_from([1, 7, 16, 50, 130]),
+    rates=st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.0, 0.3), (0.2, 0.4, 0.0)]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=15)
+def test_layers_of_a_plain_system_compute_as_without(
+    layers: int, heads: int, width: int, steps: int, rates: tuple[float, float, float]
+) -> None:
+    """Protects: PMR's reader: the same outputs, gradients and masks, of three rates, and the same draws behind it."""
+    draw, d = torch.Generator().manual_seed(7), heads * width
+    stream = DropoutStream([3])
+    stack = nn.ModuleList(
+        SelfLayer(d, heads, attention=rates[0], relu=rates[1], residual=rates[2]) for _ in range(layers)
+    )
+    with torch.no_grad():
+        for p in stack.parameters():
+            p.copy_(0.5 * torch.randn(p.shape, generator=draw))
+    serve_dropout(stack, stream)
+    x, slope = (torch.randn(3, steps, d, generator=draw) for _ in range(2))
+    x, found = x.requires_grad_(), []
+    for kernels in (compiled.compiled_kernels, lambda x: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "compiled_kernels", kernels)
+            stream.restart([2], torch.device("cpu"))
+            out = through(list(stack), x)
+        gradients = torch.autograd.grad(out, [x, *stack.parameters()], slope)
+        found.append([out.detach(), *gradients, stream.take(1)])
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=2e-4 * (1.0 + float(wanted.abs().max())))
+
+
+@needs_kernels
+def test_dropout_that_no_stream_serves_stays_torchs() -> None:
+    """Protects: a layer outside a run drops what torch's generator draws, in training; kernels are for the rest."""
+    layer, x = SelfLayer(6, 2, attention=0.5, relu=0.0, residual=0.0), torch.ones(2, 5, 6)
+    torch.manual_seed(1)
+    first = through([layer], x)
+    torch.manual_seed(1)
+    assert torch.equal(first, layer(x))
+    assert not torch.equal(first, through([layer], x))

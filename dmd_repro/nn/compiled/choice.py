@@ -17,7 +17,7 @@ SWITCH = "DMD_COMPILED"  # the environment variable: 0 turns them off, a name of
 OFF = ("0", "no", "off", "false")
 ON = ("", "1", "yes", "on", "true")
 SAID = "DMD_COMPILED_SAID"  # set once the reason was said: the processes that this one starts need not say it again
-WAY = "avx512-2"  # what a record calls computing with them; another number where their rounding changed ("avx512": 1)
+VERSION = 2  # of their arithmetic: another number where results round otherwise (a record's "avx512" is the first)
 
 
 @lru_cache(maxsize=1)
@@ -48,5 +48,6 @@ def compiled_kernels(x: Tensor) -> Library | None:
 
 
 def way() -> str:
-    """Return what a record calls the way this process computes: "" without compiled kernels."""
-    return WAY if library() is not None else ""
+    """Return what a record calls the way this process computes, "avx512-2"; "" without compiled kernels."""
+    found = library()
+    return "" if found is None else f"{found.instructions.name}-{VERSION}"

@@ -5,6 +5,7 @@
 // The backward pass first finds every clip's gradients, then every weight's: no sum depends on the number of threads.
 #pragma once
 #include "attention.h"
+#include "crew.h"
 #include "maps.h"
 #include "norm.h"
 
@@ -261,10 +262,10 @@ struct Layer {
     }
 
     // Some steps of (width, steps) times what dropout leaves of them.
-    void times(const float* x, int width, int steps, const Keep& keep, float* y) const {
+    void times_kept(const float* x, int width, int steps, const Keep& keep, float* y) const {
         for (int c = 0; c < width; c++)
             for (int t = 0; t < steps; t += L)
-                store(y + (ptrdiff_t)c * wide + t, _mm512_mul_ps(load(x + (ptrdiff_t)c * wide + t), keep.factor(c, t)));
+                store(y + (ptrdiff_t)c * wide + t, times(load(x + (ptrdiff_t)c * wide + t), keep.factor(c, t)));
     }
 
     void backward_clip(int g, int b, int place, const Weights& w, const Room2& r, float* own) const {
@@ -285,12 +286,12 @@ struct Layer {
             gate.gate = c.hidden + t, gate.gate_step = wide;
             gate.gate_scale = behind_relu.scale;  // a kept and scaled activation is above 0 where both let it through
             gate.ahead = &coming;
-            if (dlast) times(dy + t, d, steps, keep(behind_last, g, b, d, t, steps, words), dlast + t);
+            if (dlast) times_kept(dy + t, d, steps, keep(behind_last, g, b, d, t, steps, words), dlast + t);
             apply(w.fc2_t, (dlast ? dlast : dy) + t, wide, dhidden + t, wide, steps, gate);
             apply(w.fc1_t, dhidden + t, wide, tile, TILE, steps, Besides());
             again(c.middle + t, wide, d, steps, c.stats + 2 * wide + t, c.stats + 3 * wide + t, n2 + t, wide);
             normalise_back(n2 + t, wide, tile, TILE, c.stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
-            if (r.dout) times(dmiddle + t, d, steps, keep(behind_out, g, b, d, t, steps, words), dout + t);
+            if (r.dout) times_kept(dmiddle + t, d, steps, keep(behind_out, g, b, d, t, steps, words), dout + t);
             apply(w.out_t, dout + t, wide, slope + t, wide, steps, Besides());
         });
         const Masks m = masks(g);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import nox
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "docs", "tests"]
+nox.options.sessions = ["lint", "whole"]
+# pip compiles nothing in the command of the README: what is imported, a quarter of the files, is compiled then and kept
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @nox.session
@@ -36,6 +41,21 @@ def tests(session: nox.Session) -> None:
     """All tests, on two processes; arguments after -- go to pytest."""
     # one thread a process: faster than threads that fight over two cores, and how runs are trained
     session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def whole(session: nox.Session) -> None:
+    """Types and documents beside all tests: each alone would leave a core idle. What they said is printed last."""
+    with tempfile.TemporaryFile() as said:
+        beside = subprocess.Popen([sys.executable, "-m", "nox", "-s", "types", "docs"], stdout=said, stderr=said)
+        try:
+            tests(session)
+        finally:
+            failed = beside.wait()
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+    if failed:
+        session.error("types or documents failed: see above")
 
 
 @nox.session

@@ -53,7 +53,7 @@ class Drawing:
         return pd.DataFrame(lines)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{page.describes}." for page in self.pages)
+        return "\n".join(page.said for page in self.pages)
 
     def _repr_png_(self) -> bytes | None:
         """Show one page where no HTML is shown, as on a code host."""
@@ -68,7 +68,7 @@ class Drawing:
         for page in self.pages:
             svg = to_bytes(page, "svg").decode()
             drawn = svg[svg.index("<svg") :].replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
-            parts.append(f'<figure role="img" aria-label="{escape(page.describes)}">{drawn}</figure>')
+            parts.append(f'<figure role="img" aria-label="{escape(page.said)}">{drawn}</figure>')
         return "".join(parts)
 
 

@@ -48,11 +48,12 @@ class Comparison:
     def _repr_html_(self) -> str:
         from dmd_repro.render.html import grid_html
         from dmd_repro.render.layout import overview
+        from dmd_repro.results.sheet import NOT_COMPARABLE
         from dmd_repro.visible import visible
 
-        parts = [f"<h3>{escape(self.table.title)}</h3>"]
+        parts = [f"<h3>{escape(self.table.heading)}</h3>"]
         if self.table.mark:
-            parts.append(f"<p><b>{escape(self.table.mark)}: not comparable with the printed numbers</b></p>")
+            parts.append(f"<p><b>{escape(self.table.mark)}: {NOT_COMPARABLE}</b></p>")
         parts += [f"<p>{escape(row.answer)}</p>" for row in self.table.rows if row.answer]
         for block in self.table.blocks:
             parts += [f"<h4>{escape(block.title)}</h4>", grid_html(overview(block, self.table.footnotes))]

@@ -21,7 +21,7 @@ from dmd_repro.cli.paths import (
     encoded_dir,
     runs_dir,
 )
-from dmd_repro.cli.planned import made_before, print_rows, refuse_failures, seeds_of_one_model, totals, train_missing
+from dmd_repro.cli.planned import made_before, refuse_failures, seeds_of_one_model, totals, train_missing
 from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import SYSTEMS, MaxEpochs, Settings, fingerprint, parse_settings
 from dmd_repro.seeds import parse_seeds
@@ -120,7 +120,6 @@ def ablate(
         model, arms, data=data, seeds=chosen, store=features, records=records, overrides=overrides,
         bert=(lambda: fingerprint(source)) if source else None,
     )  # fmt: skip
-    print_rows(planned, records, console)
     earlier, missing = made_before(planned, records), planned.missing
     failed = train_missing(
         planned, records=records, store=features, execution=execution, jobs=jobs, dry_run=dry_run, json_=json_,

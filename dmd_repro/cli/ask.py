@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dmd_repro.cli.tell import tell
 from dmd_repro.errors import DmdError
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -20,7 +21,7 @@ def ask_to_remove(what: str, yes: bool, kind: type[DmdError]) -> bool:
         raise kind.at(f"Remove {what}", expected="a yes", got="nobody to ask (no terminal)", do="Add --yes")
     if typer.confirm(f"Remove {what}?"):
         return True
-    typer.echo("Nothing was removed.")
+    tell("Nothing was removed.")
     return False
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dmd_repro.cli.paths import PapersDir, RunsDir, TableName, output_path, runs_dir, use_papers
+from dmd_repro.cli.tell import tell
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".json": "json", ".txt": "terminal"}
 
@@ -75,7 +76,7 @@ def audit(
 
         with sentences(output, "a file that can be written", SpecError, "--output"):
             write_output(output, text)
-        typer.echo(f"written: {output}", err=True)
+        tell(f"written: {output}", err=True)
     else:
         typer.echo(text, nl=False)
     if any(finding.status == "fail" for finding in found):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dmd_repro.cli.paths import DataDir, Device, Threads, data_dir
+from dmd_repro.cli.tell import tell
 from dmd_repro.cli.train import SYSTEMS, Settings, parse_settings
 from dmd_repro.errors import SpecError, nearest
 
@@ -97,7 +99,7 @@ def bench(
         )
         for length, seeds in product(cuts or [None], numbers("--stack", stack) or [1])
     ]
-    found = measure(cases, Store(data_dir(store)), say=lambda line: typer.echo(line, err=True))
+    found = measure(cases, Store(data_dir(store)), say=partial(tell, err=True))
     if json_:
         typer.echo(
             json.dumps({**provenance.collect(), **machine(), "cases": [result.to_json() for result in found]}, indent=1)
@@ -140,7 +142,6 @@ def _against(name: str | None) -> Literal["", "plain"]:
 
 def show(found: Sequence[Result]) -> None:
     """Print the tables: time and memory, phases and ceilings, the comparison, profiles."""
-    import textwrap
 
     from dmd_repro.cli.data_show import table
 
@@ -151,7 +152,7 @@ def show(found: Sequence[Result]) -> None:
         f"{first.threads} thread(s), {first.batch_size} clips a batch, a step of the optimizer every "
         f"{first.accumulate} batches; {first.parameters:,} parameters a seed"
     )
-    typer.echo(textwrap.fill(what, 80, break_on_hyphens=False))
+    tell(what)
     table("time of a step; MB held by model and data, and by a step above it", *_times(found))
     table("what a step is spent on, and the ms of an optimizer step", *_phases(found))
     table("what a step does, and the time each ceiling of this machine would allow it", *_bounds(found))
@@ -163,7 +164,8 @@ def show(found: Sequence[Result]) -> None:
             rows = [(o.name, str(o.calls), f"{o.self_ms:.2f}", f"{o.share:.1%}") for o in r.profile]
             table(f"operators of one step, {_case(r)}", ("operator", "calls", "self ms", "share"), rows)
     reasons = sorted({r.why_not_captured for r in found if not r.captured})
-    typer.echo("".join(f"no step was captured: {why}\n" for why in reasons) or "the step is captured once and replayed")
+    for line in [f"no step was captured: {why}" for why in reasons] or ["the step is captured once and replayed"]:
+        tell(line)
 
 
 def _case(r: Result) -> str:

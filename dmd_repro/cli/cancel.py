@@ -8,6 +8,7 @@ import typer
 
 from dmd_repro.cli import complete
 from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.tell import tell
 
 
 def cancel_runs(
@@ -34,6 +35,4 @@ def cancel_runs(
             )  # fmt: skip
         chosen += hits
     tasks = cancel(records, chosen)
-    typer.echo(
-        f"{len(tasks)} jobs cancelled: {', '.join(tasks)}" if tasks else "nothing is queued or training on Slurm"
-    )
+    tell(f"{len(tasks)} jobs cancelled: {', '.join(tasks)}" if tasks else "nothing is queued or training on Slurm")

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from dmd_repro.data.store.folder import Store
     from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.planning.grid import Job
+    from dmd_repro.planning.hours import Cost
     from dmd_repro.planning.stacks import Stack
     from dmd_repro.records.folder import Records
     from dmd_repro.training.execution import Execution
 
 LEFT_QUEUED = "the same command attaches to them; dmd runs list shows them, dmd runs cancel stops them"
-UNKNOWN_TIME = "no finished run tells how long it takes"
+NOT_MEASURED = "time not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +30,67 @@ class Ahead:
     stacks: Sequence[Stack]
     cost: Mapping[str, float]  # the seconds an epoch of each run takes, by its id; 1 each where not all are known
     left: Mapping[str, int]  # the most epochs that each can take yet
-    timed: bool  # whether they are known
+    costs: Mapping[str, Cost]  # what each configuration takes, by its id
     execution: Execution
     workers: int
     named: str  # the processes in words: "on 2 cards"; "" for one
 
     @property
+    def not_measured(self) -> int:
+        """How many configurations nothing tells the time of."""
+        return sum(one.seconds_per_epoch is None for one in self.costs.values())
+
+    @property
+    def timed(self) -> bool:
+        """Whether the time of every run is known."""
+        return not self.not_measured
+
+    @property
     def seconds(self) -> float | None:
         """The most seconds until the last has ended; None where that is not known."""
-        return max(map(sum, self._loads())) if self.timed else None
+        return self._end(self.left) if self.timed else None
+
+    @property
+    def typical_seconds(self) -> float | None:
+        """The same where each run takes the epochs that one typically does."""
+        return self._end(self._typical) if self.timed else None
 
     @property
     def time(self) -> str:
-        """The same in words."""
+        """Both in words, of what is measured."""
         from dmd_repro.render.duration import duration
 
-        if self.seconds is None:
-            return f"{self.named}; {UNKNOWN_TIME}" if self.named else UNKNOWN_TIME
-        named = f" {self.named}" if self.named else ""
-        return f"at most {duration(self.seconds)}{named}"
+        named, known = f" {self.named}" if self.named else "", len(self.costs) - self.not_measured
+        if not known:
+            return f"{NOT_MEASURED}{named and ','}{named}"
+        typical, most = duration(self._end(self._typical)), duration(self._end(self.left))
+        words = f"at most {most}{named}" if typical == most else f"typically {typical}, at most {most}{named}"
+        left_out = f", for {known} of {len(self.costs)} configurations: the others are not measured"
+        return words + (left_out if self.not_measured else "")
+
+    @property
+    def told(self) -> list[str]:
+        """How that is known: where it was measured, if not by a few steps just now, and which epochs were taken."""
+        from dmd_repro.execution.estimate import TIMED
+        from dmd_repro.render.hours import epochs_words, source_words
+
+        costs = [one for one in self.costs.values() if one.seconds_per_epoch is not None]
+        if not costs:
+            return []
+        source = [] if all(one.source == TIMED for one in costs) else [f"from {source_words(costs)}"]
+        epochs = [epochs_words(costs)] if self._end(self._typical) < self._end(self.left) else []
+        return [*source, *epochs]
+
+    @property
+    def _typical(self) -> Mapping[str, float]:
+        """The epochs that each run typically takes yet, by its id."""
+        found = {}
+        for stack in self.stacks:
+            for job in stack:
+                done = job.max_epochs - self.left[job.run_id]
+                epochs = self.costs[job.configuration_id].epochs
+                found[job.run_id] = min(self.left[job.run_id], max(0.0, epochs - done))
+        return found
 
     @property
     def lines(self) -> list[str]:
@@ -65,19 +108,28 @@ class Ahead:
         from dmd_repro.render.duration import duration
         from dmd_repro.training import cards
 
-        if not self.timed or self.workers < 2 or self.named != f"on {self.workers} cards":
+        if self.not_measured or self.workers < 2 or self.named != f"on {self.workers} cards":
             return []
         names = cards.numbers(self.execution.device) or range(self.workers)
         each = [
             f"cuda:{name} {len(one)} model{'' if len(one) == 1 else 's'} (at most {duration(sum(one))})"
-            for name, one in zip(names, self._loads(), strict=False)
+            for name, one in zip(names, self._loads(self.left), strict=False)
         ]
         return [f"as estimated: {', '.join(each)}"]
 
-    def _loads(self) -> list[tuple[float, ...]]:
+    def _end(self, epochs: Mapping[str, float]) -> float:
+        return max(map(sum, self._loads(epochs)))
+
+    def _loads(self, epochs: Mapping[str, float]) -> list[tuple[float, ...]]:
+        """Return the seconds of each model that is measured, by the process that gets it."""
         from dmd_repro.planning.division import loads
 
-        return loads([sum(self.cost[j.run_id] * self.left[j.run_id] for j in s) for s in self.stacks], self.workers)
+        seconds = []
+        for stack in self.stacks:
+            each = self.costs[stack[0].configuration_id].seconds_per_epoch
+            if each is not None:  # where all are known, `cost` has what a cut of a stack adds
+                seconds.append(sum((self.cost[j.run_id] if self.timed else each) * epochs[j.run_id] for j in stack))
+        return loads(seconds, self.workers)
 
 
 def look_ahead(
@@ -93,18 +145,18 @@ def look_ahead(
 ) -> Ahead:
     """Return what carrying out these runs takes.
 
-    `measured`: where no finished run tells, time a few steps. With Slurm none are: a login node may have no card, and
-    is no place to compute.
+    `measured`: where no finished run tells, time a few steps. With Slurm none are (a login node may have no card, and
+    is no place to compute): the figures that ship tell, as they do not `measured`.
     """
     from dmd_repro.cli.progress import epochs_left
-    from dmd_repro.execution.estimate import seconds_per_epoch
+    from dmd_repro.execution.estimate import job_costs
     from dmd_repro.execution.places import sides
     from dmd_repro.planning.division import divide, stack_seconds
     from dmd_repro.planning.stacks import group
 
-    each = seconds_per_epoch(missing, records, store, execution, on_timing, timed=measured and slurm is None)
-    timed = all(job.configuration_id in each for job in missing)
-    cost = {job.run_id: each[job.configuration_id] if timed else 1.0 for job in missing}
+    costs = job_costs(missing, records, store, execution, on_timing, timed=measured and slurm is None)
+    each = {key: one.seconds_per_epoch for key, one in costs.items() if one.seconds_per_epoch is not None}
+    cost = {job.run_id: each[job.configuration_id] if len(each) == len(costs) else 1.0 for job in missing}
     left = {job.run_id: epochs_left(job, records) for job in missing}
     most = {run: cost[run] * epochs for run, epochs in left.items()}
     stacks = group(missing, records, execution.stack)
@@ -120,7 +172,7 @@ def look_ahead(
         cost |= {job.run_id: cost[job.run_id] * seconds / whole for job in stack if whole}
     stacks = [stack for stack, _ in divided]
     workers = min(at_once, max(1, len(stacks)))
-    return Ahead(stacks, cost, left, timed, execution, workers, _named(execution, workers, slurm is not None))
+    return Ahead(stacks, cost, left, costs, execution, workers, _named(execution, workers, slurm is not None))
 
 
 def _named(execution: Execution, workers: int, queued: bool) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dmd_repro.cli.tell import tell
+
 if TYPE_CHECKING:
     from dmd_repro.cli.settings import Settings
 
@@ -38,10 +40,10 @@ def show(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     heads = ("key", "variable", "value", "from")
     lines = [(name, row["variable"], _short(str(row["value"])), row["from"]) for name, row in rows.items()]
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-    typer.echo(f"file: {settings.file or 'no dmd.toml and no [tool.dmd], here or above'}\n")
+    tell(f"file: {settings.file or 'no dmd.toml and no [tool.dmd], here or above'}\n")
     shown = columns(heads, lines, right=0).splitlines()
     typer.echo("\n".join(line.rstrip() for line in (shown[0], "  ".join("─" * width for width in widths), *shown[1:])))
-    typer.echo("\nAn option of a command wins over the variable, that over the file, that over the default.")
+    tell("\nAn option of a command wins over the variable, that over the file, that over the default.")
 
 
 def _short(value: str) -> str:

@@ -11,6 +11,7 @@ from dmd_repro.cli.data_check import check
 from dmd_repro.cli.data_get import download, matrix
 from dmd_repro.cli.data_keep import identify, rm
 from dmd_repro.cli.paths import DataDir, data_dir
+from dmd_repro.cli.tell import tell
 from dmd_repro.datasets import DATASETS
 
 DATASET_NAMES = ", ".join(name for name in DATASETS if name != "synthetic")
@@ -67,7 +68,7 @@ def import_(
         return
     manifest_table(manifest)
     done = "Imported" if written else "The same content was already there as"
-    typer.echo(f"{done} '{manifest.name}' in {data_dir(data)}.")
+    tell(f"{done} '{manifest.name}' in {data_dir(data)}.")
 
 
 @app.command("scan")
@@ -90,7 +91,7 @@ def scan(
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
         walked = found.walked
-        typer.echo(
+        tell(
             f"{file}: {found.size:,} bytes, protocol {walked.protocol}, {walked.instructions:,} instructions,"
             f" {walked.spans} contents of 64 KB or more ({walked.spanned:,} bytes)"
         )
@@ -108,15 +109,15 @@ def scan(
             table("", ("", "name", "named", "called", "with"), rows)
         refused = sum(not (name.allowed or name.data) for name in found.names)
         if found.safe and all(name.allowed for name in found.names):
-            typer.echo("It names nothing but what arrays need. Nothing was loaded.")
+            tell("It names nothing but what arrays need. Nothing was loaded.")
         elif found.safe:
-            typer.echo(
+            tell(
                 "It names nothing but arrays and data of other libraries, which the import does not read."
                 " Nothing was loaded."
             )
         else:
             things = "a name" if refused == 1 else f"{refused} names"
-            typer.echo(f"It names {things} that could do anything when loaded. Nothing was loaded; do not load it.")
+            tell(f"It names {things} that could do anything when loaded. Nothing was loaded; do not load it.")
     if not found.safe:
         raise typer.Exit(1)
 
@@ -148,20 +149,18 @@ def list_(
         typer.echo(json.dumps(sets, indent=2))
         return
     if rows:
-        typer.echo(f"Feature sets in {store.root}:")
+        tell(f"Feature sets in {store.root}:")
         table("", HEADS, [line for row in rows for line in _two_lines(row)])
-        typer.echo("clips: train/valid/test; l, a, v: language, acoustic, visual, as steps x width")
+        tell("clips: train/valid/test; l, a, v: language, acoustic, visual, as steps x width")
     else:
         typer.echo(f"No feature set in {store.root} yet. Get one: dmd data download NAME (see")
         typer.echo("dmd data matrix), or dmd data import FILE.")
     for path, size in lying_about(store.root):
         what = "unfinished: dmd data download resumes it" if path.suffix == ".part" else "delete it when you like"
-        typer.echo(f"left by a download: {path} ({size_text(size)}; {what})")
+        tell(f"left by a download: {path} ({size_text(size)}; {what})")
     for row in damaged:
-        typer.echo(f"damaged: {row['error']}", err=True)
-    typer.echo(
-        "Always there, generated: synthetic, or one of\n  " + "\n  ".join(v for v in VARIANTS if "mosi" not in v)
-    )
+        tell(f"damaged: {row['error']}", err=True)
+    tell("Always there, generated: synthetic, or one of\n  " + "\n  ".join(v for v in VARIANTS if "mosi" not in v))
 
 
 def _two_lines(row: dict[str, Any]) -> list[tuple[str, ...]]:

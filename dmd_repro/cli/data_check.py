@@ -10,6 +10,7 @@ import typer
 
 from dmd_repro.cli import complete
 from dmd_repro.cli.paths import DataDir, data_dir
+from dmd_repro.cli.tell import tell
 
 if TYPE_CHECKING:
     from dmd_repro.data.checks.check import CheckReport
@@ -76,7 +77,7 @@ def _downloaded(name: str, store: Store) -> Path | None:
         return None
     if path is None or not path.is_file():
         return None
-    typer.echo(f"compared with the official list {path}", err=True)
+    tell(f"compared with the official list {path}", err=True)
     return path
 
 
@@ -128,7 +129,7 @@ def _print_check(report: CheckReport) -> None:
         table(title, head, rows)
     found = [(Text(f.severity, style=_STYLES[f.severity]), f.check, f.message, f.effect) for f in report.findings]
     table("Findings", ("", "check", "what", "so"), found)
-    typer.echo(_count(report))
+    tell(_count(report))
 
 
 def markdown(report: CheckReport) -> Iterator[str]:

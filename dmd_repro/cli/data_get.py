@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dmd_repro.cli.paths import DataDir, data_dir
+from dmd_repro.cli.tell import tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +62,7 @@ def download(
         return
     done: list[Downloaded] = []
     refused: list[str] = []
-    policy = Policy(timeout=timeout, attempts=attempts, on_retry=tell)
+    policy = Policy(timeout=timeout, attempts=attempts, on_retry=partial(tell, err=True))
     for source in chosen:
         try:
             done.append(fetch(source, known, store, policy, accept=accept, keep=keep, force=force))
@@ -73,7 +75,7 @@ def download(
         typer.echo(json.dumps({"done": [_facts(d) for d in done], "refused": refused}, indent=1))
     else:
         for d in done:
-            typer.echo(line(d))
+            tell(line(d))
     if refused:
         raise typer.Exit(2)
     if any(d.report and d.report.failed for d in done):
@@ -115,13 +117,8 @@ def fetch(
     from dmd_repro.data.download.get import DownloadOptions, download
 
     with byte_progress() as progress:
-        options = DownloadOptions(policy, progress=progress, say=tell, **how)
+        options = DownloadOptions(policy, progress=progress, say=partial(tell, err=True), **how)
         return download(source, store, options, siblings=list(known.values()))
-
-
-def tell(text: str) -> None:
-    """Say on stderr how a download goes."""
-    typer.echo(text, err=True)
 
 
 def line(done: Downloaded) -> str:

@@ -11,6 +11,7 @@ from dmd_repro.cli import complete
 from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.data_get import SourcesFile
 from dmd_repro.cli.paths import DataDir, RunsDir, data_dir, runs_dir
+from dmd_repro.cli.tell import tell
 from dmd_repro.errors import DataError
 
 
@@ -37,16 +38,16 @@ def identify(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "rows": {t: list(keys) for t, keys in rows.items()}}, indent=1))
     else:
-        typer.echo(f"{file.name}: {found.name or 'unknown'}; {found.how}")
-        typer.echo(f"sha256 {found.sha256}\n{found.size:,} bytes")
+        tell(f"{file.name}: {found.name or 'unknown'}; {found.how}")
+        tell(f"sha256 {found.sha256}\n{found.size:,} bytes")
         if found.digest:
-            typer.echo(f"digest of its arrays {found.digest}")
+            tell(f"digest of its arrays {found.digest}")
         for table, keys in rows.items():
-            typer.echo(f"{'serves' if found.name else 'could serve'} {table}: {', '.join(keys)}")
+            tell(f"{'serves' if found.name else 'could serve'} {table}: {', '.join(keys)}")
         if found.serves and not rows:
-            typer.echo("serves no printed row")
+            tell("serves no printed row")
         if rows and found.standing not in (None, "official"):
-            typer.echo(f"{found.standing}: not the official split, never compared with printed numbers")
+            tell(f"{found.standing}: not the official split, never compared with printed numbers")
     if found.name is None:
         raise typer.Exit(1)
 
@@ -90,17 +91,17 @@ def rm(
     found = matrix(store, known)
     serves = [*((need.name, need.rows) for need in found.needs), *((own.name, own.rows) for own in found.own)]
     for table, keys in next((rows for other, rows in serves if other == name), {}).items():
-        typer.echo(f"{table} has {len(keys)} row{'s' if len(keys) > 1 else ''} that train on it.")
+        tell(f"{table} has {len(keys)} row{'s' if len(keys) > 1 else ''} that train on it.")
     if used:
         ids = ", ".join(used[:3]) + (", ..." if len(used) > 3 else "")
         were = "run was" if len(used) == 1 else "runs were"
-        typer.echo(f"{len(used)} {were} trained on it ({ids}).")
-        typer.echo("They stay records and in reports, but cannot be resumed or evaluated without it.")
+        tell(f"{len(used)} {were} trained on it ({ids}).")
+        tell("They stay records and in reports, but cannot be resumed or evaluated without it.")
     if name in known:
-        typer.echo(f"To have it again: dmd data download {name}")
+        tell(f"To have it again: dmd data download {name}")
     if ask_to_remove(what, yes, DataError):
         store.remove(name)
-        typer.echo(f"Removed {what}.")
+        tell(f"Removed {what}.")
 
 
 def _rm_labels(path: Path, name: str, yes: bool) -> None:
@@ -108,8 +109,8 @@ def _rm_labels(path: Path, name: str, yes: bool) -> None:
 
     if not path.is_file():
         raise DataError.at(f"'{name}'", expected=f"it at {path}", got="nothing there", do="Nothing is to be removed")
-    typer.echo("dmd data check compares with it where --labels names no other.")
+    tell("dmd data check compares with it where --labels names no other.")
     if ask_to_remove(f"the list of clips {path}", yes, DataError):
         with disk(path, "Check the folder's permissions"):
             path.unlink(missing_ok=True)
-        typer.echo(f"Removed {path}.")
+        tell(f"Removed {path}.")

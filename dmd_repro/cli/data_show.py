@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
-
+from dmd_repro.cli.tell import tell
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def manifest_table(manifest: Manifest) -> None:
     table(f"{manifest.name} ({manifest.standing})", ("modality", "steps", "width"), rows)
     sizes = "/".join(str(n) for n in manifest.sizes.values())
     setting = "aligned" if manifest.aligned else "unaligned"
-    typer.echo(f"{manifest.dataset}, {setting}, {' and '.join(manifest.texts)} text, train/valid/test {sizes}")
-    typer.echo(f"digest {manifest.digest}")
+    tell(f"{manifest.dataset}, {setting}, {' and '.join(manifest.texts)} text, train/valid/test {sizes}")
+    tell(f"digest {manifest.digest}")
     for note in manifest.notes:
-        typer.echo(f"note: {note}")
+        tell(f"note: {note}")
     for warning in manifest.warnings:
-        typer.echo(f"warning: {warning}")
+        tell(f"warning: {warning}")
 
 
 @contextmanager
@@ -76,7 +75,7 @@ def byte_progress() -> Iterator[Callable[[str, int, int], None]]:
                 progress.remove_task(task)
                 task, shown = progress.add_task(stage, total=total or None), stage
                 if not console.is_terminal and total > 100 << 20:  # a pipe: one line for what takes its time
-                    typer.echo(f"{stage} ({total / 1e6:.0f} MB)", err=True)
+                    tell(f"{stage} ({total / 1e6:.0f} MB)", err=True)
             progress.update(task, completed=done, total=total or None)
 
         yield hear

@@ -22,6 +22,7 @@ from dmd_repro.cli.paths import (
     output_path,
     runs_dir,
 )
+from dmd_repro.cli.tell import tell
 from dmd_repro.cli.train import parse_settings
 from dmd_repro.errors import SpecError, nearest
 
@@ -81,7 +82,6 @@ def evaluate(
     from dmd_repro.evaluate.predict import evaluate_checkpoint
     from dmd_repro.evaluate.stored import compare_stored
     from dmd_repro.records.folder import Records
-    from dmd_repro.render.terminal import folded
     from dmd_repro.results.single import Subject, beside, score_predictions, to_json
     from dmd_repro.shapes import SPLITS
     from dmd_repro.training.fit import Execution
@@ -125,7 +125,7 @@ def evaluate(
         lost = f"NOT LEARNED, by the {judged_on} clips: {judged.reason}"
         first, *rest = _lines(found, done, features, split, scores, row, why)
         lines = [first, *([lost] if judged.outcome == "not learned" else []), *rest, *said]
-        typer.echo("\n".join(part for line in lines for part in folded(line)))
+        tell("\n".join(lines))
     if stored and not stored.agrees:
         raise typer.Exit(1)
 
@@ -172,7 +172,7 @@ def _write_csv(path: Path, said: Predictions) -> None:
         writer.writerow([csv_cell(clip), *(f"{float(x):.9g}" for x in numbers)])  # 9 digits give float32 back exactly
     with sentences(path, "a file that can be written", SpecError, "--predictions"):
         write_output(path, buffer.getvalue())
-    typer.echo(f"written: {path}", err=True)
+    tell(f"written: {path}", err=True)
 
 
 def _facts(found: Checkpoint, done: Evaluated, features: Features, split: str) -> dict[str, Any]:
@@ -284,6 +284,6 @@ def export(
     content, notes = export_official(found, Execution(bert=bert_source(bert)))
     with sentences(output, "a file that can be written", SpecError, "--output"):
         write_output(output, content)
-    typer.echo(f"written: {output} ({len(content) / 1e6:.1f} MB); read back, it predicts as the run does")
+    tell(f"written: {output} ({len(content) / 1e6:.1f} MB); read back, it predicts as the run does")
     for note in notes:
-        typer.echo(note)
+        tell(note)

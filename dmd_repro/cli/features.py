@@ -8,6 +8,7 @@ import typer
 
 from dmd_repro.cli import complete
 from dmd_repro.cli.paths import BertSource, DataDir, RunsDir, bert_source, data_dir, encoded_dir, runs_dir
+from dmd_repro.cli.tell import tell
 from dmd_repro.cli.train import Device, Threads
 from dmd_repro.errors import SpecError, nearest
 
@@ -53,7 +54,7 @@ def features(
         if not force:
             try:
                 read_decoupled(record, split)
-                typer.echo(f"run {name}: its features of {split} are there (--force makes them again)")
+                tell(f"run {name}: its features of {split} are there (--force makes them again)")
                 continue
             except RunError:
                 pass
@@ -61,7 +62,7 @@ def features(
         found = decouple(checkpoint, loaded, split, execution=execution)
         digest = write_decoupled(record, split, found)
         wide = next(iter(found.common.values())).shape[1]
-        typer.echo(
+        tell(
             f"run {name} (seed {record.spec.seed}, {record.spec.mask.label}): {len(found.ids)} {split} clips x "
             f"{'/'.join(found.modalities)}, {wide} wide, {data['label']}\n  {name}/{file_name(split)}, {digest[:12]}"
         )

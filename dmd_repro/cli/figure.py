@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dmd_repro.cli.paths import PapersDir, RunsDir, output_path, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.tell import tell
 from dmd_repro.errors import SpecError
 
 
@@ -63,7 +65,7 @@ def figure(
     pages = draw_figure(
         name, Records(runs_dir(runs)), table, data=data or (), margin=margin,
         reruns=load_reruns(reruns_dir(None)), perplexities=perplexity, draws=draws, seed=seed,
-        say=lambda line: typer.echo(line, err=True),
+        say=partial(tell, err=True),
     )  # fmt: skip
     stem = "-".join([name, *([table.strip("/").replace("/", "-")] if table else [])])
     file = output or Path(f"{stem}.{ending}")
@@ -73,9 +75,9 @@ def figure(
         typer.echo(render_sheets(sheets, "json"), nl=False)
     else:
         for page in pages:
-            typer.echo(page.describes + ".")
+            tell(page.said)
         show_sheets(sheets, terminal_console())
     for path, content in written.items():
         with sentences(path, "a file that can be written", SpecError, "--output"):
             write_output(path, content)
-        typer.echo(f"written: {path}", err=True)
+        tell(f"written: {path}", err=True)

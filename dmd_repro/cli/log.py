@@ -9,6 +9,7 @@ import typer
 
 from dmd_repro.cli import complete
 from dmd_repro.cli.paths import RunsDir, output_path, runs_dir
+from dmd_repro.cli.tell import tell
 
 app = typer.Typer(help="Write the histories of runs for other programs to show.", no_args_is_help=True)
 
@@ -52,15 +53,15 @@ def tensorboard(
     for name in names:
         status, record, problem = records.look(name)
         if status not in ("done", "partial") or record is None:
-            typer.echo(f"left out: run {name} is {status}{': ' + problem if problem else ''}", err=True)
+            tell(f"left out: run {name} is {status}{': ' + problem if problem else ''}", err=True)
             continue
         record = record if status == "done" else RunRecord.load(records.root / f"{name}.tmp")
         if not (record.path / "history.jsonl").exists():
-            typer.echo(f"left out: run {name} has no finished epoch", err=True)
+            tell(f"left out: run {name} has no finished epoch", err=True)
             continue
         folder = output / run_folder(record, status)
         with sentences(folder, "a folder that can be written", SpecError, "--output"):
             folder.mkdir(parents=True, exist_ok=True)
             write_output(folder / EVENTS, event_file(record))
         written += 1
-    typer.echo(f"written: {written} of {len(names)} runs. tensorboard --logdir {output}")
+    tell(f"written: {written} of {len(names)} runs. tensorboard --logdir {output}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from dmd_repro.cli.ask import on_a_terminal
+from dmd_repro.cli.tell import tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,7 @@ def get_needed(
     Without `download` it is offered where somebody can answer (never if `quiet`). Says first what comes and how much it
     is; a dry run says no more.
     """
-    from dmd_repro.cli.data_get import fetch, line, tell
+    from dmd_repro.cli.data_get import fetch, line
     from dmd_repro.cli.progress import say
     from dmd_repro.data.download.http import Policy
     from dmd_repro.data.download.sources import load_sources
@@ -52,7 +54,7 @@ def get_needed(
     lost = []
     for source in wanted:
         try:
-            say(console, line(fetch(source, known, store, Policy(on_retry=tell))))
+            say(console, line(fetch(source, known, store, Policy(on_retry=partial(tell, err=True)))))
         except DataError as error:
             lost.append(source.name)
             typer.echo(f"dmd: {error}", err=True)

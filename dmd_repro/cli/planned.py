@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dmd_repro.cli.tell import tell
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dmd_repro.cli.carry import Ahead
     from dmd_repro.data.store.folder import Store
     from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.planning.grid import Job, PlannedTable
@@ -40,12 +43,14 @@ def train_missing(
     console: Console,
     slurm: Slurm | None = None,
     wait: bool = True,
+    later: Sequence[str] = (),
+    power: Sequence[str] = (),
 ) -> list[str] | None:
-    """Save the plan, say what it takes, train what is missing; return the ids of runs that FAILED, None if dry.
+    """Print the plan and save it, say what it takes, train what is missing; return the ids of runs that FAILED.
 
-    `slurm` carries it out where that is given; not to `wait` for it ends as a dry run does.
-
-    `json_`: stdout is kept for the result (of a dry run: the plan itself is printed there).
+    None of a dry run, which trains nothing: it says first what it takes, and what rows do that lack their data
+    (`later`). `power`: lines on what the words of the table can find. `slurm` carries it out where that is given; not
+    to `wait` for it ends as a dry run does. `json_`: stdout is kept for the result (of a dry run: the plan itself).
     """
     from dmd_repro.cli.carry import carry_out, look_ahead
     from dmd_repro.cli.progress import say
@@ -58,25 +63,23 @@ def train_missing(
             records.get(job.run_id)  # says so: it is neither trained again in silence nor moved aside
         check_precision(job.spec, execution.device)
     if not dry_run:
+        print_rows(planned, records, console, below=power)
         save_plan(records.root, planned.plan)
 
     def timing(job: Job) -> None:
-        typer.echo(f"timing a few steps of {job.rows[0]} ...", err=True)
+        tell(f"timing a few steps of {job.rows[0]} ...", err=True)
 
     ahead = look_ahead(
         missing, records, store, execution, jobs=jobs, slurm=slurm, measured=not dry_run, on_timing=timing
     )  # fmt: skip
-    stops = "" if ahead.seconds is None else " (early stops shorten it)"
-    say(console, summary(planned, earlier, ahead.time + stops))
-    for line in ahead.lines:
-        say(console, line)
+    said = [*answer(planned, earlier, ahead), *later]
     if dry_run:
+        print_rows(planned, records, console, said, power)
         if json_:
-            plan = {key: row.to_json() for key, row in planned.plan.rows.items()}
-            most = ahead.seconds
-            document = totals(planned, earlier) | {"at_most_seconds": most and round(most, 1), "rows": plan}
-            typer.echo(json.dumps(document, indent=1))
+            typer.echo(json.dumps(plan_json(planned, earlier, ahead), indent=1))
         return None
+    for line in said:
+        say(console, line)
     try:
         failed = carry_out(ahead, records, store, console=console, err=json_, slurm=slurm, wait=wait)
         save_plan(records.root, planned.plan)  # another command may have planned other seeds before these were begun
@@ -137,34 +140,48 @@ def totals(planned: PlannedTable, earlier: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def summary(planned: PlannedTable, earlier: Mapping[str, str], time: str) -> str:
-    """Return the plan in a sentence: how much to train, what is there, how long it can take."""
+def plan_json(planned: PlannedTable, earlier: Mapping[str, str], ahead: Ahead) -> dict[str, Any]:
+    """Return a plan and what it takes as plain JSON values; seconds are None unless every configuration has some."""
+    seconds = {"typical_seconds": ahead.typical_seconds, "at_most_seconds": ahead.seconds}
+    return {
+        **totals(planned, earlier),
+        **{name: value and round(value, 1) for name, value in seconds.items()},
+        "configurations_not_measured": ahead.not_measured,
+        "measured": {key: one.source for key, one in ahead.costs.items()},
+        "rows": {key: row.to_json() for key, row in planned.plan.rows.items()},
+    }
+
+
+def answer(planned: PlannedTable, earlier: Mapping[str, str], ahead: Ahead) -> list[str]:
+    """Return what a plan takes in a few lines: how long, for how many runs, and how that is known."""
     counts = totals(planned, earlier)
     second = counts["reused"] - len(earlier)
     reused = [f"{len(earlier)} of them reused from {', '.join(sorted(set(earlier.values())))}"] if earlier else []
     if not counts["to_train"]:
-        return f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)
+        return [f"nothing to train: all {counts['done']} runs are there" + "".join(f", {part}" for part in reused)]
     done = ", ".join([f"{counts['done']} done", *reused])
-    return (
-        f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, "
-        f"{second} reused by another row; {time}"
-    )
+    runs = f"{counts['to_train']} to train ({counts['resumed']} of them resume), {done}, {second} reused by another row"
+    return [ahead.time, *(f"  {line}" for line in (runs, *ahead.told, *ahead.lines))]
 
 
-def print_rows(planned: PlannedTable, records: Records, console: Console) -> None:
-    """Print which row trains on what, then the rows that do not, by reason."""
+def print_rows(
+    planned: PlannedTable,
+    records: Records,
+    console: Console,
+    above: Sequence[str] = (),
+    below: Sequence[str] = (),
+) -> None:
+    """Print which rows train on what, then those that do not, by reason, between some lines."""
     from dmd_repro.cli.progress import say
 
     plan, earlier = planned.plan, made_before(planned, records)
     seeds = ", ".join(str(seed) for seed in plan.seeds)
-    say(console, f"plan of {planned.table.title} (seeds {seeds})")
+    for line in (f"plan of {planned.table.title} (seeds {seeds})", *above):
+        say(console, line)
     width = max(len(key) for key in plan.rows)
     shown: set[str] = set()
     reasons: dict[str, list[str]] = {}
-    trained = [row for key, row in plan.rows.items() if key in planned.selected and row.status != "skipped"]
-    shared = (
-        [note for note in trained[0].notes if all(note in row.notes for row in trained)] if len(trained) > 1 else []
-    )
+    trained: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {}  # by data: key, what becomes of its runs, notes
     for key, row in plan.rows.items():
         if key not in planned.selected:
             continue
@@ -186,13 +203,16 @@ def print_rows(planned: PlannedTable, records: Records, console: Console) -> Non
             states[state] = states.get(state, 0) + 1
         shown |= set(row.runs.values())
         what = ", ".join(f"{count} {state}" for state, count in states.items())
-        notes = "".join(f"; {note}" for note in row.notes if note not in shared)
-        label = (row.features or {}).get("label", "")
-        say(console, f"  {key:{width}}  {what:18}  {label}{notes}")
-    for note in shared:
-        say(console, f"  every row: {note}")
+        trained.setdefault((row.features or {}).get("label", ""), []).append((key, what, row.notes))
+    for label, rows in trained.items():
+        shared = [note for note in rows[0][2] if all(note in notes for _, _, notes in rows)]
+        say(console, "; ".join((f"  on {label}", *shared)))
+        for key, what, notes in rows:
+            say(console, "; ".join((f"    {key:{width}}  {what}", *(note for note in notes if note not in shared))))
     labels = {row.key: row.label for row in planned.table.rows}
     for reason, keys in reasons.items():
         methods = dict.fromkeys(labels.get(key, key) for key in keys)
         who = ", ".join(keys) if len(keys) < 4 else f"{len(keys)} rows ({', '.join(methods)})"
         say(console, f"  not run: {who}: {reason}")
+    for line in below:
+        say(console, line)

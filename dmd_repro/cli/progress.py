@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import textwrap
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import typer
-
+from dmd_repro.cli.tell import tell
 from dmd_repro.render.duration import duration
+from dmd_repro.render.terminal import folded, width_of
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
@@ -25,13 +24,11 @@ if TYPE_CHECKING:
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line; in a window too narrow for it, cut between words and indented, as a terminal would not."""
-    line = one_line(line)
-    if console.is_terminal and len(line) > console.width:
-        line = textwrap.fill(
-            line, console.width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
-        )
-    console.print(line, markup=False)
+    """Print a line for people on a console, which may have a bar below; too long for the window it is cut, as `tell`'s.
+
+    In a pipe the window has 80 columns.
+    """
+    console.print("\n".join(folded(one_line(line), width_of(console))), markup=False)
 
 
 def scores(record: RunRecord, split: str, names: Sequence[str] | None = None) -> dict[str, float | None]:
@@ -202,4 +199,4 @@ class Epochs:
             total = report.epoch if report.stopped else report.max_epochs
             self.bar.update(self.task, completed=report.epoch, total=total, description=f"{line}\n{pace}")
         else:
-            typer.echo(f"{line}  {pace}", err=True)
+            tell(f"{line}  {pace}", err=True)

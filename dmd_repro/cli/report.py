@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmd_repro.cli.paths import Control, PapersDir, RunsDir, TableName, output_path, reruns_dir, runs_dir, use_papers
+from dmd_repro.cli.tell import tell
 
 if TYPE_CHECKING:
     from dmd_repro.papers.rerun import Rerun
@@ -157,9 +158,9 @@ def _study(
         looked=lambda tables: with_looks(tables, folder, data),
     )  # fmt: skip
     made = write_study(study, output)
-    typer.echo(f"written: {output / 'index.html'}, {made.pages} pages, {made.files} files in all", err=True)
+    tell(f"written: {output / 'index.html'}, {made.pages} pages, {made.files} files in all", err=True)
     if made.no_pdf:
-        typer.echo(f"no study.pdf: {made.no_pdf}", err=True)
+        tell(f"no study.pdf: {made.no_pdf}", err=True)
 
 
 def _format(asked: str | None, json_: bool, output: Path | None, standalone: bool) -> Format:
@@ -285,4 +286,4 @@ def _write(text: str, output: Path | None) -> None:
         return
     with sentences(output, "a file that can be written", SpecError, "--output"):
         write_output(output, text)
-    typer.echo(f"written: {output}", err=True)
+    tell(f"written: {output}", err=True)

@@ -40,7 +40,7 @@ from dmd_repro.cli.planned import (
 )
 from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
 from dmd_repro.cli.train import MaxEpochs, Settings, fingerprint, parse_settings
-from dmd_repro.cli.whole import ALL, refuse_lacking, show_hours
+from dmd_repro.cli.whole import ALL, hours_without_data, refuse_lacking, show_hours
 from dmd_repro.seeds import parse_seeds
 
 if TYPE_CHECKING:
@@ -166,16 +166,17 @@ def reproduce(
     outcomes = []
     for planned in plans:
         planned = renewed(planned, records)  # a table before may have made some of its runs
-        print_rows(planned, records, console)
-        if dry_run and download and waiting and not planned.jobs and not json_:
-            return  # what runs is known once the data are there
-        refuse_empty(planned)
-        for line in power_lines(load_table(planned.table.name), planned.plan, records):
-            say(console, line)
+        later = hours_without_data(planned, features, execution, jobs, changed) if dry_run else []
+        if not planned.jobs:
+            print_rows(planned, records, console, later)
+            if dry_run and download and waiting and not json_:
+                return  # what runs is known once the data are there
+            refuse_empty(planned)
+        power = power_lines(load_table(planned.table.name), planned.plan, records)
         earlier = made_before(planned, records)
         failed = train_missing(
             planned, records=records, store=features, execution=execution, jobs=jobs, dry_run=dry_run, json_=json_,
-            console=console, slurm=on_slurm[planned.table.name], wait=not no_wait,
+            console=console, slurm=on_slurm[planned.table.name], wait=not no_wait, later=later, power=power,
         )  # fmt: skip
         if failed is not None:
             compared = compare_plan(planned, records, reruns_dir(store), control=control)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dmd_repro.cli.paths import DataDir, reruns_dir
+from dmd_repro.cli.tell import tell
 
 app = typer.Typer(help="List others' runs, and add per-seed numbers of your own or a rival's.", no_args_is_help=True)
 
@@ -53,7 +54,6 @@ def add(
     from dmd_repro.papers.folders import all_table_names
     from dmd_repro.papers.rerun_csv import read_rerun_csv
     from dmd_repro.papers.tables import load_table
-    from dmd_repro.render.terminal import folded
     from dmd_repro.results.reruns import places
 
     added, folder = read_rerun_csv(file), reruns_dir(data)
@@ -66,7 +66,6 @@ def add(
     with sentences(target, "a file that can be written", ClaimError, "--data-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(target, content)
-    lines = [place.line for place in places(added, [load_table(name) for name in all_table_names()])]
-    for line in (part for whole in lines for part in folded(whole)):
-        typer.echo(line)
-    typer.echo(f"added: {target}", err=True)
+    for place in places(added, [load_table(name) for name in all_table_names()]):
+        tell(place.line)
+    tell(f"added: {target}", err=True)

@@ -11,6 +11,7 @@ import typer
 from dmd_repro.cli import complete
 from dmd_repro.cli.ask import Yes, ask_to_remove
 from dmd_repro.cli.paths import RunsDir, runs_dir
+from dmd_repro.cli.tell import tell
 from dmd_repro.visible import one_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     if not rows:
-        typer.echo(f"no runs in {records.root}")
+        tell(f"no runs in {records.root}")
         return
     from rich import box
     from rich.console import Console
@@ -96,9 +97,9 @@ def list_runs(runs: RunsDir = None, json_: Json = False) -> None:
         console.print(table)
     for row in rows:
         if row["problem"]:
-            typer.echo(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
+            tell(f"{row['run_id']} {row['status']}: {one_line(row['problem'])}")
         elif row["learned"] == NOT_LEARNED:
-            typer.echo(f"{row['run_id']} done, but did not learn: {row['why_not_learned']} (validation)")
+            tell(f"{row['run_id']} done, but did not learn: {row['why_not_learned']} (validation)")
 
 
 def _with_states(records: Records) -> Iterator[dict[str, Any]]:
@@ -276,19 +277,19 @@ def verify_runs(
         many = len(names) > MANY  # then the whole ones are a number
         for name, said in problems.items():
             if said or not many:
-                typer.echo(f"{name} {'FAILED' if said else 'ok'}")
+                tell(f"{name} {'FAILED' if said else 'ok'}")
             for problem in said:
-                typer.echo(f"  {one_line(problem)}")
+                tell(f"  {one_line(problem)}")
         for trouble in others:
-            typer.echo(one_line(f"{trouble.where} {trouble.kind}: {trouble.problem}"))
+            tell(one_line(f"{trouble.where} {trouble.kind}: {trouble.problem}"))
         for line in done:
-            typer.echo(one_line(f"repaired {line}"))
+            tell(one_line(f"repaired {line}"))
         if many:
-            typer.echo(f"{sum(not said for said in problems.values())} of {len(problems)} runs ok")
+            tell(f"{sum(not said for said in problems.values())} of {len(problems)} runs ok")
         if verify.skipped:
-            typer.echo(f"{verify.skipped} of them did not change since they were read (--all reads everything)")
+            tell(f"{verify.skipped} of them did not change since they were read (--all reads everything)")
         if found and not repair:
-            typer.echo("dmd runs verify --repair moves damaged records and plans aside and removes leftovers.")
+            tell("dmd runs verify --repair moves damaged records and plans aside and removes leftovers.")
     left = [t for t in found if t.kind == "unreadable" or not repair]
     if left or any(problems[name] for name in unfinished):
         raise typer.Exit(1)
@@ -317,10 +318,10 @@ def remove_runs(
         status, record, _ = records.look(name)
         what = f"{record.spec.model}, seed {record.spec.seed}, on {record.data['name']}" if record else "does not read"
         counted = counted_by(records, name)
-        typer.echo(one_line(f"{name} {status}: {what}; counted by {', '.join(counted) or 'no table'}"))
+        tell(one_line(f"{name} {status}: {what}; counted by {', '.join(counted) or 'no table'}"))
     if ask_to_remove(
         f"{f'{len(names)} runs' if len(names) > 1 else f'run {names[0]}'} in {records.root}", yes, RunError
     ):
         for name in names:
             remove(records, name)
-            typer.echo(f"Removed {name}.")
+            tell(f"Removed {name}.")

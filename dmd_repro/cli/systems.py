@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmd_repro.cli.tell import tell
 from dmd_repro.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -69,14 +70,14 @@ def check(
         )  # fmt: skip
     failed = made = 0
     for aligned in (True,) if system.inputs.aligned_only else (True, False):
-        typer.echo(f"{system.name}, protocol {chosen}, {'aligned' if aligned else 'unaligned'} clips")
+        tell(f"{system.name}, protocol {chosen}, {'aligned' if aligned else 'unaligned'} clips")
         for one in conformance(system, chosen, aligned=aligned):
             made += 1
             failed += bool(one.problem)
-            typer.echo(f"  {'FAILED' if one.problem else 'ok    '} {one.promise}")
+            tell(f"  {'FAILED' if one.problem else 'ok    '} {one.promise}")
             if one.problem:
-                typer.echo(f"         {one.problem}")
-    typer.echo(f"{system.name}: {made - failed} of {made} checks passed" + ("" if failed else ", a full citizen"))
+                tell(f"         {one.problem}")
+    tell(f"{system.name}: {made - failed} of {made} checks passed" + ("" if failed else ", a full citizen"))
     raise typer.Exit(1 if failed else 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,7 @@ from dmd_repro.cli.paths import (
     runs_dir,
 )
 from dmd_repro.cli.slurm import Account, Gpus, NoWait, On, Partition, Sbatch, Setup, TimeLimit, executor
+from dmd_repro.cli.tell import tell
 from dmd_repro.errors import SpecError, nearest
 from dmd_repro.systems.registry import SHIPPED
 
@@ -107,7 +109,7 @@ def train(
     if on is None:
         execution.prepare()
         if len(chosen) == 1 and (card := one_of(device)) != device:
-            typer.echo(f"note: one run takes one card: {card}", err=True)
+            tell(f"note: one run takes one card: {card}", err=True)
     if (where := context.get_parameter_source("bert")) and where.name != "COMMANDLINE":
         bert = None  # one that the environment or a file names is used where token ids are read, and asks for nothing
     features = load_features(data, held, text=text_kind(text or ("bert" if bert else None)))
@@ -127,10 +129,10 @@ def train(
     said += f", {words}" if (words := bert_words(spec.config)) else ""
     said += f", settings: {words}" if (words := fallback_words(spec.model, spec.dataset)) else ""
     if words := padding_words(features, str(spec.config["pad_side"])):
-        typer.echo(f"note: {words}", err=True)
+        tell(f"note: {words}", err=True)
     slurm = executor(
         on, records, held.root, execution, model, jobs=jobs, gpus=gpus, partition=partition, time=time,
-        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=lambda line: typer.echo(line, err=True),
+        account=account, sbatch=sbatch, setup=setup, no_wait=no_wait, say=partial(tell, err=True),
     )  # fmt: skip
     if seeds is not None or slurm:
         what += f", seeds {', '.join(map(str, chosen))}{said}"
@@ -152,8 +154,11 @@ def train(
             say(progress.console, f"{said}{goes_on}; {left}")
             record = fit(spec, features, records, execution=execution, on_epoch=progress.on_epoch)
     else:
-        typer.echo(f"{said}: already there, not trained again", err=True)
-    typer.echo(json.dumps(result(record), indent=1) if json_ else report(record))
+        tell(f"{said}: already there, not trained again", err=True)
+    if json_:
+        typer.echo(json.dumps(result(record), indent=1))
+    else:
+        tell(report(record))
 
 
 @contextmanager

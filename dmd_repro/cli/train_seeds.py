@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dmd_repro.cli.tell import tell
+
 if TYPE_CHECKING:
     from dmd_repro.data.features import Features
     from dmd_repro.data.store.folder import Store
@@ -59,8 +61,8 @@ def train_seeds(
         resumed = sum(records.status(job.run_id) == "partial" for job in missing)
         resume = f" ({resumed} resume)" if resumed else ""
         say(console, f"{said}: {len(missing)} to train{resume}, {len(planned) - len(missing)} done; {ahead.time}")
-        for line in ahead.lines:
-            say(console, line)
+        for line in (*ahead.told, *ahead.lines):
+            say(console, f"  {line}")
         done = carry_out(ahead, records, store, console=console, err=True, slurm=slurm, wait=wait)
         if done is None:
             return
@@ -73,7 +75,7 @@ def train_seeds(
         document = {"runs": [result(record) for record in found], "failed": failed, "over_seeds": over_seeds(found)}
         typer.echo(json.dumps(document, indent=1))
     elif found:
-        typer.echo("\n".join(report_seeds(found, len(planned))))
+        tell("\n".join(report_seeds(found, len(planned))))
     refuse_failures(failed, len(missing))
 
 
@@ -110,7 +112,7 @@ def report_seeds(records: Sequence[RunRecord], asked: int) -> list[str]:
     lines = [
         f"{heading(first)}: {len(records)} of {asked} runs",
         *(f"NOT LEARNED, seed {r.spec.seed}: {said.reason}" for r, said in judged if said.outcome == "not learned"),
-        f"  {'':6} {'test':>17} {'valid':>17}   counted as",
+        f"  {'':5} {'test':>16} {'valid':>16}  counted as",
     ]
     for name in shown_in("run", first.data["dataset"]):
         cells = []
@@ -119,7 +121,7 @@ def report_seeds(records: Sequence[RunRecord], asked: int) -> list[str]:
             mean = shown(name, one["mean"])
             spread = "" if one["std"] is None else f" ± {shown(name, one['std']).removesuffix(' %')}"
             cells.append(f"{mean.removesuffix(' %')}{spread}{' %' if mean.endswith(' %') else ''}")
-        lines.append(f"  {METRICS[name].heading:6} {cells[0]:>17} {cells[1]:>17}   {METRICS[name].words}".rstrip())
+        lines.append(f"  {METRICS[name].heading:5} {cells[0]:>16} {cells[1]:>16}  {METRICS[name].words}".rstrip())
     runs = ", ".join(record.run_id for record in records)
     return [
         *lines,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dmd_repro.planning.grid import PlannedTable
     from dmd_repro.records.folder import Records
     from dmd_repro.spec import Scalar
+    from dmd_repro.training.execution import Execution
 
 ALL = "all"  # in the place of a table's name
 
@@ -35,6 +36,39 @@ def refuse_lacking(plans: Sequence[PlannedTable], records: Records, console: Con
         do=f"Get the data (--download), see what it takes (dmd reproduce {ALL} --dry-run), or try the program on "
         "stand-in data (--data synthetic)",
     )  # fmt: skip
+
+
+def hours_without_data(
+    planned: PlannedTable, store: Store, execution: Execution, jobs: int | None, overrides: Mapping[str, str | Scalar]
+) -> list[str]:
+    """Return how long the rows of a table take that lack their data, once these are there; [] where no row does."""
+    from dmd_repro.execution.places import sides
+    from dmd_repro.planning.figures import measured
+    from dmd_repro.planning.hours import Machine, clock, costs_of
+    from dmd_repro.planning.whole import configurations
+    from dmd_repro.render.duration import duration
+    from dmd_repro.render.hours import epochs_words, source_words
+    from dmd_repro.training import cards
+
+    found = configurations([planned], store, seeds=planned.plan.seeds, overrides=overrides)
+    lack = [one for one in found if not one.here]
+    if not lack:
+        return []
+    runs, kind = sum(one.to_train for one in lack), cards.kind(execution.device)
+    costs = costs_of(lack, kind, measured(), {})
+    machine = Machine("", "cuda" if kind == "cuda" else "cpu", jobs or sides(execution))
+    (typical, out), (most, _) = clock(costs, machine), clock(costs, machine, most=True)
+    what = f"for the {runs} runs whose data are not here"
+    if typical is None or most is None:
+        return [f"time not measured {what}"]
+    known = [one for one in costs if one.seconds_per_epoch is not None]
+    left_out = f", {out} of {len(costs)} configurations left out that are not measured" if out else ""
+    more = " more" if planned.jobs else ""
+    return [
+        f"typically {duration(3600 * typical)}, at most {duration(3600 * most)}{more} {what}{left_out}",
+        f"  from {source_words(known)}",
+        f"  {epochs_words(known)}",
+    ]
 
 
 def show_hours(

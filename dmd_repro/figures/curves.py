@@ -83,7 +83,7 @@ def _page(runs: Histories) -> Page:
             drawn_here[-1].set_xlabel("epoch")
             drawn_here[-1].tick_params(labelbottom=True)
     said = f"Loss terms and measures of {runs.title} over up to {runs.longest} epochs, {n} seeds"
-    return Page(runs.name, figure, said)
+    return Page(runs.name, figure, runs.mark, said)
 
 
 def _lines(axis: Any, runs: Histories, colour: str, read: Any) -> None:

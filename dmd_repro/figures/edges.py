@@ -57,7 +57,7 @@ def _page(units: Sequence[EdgeRuns]) -> Page:
         axis.set_xlabel("epoch")
     which = " and ".join(UNITS[unit.unit] for unit in units)
     said = f"Edges of {which} over {longest} epochs, {n} seed{'s' * (n > 1)}, {record.data['label']}"
-    return Page(record.configuration_id, figure, said)
+    return Page(record.configuration_id, figure, mark, said)
 
 
 def _edges(axis: Any, unit: EdgeRuns, longest: int, *, whole: bool) -> None:

@@ -52,7 +52,7 @@ def draw_forest(table: ComparisonTable) -> list[Page]:
                     where[1].set_title(f"{COLUMNS[column]}, not comparable", loc="left", color=MARK)
     measured = sum(bool(row.runs) for row in table.rows)
     said = f"{len(table.rows)} rows of {table.name}, {measured} of them measured here, with 95 % intervals over seeds"
-    return [Page(table.name.replace("/", "-"), figure, said)]
+    return [Page(table.name.replace("/", "-"), figure, table.mark, said)]
 
 
 def _panel(where: Sequence[Any], block: ComparedBlock, column: str) -> None:

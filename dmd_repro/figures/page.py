@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from dmd_repro.errors import SpecError
-from dmd_repro.visible import one_line
+from dmd_repro.results.sheet import NOT_COMPARABLE, marked
+from dmd_repro.visible import one_line, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,11 @@ STYLE: Any = {
     "font.family": "DejaVu Sans", "savefig.facecolor": "white", "figure.facecolor": "white",
 }  # fmt: skip
 _LINE, _NUMBERS, _ACROSS = 0.133, 0.124, 18.5  # inches a line of notes takes, one of numbers; characters an inch
-_NO_DATE = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+_NO_DATE: dict[Ending, dict[str, str | None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,14 @@ class Page:
 
     name: str  # what tells it from the other pages of one figure, for a file's name
     figure: Figure
-    describes: str  # what it shows, in a sentence: the alt text
+    mark: str | None  # of the data: SYNTHETIC DATA, PARTIAL DATA
+    describes: str  # what it shows, without a full stop
     sheets: Sequence[Sheet] = field(default_factory=tuple)  # the numbers beside the picture
+
+    @property
+    def said(self) -> str:
+        """What it shows, in a sentence with the mark: the title of its file, and the text for who cannot see it."""
+        return f"{marked(self.describes, self.mark)}."
 
 
 def require_matplotlib() -> None:
@@ -82,8 +93,6 @@ def panels(
     """
     from matplotlib.figure import Figure
 
-    if mark:  # said once, in a line of its own
-        title = title.replace(f" ({mark}, not comparable with the printed numbers)", "")
     width = max(5.5, left + columns * size[0])
     said = [line for note in notes for line in textwrap.wrap(one_line(note), int(width * _ACROSS))]
     heads = textwrap.wrap(one_line(title), int(width * 11))
@@ -96,7 +105,7 @@ def panels(
     engine.set(rect=(0.01, bottom / height, 0.98, 1 - (top + bottom) / height), h_pad=0.05, w_pad=0.05)
     figure.text(0.1 / width, 1 - 0.08 / height, "\n".join(heads), va="top", size=9.5, weight="bold")
     if mark:
-        words = f"{mark}: not comparable with the printed numbers"
+        words = f"{mark}: {NOT_COMPARABLE}"
         figure.text(0.1 / width, 1 - (0.1 + 0.19 * len(heads)) / height, words, va="top", weight="bold", color=MARK)
     line = _LINE * len(said)
     if said:
@@ -111,23 +120,23 @@ def panels(
 
 def to_bytes(page: Page, ending: Ending, dpi: int = 160) -> bytes:
     """Return a page as a file: no date and no version is in it. `dpi`: of a PNG."""
-    return _saved([page.figure], ending, dpi)
+    return _saved([page], ending, dpi)
 
 
 def to_book(pages: Sequence[Page]) -> bytes:
     """Return several pages as one PDF."""
-    return _saved([page.figure for page in pages], "pdf")
+    return _saved(pages, "pdf")
 
 
-def _saved(figures: Sequence[Figure], ending: Ending, dpi: int = 160) -> bytes:
-    stream = io.BytesIO()
+def _saved(pages: Sequence[Page], ending: Ending, dpi: int = 160) -> bytes:
+    stream, about = io.BytesIO(), {**_NO_DATE[ending], "Title": visible(" ".join(page.said for page in pages))}
     with drawing():
         if ending != "pdf":
-            figures[0].savefig(stream, format=ending, dpi=dpi, metadata=_NO_DATE[ending])
+            pages[0].figure.savefig(stream, format=ending, dpi=dpi, metadata=about)
             return stream.getvalue()
         from matplotlib.backends.backend_pdf import PdfPages
 
-        with PdfPages(stream, metadata={"CreationDate": None}) as book:
-            for figure in figures:
-                book.savefig(figure)
+        with PdfPages(stream, metadata=about) as book:
+            for page in pages:
+                book.savefig(page.figure)
     return stream.getvalue()

@@ -42,7 +42,7 @@ def draw_power(
         _draw(axes[0][0], worst, best, stages, chosen)
     spread = max(std for _, std, _ in worst.gaps)
     said = f"Chance of each word on a row over its number of seeds, at a spread of {spread:.2f} points"
-    return [Page((table or "row").replace("/", "-"), figure, said)]
+    return [Page((table or "row").replace("/", "-"), figure, mark, said)]
 
 
 def _powers(records: Records, table: str | None, plan: TablePlan | None) -> list[RowPower]:

@@ -112,7 +112,7 @@ def draw_scatter(
         _legend(page, figure, labels, about.any.modalities)
     n = sum(len(mask.runs) for mask in masks)
     said = f"{len(columns) * len(masks)} t-SNE maps of {n} runs on {about.group.data['label']}"
-    return [Page(figure, page, said, (sheet,))]
+    return [Page(figure, page, sheet.mark, said, (sheet,))]
 
 
 def _shown(shown: int | None) -> str:

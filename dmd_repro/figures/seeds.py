@@ -42,7 +42,7 @@ def draw_seeds(table: ComparisonTable) -> list[Page]:
             for column, axis in zip(columns, row, strict=True):
                 _panel(axis, block, column, first=column == columns[0])
     said = f"Distributions over seeds of {len(blocks)} blocks of {table.name}, up to {most} runs a row"
-    return [Page(table.name.replace("/", "-"), figure, said)]
+    return [Page(table.name.replace("/", "-"), figure, table.mark, said)]
 
 
 def _measured(block: ComparedBlock, column: str) -> list[Line]:

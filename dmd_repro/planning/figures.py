@@ -94,7 +94,7 @@ def measured() -> tuple[Figure, ...]:
     return tuple(Figure.from_json(entry) for entry in json.loads(text))
 
 
-def look_up(case: Case, kind: Kind, seeds: int, figures: Sequence[Figure]) -> Figure | None:
+def look_up(case: Case, kind: str, seeds: int, figures: Sequence[Figure]) -> Figure | None:
     """Return the figure of a case on a kind of device: of the largest stack that so many seeds fill, the latest."""
     fitting = [f for f in figures if f.case == case and f.kind == kind and f.stack <= max(1, seeds)]
     return max(fitting, key=lambda f: (f.stack, f.date), default=None)

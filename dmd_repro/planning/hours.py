@@ -47,7 +47,8 @@ class Counted:
     epochs: float
 
 
-Seen = Mapping[tuple[str, Kind], Counted]  # by configuration id
+Seen = Mapping[tuple[str, str], Counted]  # by configuration id and kind of device
+OWN, NOT_MEASURED = "finished runs here", "not measured"  # where a cost has no figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Cost:
 
     configuration: Configuration
     seconds_per_epoch: float | None  # of one seed; None: not measured
-    source: str  # the machine it was measured on, "finished runs here", or "not measured"
+    source: str  # the machine it was measured on, OWN, or NOT_MEASURED
     figure: Figure | None
     epochs: float  # of a run, typically
     grade: Grade
@@ -71,10 +72,10 @@ class Cost:
 
 def seen_in(records: Records) -> Seen:
     """Return what the finished runs of a folder tell."""
-    found: dict[tuple[str, Kind], list[tuple[float, int]]] = {}
+    found: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for row in records.rows():
         if row["status"] == "done" and row["seconds"] and row["epochs"]:
-            kind: Kind = "cuda" if str(row["device"]).startswith("cuda") else "cpu"
+            kind = str(row["device"]).partition(":")[0]
             found.setdefault((row["configuration"], kind), []).append((row["seconds"], row["epochs"]))
     return {
         key: Counted(len(runs), sum(s / n for s, n in runs) / len(runs), sum(n for _, n in runs) / len(runs))
@@ -82,7 +83,7 @@ def seen_in(records: Records) -> Seen:
     }
 
 
-def costs_of(configurations: Iterable[Configuration], kind: Kind, figures: Sequence[Figure], seen: Seen) -> list[Cost]:
+def costs_of(configurations: Iterable[Configuration], kind: str, figures: Sequence[Figure], seen: Seen) -> list[Cost]:
     """Return what each configuration takes on a kind of device."""
     return [cost(one, kind, figures, seen) for one in configurations]
 
@@ -92,14 +93,14 @@ def with_seeds(configurations: Iterable[Configuration], seeds: int) -> list[Conf
     return [replace(one, status=one.status[:seeds]) for one in configurations]
 
 
-def cost(configuration: Configuration, kind: Kind, figures: Sequence[Figure], seen: Seen) -> Cost:
+def cost(configuration: Configuration, kind: str, figures: Sequence[Figure], seen: Seen) -> Cost:
     """Return what a configuration takes: by its finished runs here, else by a measured figure, else it is not known."""
     epochs, grade = typical_epochs(configuration, seen)
     if counted := seen.get((configuration.identity, kind)):
-        return Cost(configuration, counted.seconds_per_epoch, "finished runs here", None, epochs, grade)
+        return Cost(configuration, counted.seconds_per_epoch, OWN, None, epochs, grade)
     figure = look_up(configuration.case, kind, len(configuration.status), figures)
     if figure is None:
-        return Cost(configuration, None, "not measured", None, epochs, grade)
+        return Cost(configuration, None, NOT_MEASURED, None, epochs, grade)
     return Cost(configuration, figure.epoch(configuration.clips), figure.machine, figure, epochs, grade)
 
 

@@ -5,10 +5,11 @@ What a feature set will hold is known before it is downloaded: the sizes of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dmd_repro.data.features import Features, TextKind
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store.folder import Store
 from dmd_repro.datasets import DATASETS
@@ -114,29 +115,47 @@ def configurations(
 def _here(planned: PlannedTable, store: Store) -> list[Configuration]:
     """Return the configurations of a plan whose data are here."""
     name = planned.table.name
+    return [
+        replace(
+            one,
+            method=planned.table.row(one.rows[0]).label,
+            tables=(name,),
+            rows=tuple(f"{name}/{key}" for key in one.rows),
+        )
+        for one in of_jobs(planned.jobs, store, planned.status)
+    ]
+
+
+def of_jobs(jobs: Iterable[Job], store: Store, status: Mapping[str, RunStatus]) -> list[Configuration]:
+    """Return the configurations of some runs, whose data are here; `status`: of each run, by its id.
+
+    The rows are those that the runs name, of no table. Raises DataError where the data cannot be read.
+    """
     groups: dict[str, list[Job]] = {}
-    for job in planned.jobs:
+    for job in jobs:
         groups.setdefault(job.configuration_id, []).append(job)
-    found = []
-    for identity, jobs in groups.items():
-        first = jobs[0]
-        features = load_features(first.data, store, text=first.text, verify=False)
+    found, loaded = [], dict[tuple[str, TextKind], Features]()
+    for identity, seeds in groups.items():
+        first = seeds[0]
+        kept = first.data, first.text
+        loaded[kept] = loaded.get(kept) or load_features(first.data, store, text=first.text, verify=False)
+        features = loaded[kept]
         widths = [features.dims.get(m, 0) for m in MODALITIES]
         steps = [features.steps[m] for m in MODALITIES]
-        rows = dict.fromkeys(key for job in jobs for key in job.rows)
+        case = Case.of(first.spec, aligned=features.aligned, text=first.text, steps=steps, widths=widths)
         found.append(
             Configuration(
                 identity,
                 first.spec,
-                Case.of(first.spec, aligned=features.aligned, text=first.text, steps=steps, widths=widths),
-                planned.table.row(first.rows[0]).label,
+                case,
+                case.model,
                 "aligned" if features.aligned else "unaligned",
                 first.data,
                 True,
                 features.sizes,
-                (name,),
-                tuple(f"{name}/{key}" for key in rows),
-                tuple(planned.status[job.run_id] for job in jobs),
+                (),
+                tuple(dict.fromkeys(key for job in seeds for key in job.rows)),
+                tuple(status[job.run_id] for job in seeds),
             )
         )
     return found

@@ -8,7 +8,20 @@ from datetime import date
 
 from dmd_repro.planning.figures import Figure
 from dmd_repro.planning.grid import PlannedTable
-from dmd_repro.planning.hours import MACHINES, Cost, Grade, Machine, Seen, clock, costs_of, grouped, total, with_seeds
+from dmd_repro.planning.hours import (
+    ASSUMED,
+    MACHINES,
+    OWN,
+    Cost,
+    Grade,
+    Machine,
+    Seen,
+    clock,
+    costs_of,
+    grouped,
+    total,
+    with_seeds,
+)
 from dmd_repro.planning.tables import rows_named
 from dmd_repro.planning.whole import Configuration
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid
@@ -158,18 +171,10 @@ def _savings(
 
 
 def _notes(cpu: Sequence[Cost], card: Sequence[Cost]) -> list[str]:
-    grades = Counter(c.grade for c in cpu)
-    words: dict[Grade, str] = {
-        "counted": "counted in finished runs here",
-        "all": "all that are set, as nothing stops them early",
-        "published": "as one published run of DMD had (29 on MOSI, 23 on MOSEI)",
-        "assumed": "30, assumed: none was counted, and the paper trains DMD for 30",
-    }
-    epochs = "; ".join(f"{grades[grade]} {text}" for grade, text in words.items() if grades[grade])
-    notes = [f"Epochs of a run, by configuration: {epochs}. 'At most' takes the limit of each."]
+    notes = [f"E{epochs_words(cpu)[1:]}. 'At most' takes the limit of each."]
     for name, costs in (("A core", cpu), ("A card", card)):
         used = [c.figure for c in costs if c.figure]
-        own = sum(c.source == "finished runs here" for c in costs)
+        own = sum(c.source == OWN for c in costs)
         if own:
             notes.append(f"{name}: {own} configurations by finished runs here.")
         for machine, entries in _by_machine(used).items():
@@ -191,6 +196,34 @@ def _notes(cpu: Sequence[Cost], card: Sequence[Cost]) -> list[str]:
     if any(c.configuration.method.endswith("*") and not c.configuration.here for c in cpu):
         notes.append("Rows with a star: on hidden states, as without --bert. A BERT that is trained takes far longer.")
     return notes
+
+
+def epochs_words(costs: Sequence[Cost]) -> str:
+    """Return how many epochs a run is taken to have, and how that is known."""
+    words: dict[Grade, str] = {
+        "counted": "as counted in finished runs here",
+        "all": "all that are set, as nothing stops them early",
+        "published": "as one published run of DMD had",
+        "assumed": f"{ASSUMED}, assumed",
+    }
+    return f"epochs a run: {_shared([words[one.grade] for one in costs])}"
+
+
+def source_words(costs: Sequence[Cost]) -> str:
+    """Return where the times of some costs, all of them measured, come from."""
+    words = []
+    for one in costs:
+        if one.figure:
+            words.append(f"figures measured on {one.figure.machine}, {one.figure.date}")
+        else:
+            words.append("this machine's own runs" if one.source == OWN else one.source)
+    return _shared(sorted(words, reverse=True))
+
+
+def _shared(words: Sequence[str]) -> str:
+    """Return different words once each, with the number of configurations that they are said of where they are many."""
+    counts = Counter(words)
+    return "; ".join(f"{text} ({n} of {len(words)})" if len(counts) > 1 else text for text, n in counts.items())
 
 
 def _by_machine(figures: Sequence[Figure]) -> dict[str, list[Figure]]:

@@ -23,17 +23,12 @@ from dmd_repro.render.layout import (
     signed,
     unprinted,
 )
+from dmd_repro.render.markup import Markup
 from dmd_repro.render.sentences import answers, data_lines, legend, other_reruns, rule_lines
-from dmd_repro.results.sheet import NONE, TextGrid, p_value
+from dmd_repro.results.sheet import NONE, NOT_COMPARABLE, TextGrid, p_value
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable
 
 Rows = Sequence[Sequence[tuple[str, float | None]]]
-
-
-class Markup(str):
-    """HTML made here, of text that was escaped: the one kind of text that is not escaped again."""
-
-    __slots__ = ()
 
 
 def html(tables: Sequence[ComparisonTable]) -> str:
@@ -81,9 +76,9 @@ def _sortable(headers: Sequence[str], align: str, rows: Rows) -> str:
 
 
 def _table(table: ComparisonTable) -> list[str]:
-    parts = [f'<section id="{escape(table.name)}"><h2>{escape(table.title)}</h2>']
+    parts = [f'<section id="{escape(table.name)}"><h2>{escape(table.heading)}</h2>']
     if table.mark:
-        parts.append(f'<p class="mark">{escape(table.mark)}: not comparable with the printed numbers</p>')
+        parts.append(f'<p class="mark">{escape(table.mark)}: {NOT_COMPARABLE}</p>')
     parts += answers_html(answers(table))
     shared = axes(table)
     for block in table.blocks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from dmd_repro.render.strip import STYLE as STRIP
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1600px; padding: 1rem 1.5rem 4rem; }
@@ -72,7 +74,7 @@ def page(title: str, body: Sequence[str]) -> str:
         [
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
+            f"<title>{escape(title)}</title><style>{STYLE}{STRIP}</style></head><body>",
             f"<h1>{escape(title)}</h1><small>Click a heading to sort.</small>",
             *body,
             f"<script>{SCRIPT}</script></body></html>\n",

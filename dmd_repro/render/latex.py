@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dmd_repro.metrics.registry import COLUMNS
 from dmd_repro.render.latex_grid import columns, escape, framed, number_line, span, tabular
+from dmd_repro.render.latex_strip import differences
 from dmd_repro.render.layout import more, overview
 from dmd_repro.render.sentences import Ink, answers, data_lines, legend, other_reruns, rule_lines
 from dmd_repro.results.sheet import TextGrid
@@ -27,6 +28,7 @@ DOCUMENT = (
     r"\usepackage{longtable}",
     r"\begin{document}",
 )
+NOTES = r"\footnotesize\raggedright\setlength{\parindent}{0pt}\everypar{\hangindent1.2em\relax}"
 SMALL = r"\footnotesize\setlength{\tabcolsep}{3.5pt}"
 
 
@@ -38,22 +40,26 @@ class Piece:
     lines: int
 
 
-def latex(tables: Sequence[ComparisonTable], *, standalone: bool, ink: Ink = Ink()) -> str:
-    """Return tables for a document that loads booktabs and longtable, or a document that compiles alone."""
-    parts = [part for table in tables for part in _table(table, ink)]
+def latex(tables: Sequence[ComparisonTable], *, standalone: bool, ink: Ink = Ink(), drawn: bool = False) -> str:
+    """Return tables for a document that loads booktabs and longtable, or a document that compiles alone.
+
+    `drawn`: with a figure of the differences from print before each table.
+    """
+    parts = [part for table in tables for part in _table(table, ink, drawn)]
     head, tail = (DOCUMENT, (r"\end{document}",)) if standalone else ((NEEDS,), ())
     return "\n".join([*head, *parts, *tail, ""])
 
 
-def _table(table: ComparisonTable, ink: Ink) -> list[str]:
+def _table(table: ComparisonTable, ink: Ink, drawn: bool) -> list[str]:
     grids = [(block.title, grid) for block in table.blocks for grid in more(block, ink.whole)]
     alike: dict[tuple[str, ...], list[tuple[str, TextGrid]]] = {}
     for title, grid in grids:  # one table of all blocks that have this grid; section 4.2's columns are its own
         alike.setdefault((grid.title, *grid.headers), []).append((title, grid))
     pieces = [_overview(table), *(grid_piece(group) for group in alike.values())]
-    caption = f"The paper's {escape(table.title)}"
+    caption = f"The paper's {escape(table.heading)}"
     return [
-        *paragraph(answers(table)), *floats(pieces, caption, f"tab:dmd-{table.name}"), *_notes(table, ink),
+        *paragraph(answers(table)), *(differences(table) if drawn else []),
+        *floats(pieces, caption, f"tab:dmd-{table.name}"), *_notes(table, ink),
         r"\clearpage",
     ]  # fmt: skip
 
@@ -111,9 +117,10 @@ def paragraph(sentences: Sequence[str]) -> list[str]:
 
 
 def _notes(table: ComparisonTable, ink: Ink) -> list[str]:
-    notes = [rf"\textsuperscript{{{i}}}~{escape(note)}." for i, note in enumerate(table.footnotes, start=1)]
+    notes = [f"{i}. {note}" for i, note in enumerate(table.footnotes, start=1)]
     others = [f"Re-run by others, not comparable: {line}" for line in other_reruns(table)]
     rest = [*table.notes, *others, *(f"Data: {line}" for line in data_lines(table)), *legend(table)]
     rest += rule_lines(table) if ink.legend else []
-    sentences = [escape(text if text.endswith(".") else f"{text}.") for text in rest]
-    return ["", r"{\scriptsize\raggedright\noindent", *notes, "", r"\noindent", *sentences, r"\par}"]
+    said = [escape(text if text.endswith(".") else f"{text}.") for text in (*notes, *rest)]
+    # each in a paragraph of its own, its later lines further in
+    return ["", rf"{{{NOTES}", *(line for text in said for line in (text, "")), "}"]

@@ -28,7 +28,7 @@ def grid_lines(grid: TextGrid) -> list[str]:
 
 def markdown(table: ComparisonTable, ink: Ink = Ink()) -> str:
     """Return one table as a section with a heading."""
-    lines = [f"## {plain(table.title)}", ""]
+    lines = [f"## {plain(table.heading)}", ""]
     lines += [*(f"- {plain(answer)}" for answer in said), ""] if (said := answers(table)) else []
     for block in table.blocks:
         lines += [f"### {plain(block.title)}", "", *grid_lines(overview(block, table.footnotes))]

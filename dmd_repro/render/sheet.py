@@ -19,7 +19,7 @@ from dmd_repro.render.html_page import page
 from dmd_repro.render.latex import DOCUMENT, NEEDS, escape, floats, grid_piece, paragraph
 from dmd_repro.render.markdown import grid_lines, plain
 from dmd_repro.render.terminal import WIDTH, show_grid, show_list
-from dmd_repro.results.sheet import Sheet
+from dmd_repro.results.sheet import NOT_COMPARABLE, Sheet
 from dmd_repro.visible import csv_cell, one_line, visible
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def show_sheets(sheets: Sequence[Sheet], console: Console) -> None:
     for sheet in sheets:
         console.print(Rule(Text(one_line(sheet.title), style="bold red" if sheet.mark else "bold"), align="left"))
         if sheet.mark:
-            console.print(Text(f"{sheet.mark}, not comparable with the printed numbers", style="bold red"))
+            console.print(Text(f"{sheet.mark}, {NOT_COMPARABLE}", style="bold red"))
         show_list("", [("·", item) for item in sheet.answer], console)
         for grid in sheet.grids:
             show_grid(grid, console, title=grid.title)

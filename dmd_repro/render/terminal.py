@@ -39,12 +39,18 @@ def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH, ink: Ink = I
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
-def terminal_console() -> Console:
-    """Return a console as wide as the terminal; into a pipe or a file of 80 columns."""
+def terminal_console(err: bool = False) -> Console:
+    """Return a console as wide as the terminal; into a pipe or a file of 80 columns. `err`: on stderr."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=WIDTH)
+    console = Console(stderr=err, highlight=False)
+    console.width = width_of(console)
+    return console
+
+
+def width_of(console: Console) -> int:
+    """Return the columns that lines for people may take: the terminal's, 80 of a pipe or a file."""
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
 
 
 def show(tables: Sequence[ComparisonTable], console: Console, ink: Ink = Ink()) -> None:
@@ -58,7 +64,7 @@ def _show(table: ComparisonTable, console: Console, ink: Ink, said: set[str]) ->
     from rich.rule import Rule
     from rich.text import Text
 
-    console.print(Rule(Text(one_line(table.title), style="bold red" if table.mark else "bold"), align="left"))
+    console.print(Rule(Text(one_line(table.heading), style="bold red" if table.mark else "bold"), align="left"))
     show_list("", [("·", answer) for answer in answers(table)], console)
     run = any(row.planned for row in table.rows)
     footnotes = table.footnotes if ink.whole else measured_notes(table)
@@ -198,11 +204,12 @@ def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) ->
             console.print(Text(f"{'' if at else mark:>2} ") + line, no_wrap=True, crop=False)
 
 
-def folded(line: str, width: int | None = None) -> list[str]:
-    """Return a line in pieces that fit the window (80 columns in a pipe), the later ones further in."""
-    console = terminal_console()
+def folded(line: str, width: int) -> list[str]:
+    """Return a line in pieces of at most `width` columns, the later ones further in; cut between words alone.
+
+    What has no space stays whole, however long it is: a path or an address is there to be copied.
+    """
     inner = " " * (len(line) - len(line.lstrip()) + 2)
     return textwrap.wrap(
-        line, width or console.width, subsequent_indent=inner, break_on_hyphens=False, drop_whitespace=True,
-        replace_whitespace=False,
+        line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False, replace_whitespace=False,
     ) or [""]  # fmt: skip

@@ -15,7 +15,7 @@ from dmd_repro.papers.tables import PublishedTable, Row
 from dmd_repro.planning.plans import TablePlan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.runs import Measured, Runs
-from dmd_repro.results.scores import ends, number
+from dmd_repro.results.scores import ends, mark_of, number
 from dmd_repro.results.sheet import NONE, Sheet, TextGrid, p_value
 from dmd_repro.results.tables import measure_table
 from dmd_repro.stats.clips import drawn_table, per_clip
@@ -199,15 +199,6 @@ def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
     """
     measured = measure_table(table, plan, Runs(records))
     gaps, notes = gaps_of(table, measured, name)
-    standings = {(one.features or {}).get("standing") for one in measured.values() if one.runs}
-    mark = next(
-        (
-            words
-            for standing, words in (("synthetic", "SYNTHETIC DATA"), ("partial", "PARTIAL DATA"))
-            if standing in standings
-        ),
-        None,
-    )
     if not gaps:
         notes.append("nothing to compare: no two rows of a block have runs")
     return Sheet(
@@ -216,7 +207,7 @@ def between_sheet(table: PublishedTable, plan: TablePlan | None, records: Record
         grids=tuple(_grids(gaps)),
         notes=tuple(dict.fromkeys(notes)),
         rule=BETWEEN_RULE,
-        mark=mark,
+        mark=mark_of([str((one.features or {}).get("standing")) for one in measured.values() if one.runs]),
         document={"table": table.name, "reference": name, "gaps": [_document(gap) for gap in gaps]},
     )
 

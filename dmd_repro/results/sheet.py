@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NONE = "—"
+NOT_COMPARABLE = "not comparable with the printed numbers"  # what a mark means
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Sheet:
     @property
     def heading(self) -> str:
         """The title with the mark."""
-        return f"{self.title} ({self.mark}, not comparable with the printed numbers)" if self.mark else self.title
+        return marked(self.title, self.mark)
 
     def to_json(self) -> dict[str, Any]:
         """Return the sheet as plain JSON values."""
@@ -53,6 +54,11 @@ class Sheet:
         """Notes, data and rule under their headings, the empty ones left out."""
         named = (("Notes", self.notes), ("Data", self.data), ("How to read it", self.rule))
         return tuple((title, items) for title, items in named if items)
+
+
+def marked(title: str, mark: str | None) -> str:
+    """Return the title of a result with the mark of its data, which no reader may miss."""
+    return f"{title} ({mark}, {NOT_COMPARABLE})" if mark else title
 
 
 def p_value(p: float) -> str:

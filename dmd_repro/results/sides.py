@@ -19,7 +19,7 @@ from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
 from dmd_repro.results.evidence import evidence_words
 from dmd_repro.results.runs import Runs, measure
-from dmd_repro.results.tables import DATA_MARKS
+from dmd_repro.results.scores import mark_of
 from dmd_repro.stats.learned import did_it_learn
 
 ONE = -1  # the seed of a run that names none
@@ -136,7 +136,7 @@ def row_side(key: str, runs_dir: Path, data: Sequence[str] | None = None) -> Sid
             ids[first],
             measured.scores[first][0].astype(np.float64),
             {seed: score.astype(np.float64) for seed, (_, score) in measured.scores.items()},
-            DATA_MARKS.get(standing),
+            mark_of([standing]),
             tuple(f"{key}: {note}" for note in (*measured.notes, evidence_words(table.row(key))) if note),
             tuple(measured.not_learned),
         )

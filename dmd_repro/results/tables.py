@@ -28,14 +28,13 @@ from dmd_repro.results.executions import mixed_executions
 from dmd_repro.results.prose import prose
 from dmd_repro.results.reruns import answers, not_comparable, readings_of
 from dmd_repro.results.runs import TEXT_WORDS, Measured, Runs, derive, measure, unprinted_columns
+from dmd_repro.results.scores import mark_of
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow, ComparisonTable, Unprinted
 from dmd_repro.results.verdict import Judged, RowJudged, Terms, convention_means, judge
 from dmd_repro.stats.stages import stages_of
 from dmd_repro.stats.summary import Summary, one_sample_t, summarise
 from dmd_repro.stats.verdict import MARGIN
 from dmd_repro.systems.registry import system_names
-
-DATA_MARKS = {"synthetic": "SYNTHETIC DATA", "partial": "PARTIAL DATA"}
 
 
 def compare(
@@ -65,13 +64,13 @@ def compare(
         if planned.features
     }
     standings = {entry["standing"] for entry in data.values()}
-    mark = next((words for standing, words in DATA_MARKS.items() if standing in standings), None)
+    mark = mark_of([str(standing) for standing in standings])
     notes = list(table.notes)
     if mixed := mixed_executions(runs.executions):
         notes.append(mixed)
     found = ComparisonTable(
         name=table.name,
-        title=f"{table.title} ({mark}, not comparable with the printed numbers)" if mark else table.title,
+        title=table.title,
         mark=mark,
         blocks=blocks,
         data=tuple(data[digest] for digest in data),

@@ -13,6 +13,7 @@ from dmd_repro.results.chances import to_json as chances_json
 from dmd_repro.results.evidence import evidence_of, grade_of
 from dmd_repro.results.reruns import NotComparable, Reading
 from dmd_repro.results.rule import rule_lines
+from dmd_repro.results.sheet import marked
 from dmd_repro.results.verdict import NOT_PRINTED, NOT_RUN, Judged
 from dmd_repro.results.words import Words, answer, ranking_metric
 from dmd_repro.stats.chances import Chance
@@ -222,7 +223,7 @@ class ComparisonTable:
     """One table of the paper beside what was measured."""
 
     name: str
-    title: str  # with the mark
+    title: str
     mark: str | None  # SYNTHETIC DATA, PARTIAL DATA
     blocks: tuple[ComparedBlock, ...]
     data: tuple[Mapping[str, Any], ...]  # name, label, digest, standing of every feature set planned on
@@ -238,9 +239,9 @@ class ComparisonTable:
     other_reruns: tuple[NotComparable, ...] = ()  # re-runs of its systems that stand beside none of its rows
 
     @property
-    def plain_title(self) -> str:
-        """The title without the mark."""
-        return self.title.replace(f" ({self.mark}, not comparable with the printed numbers)", "")
+    def heading(self) -> str:
+        """The title with the mark."""
+        return marked(self.title, self.mark)
 
     @property
     def rule(self) -> tuple[str, ...]:
@@ -274,7 +275,7 @@ class ComparisonTable:
         """Return the table as plain JSON values: everything the other formats show."""
         return {
             "table": self.name,
-            "title": self.title,
+            "title": self.heading,
             "mark": self.mark,
             "planned": self.planned,
             "data": [dict(data) for data in self.data],

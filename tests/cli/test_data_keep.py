@@ -58,7 +58,7 @@ def test_a_file_is_named_by_its_hash_or_by_its_arrays(dmd: Here, tmp_path: Path)
     rows = "".join(f"v{i},{i},0.5,{split}\n" for i, split in enumerate(("train", "train", "valid", "test")))
     (tmp_path / "labels.csv").write_text(f"video_id,clip_id,label,mode\n{rows}")
     listed_clips = dmd("data", "identify", "labels.csv")
-    assert "it is a list of 4 clips with labels, of no known data set's sizes" in listed_clips.out
+    assert "it is a list of 4 clips with labels, of no known data set's sizes" in listed_clips.words
     assert dmd("data", "identify", "absent.pkl").code == 2
 
 
@@ -82,7 +82,7 @@ def test_a_feature_set_is_removed_with_what_depends_on_it_in_view(
     assert (gone.code, "1 run was trained on it (0123456789ab)" in gone.out) == (0, True)
     assert not (tmp_path / "data" / "mine").exists()
     (tmp_path / "data" / "broken" / "manifest.json").write_text("{")
-    assert "which is damaged" in dmd("data", "rm", "broken", "--yes").out
+    assert "which is damaged" in dmd("data", "rm", "broken", "--yes").words
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [".broken.lock", ".mine.lock"]
     assert "Get one: dmd data download NAME" in dmd("data", "rm", "mine", "--yes").err
     assert "generated data" in dmd("data", "rm", "synthetic", "--yes").err
@@ -157,10 +157,10 @@ def test_what_downloads_left_is_listed(dmd: Here, tmp_path: Path) -> None:
     home.mkdir(parents=True)
     for name in ("a.pkl.part", "a.pkl.part.json", ".a.pkl.lock", "b.pkl.refused"):
         (home / name).write_bytes(b"x" * 2_000_000)
-    said = [line for line in dmd("data", "list").out.splitlines() if line.startswith("left by a download")]
-    assert len(said) == 2
-    assert said[0].endswith("a.pkl.part (2.0 MB; unfinished: dmd data download resumes it)")
-    assert said[1].endswith("b.pkl.refused (2.0 MB; delete it when you like)")
+    said = dmd("data", "list").words
+    assert said.count("left by a download") == 2
+    assert "a.pkl.part (2.0 MB; unfinished: dmd data download resumes it)" in said
+    assert "b.pkl.refused (2.0 MB; delete it when you like)" in said
 
 
 def test_own_sets_say_what_they_serve(dmd: Here, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_all_tables_without_data_say_what_each_lacks(dmd: Here) -> None:
     assert "none in table1, table2, table5" in said.err
     assert "--dry-run" in said.err
     for name in ("mosi-aligned-glove", "mosei-unaligned-glove"):
-        assert f"dmd data download {name}" in said.out
+        assert f"dmd data download {name}" in said.words
     assert not (dmd.folder / "runs").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_failed_run_is_exit_code_1(dmd: Here, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(training, "fit", broken)
     said = dmd(*QUICK, "--seeds", "2", "--epochs", "1", "--jobs", "1")
     assert said.code == 1
-    assert "FAILED: FloatingPointError: went wrong" in said.out
+    assert "FAILED: FloatingPointError: went wrong" in said.words
     assert "1/2" in said.out
     run = said.err.strip().rpartition(" ")[2]
     assert "went wrong" in dmd("runs", "show", run).out

@@ -166,6 +166,6 @@ def test_a_run_that_did_not_learn_is_marked(dmd: Here) -> None:
     listed = {one["run_id"]: one for one in json.loads(dmd("runs", "list", "--json").out)}
     assert [listed[name]["learned"] for name in names] == ["learned", "not learned"]
     assert {one["status"] for one in listed.values()} == {"done"}
-    text = dmd("runs", "list").out
+    text = dmd("runs", "list").words
     assert f"{names[1]} done, but did not learn: the predictions are a constant (validation)" in text
     assert text.count("not learned") == 1

@@ -49,11 +49,11 @@ def test_every_key_is_an_option_and_every_variable_a_key() -> None:
 
 def test_option_over_environment_over_file_over_default(dmd: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the order, and that a folder in a file starts at the file, wherever the command is typed."""
-    assert dmd("runs", "list").out == f"no runs in {dmd.folder}/runs\n"
+    assert dmd("runs", "list").words == f"no runs in {dmd.folder}/runs"
     (dmd.folder / FILE).write_text('runs_dir = "kept"\nthreads = 2\nseeds = [7]\n')
     (dmd.folder / "below").mkdir()
     monkeypatch.chdir(dmd.folder / "below")
-    assert dmd("runs", "list").out == f"no runs in {dmd.folder}/kept\n"
+    assert dmd("runs", "list").words == f"no runs in {dmd.folder}/kept"
     shown = json.loads(dmd("config", "show", "--json").out)
     assert shown["file"] == str(dmd.folder / FILE)
     told = {name: (row["value"], row["from"]) for name, row in shown["defaults"].items()}
@@ -64,10 +64,10 @@ def test_option_over_environment_over_file_over_default(dmd: Here, monkeypatch: 
     assert "default: 2" in " ".join(dmd("train", "--help").out.split())
     monkeypatch.setenv("DMD_RUNS", "other")
     monkeypatch.setenv("DMD_THREADS", "3")
-    assert dmd("runs", "list").out == f"no runs in {dmd.folder}/below/other\n"
+    assert dmd("runs", "list").words == f"no runs in {dmd.folder}/below/other"
     shown = json.loads(dmd("config", "show", "--json").out)["defaults"]
     assert (shown["threads"]["value"], shown["threads"]["from"]) == (3, "environment")
-    assert dmd("runs", "list", "--runs-dir", "typed").out == f"no runs in {dmd.folder}/below/typed\n"
+    assert dmd("runs", "list", "--runs-dir", "typed").words == f"no runs in {dmd.folder}/below/typed"
 
 
 def test_a_project_file_and_who_wins(dmd: Here) -> None:

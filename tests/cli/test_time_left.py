@@ -11,10 +11,10 @@ from dmd_repro.cli.carry import Ahead, look_ahead
 from dmd_repro.cli.progress import Work
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store.folder import Store
-from dmd_repro.execution import estimate
 from dmd_repro.execution.attempt import Event
 from dmd_repro.planning.grid import Job
 from dmd_repro.records.folder import Records
+from dmd_repro.training import fit as training
 from dmd_repro.training.execution import Execution
 from dmd_repro.training.fit import fit
 from dmd_repro.training.report import EpochReport
@@ -40,7 +40,7 @@ def jobs_of(records: Records) -> tuple[Job, ...]:
 def ahead(records: Records, monkeypatch: pytest.MonkeyPatch, workers: int = 1) -> Ahead:
     """What is ahead where an epoch is estimated at 10 s."""
     jobs = jobs_of(records)
-    monkeypatch.setattr(estimate, "seconds_per_epoch", lambda *a, **k: {jobs[0].configuration_id: 10.0})
+    monkeypatch.setattr(training, "seconds_per_epoch", lambda *a: 10.0)
     store = Store(records.root.parent / "data")
     return look_ahead(jobs, records, store, Execution(), jobs=workers, slurm=None)
 

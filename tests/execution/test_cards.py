@@ -15,13 +15,13 @@ from small_plans import quick, run_jobs
 from dmd_repro.cli import carry
 from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import SpecError
-from dmd_repro.execution import estimate
 from dmd_repro.execution.places import Place, places, sides
 from dmd_repro.execution.processes import in_processes
 from dmd_repro.planning.division import ALONE, divide, loads, most_seconds
 from dmd_repro.planning.stacks import Stack, group
 from dmd_repro.records.folder import Records
 from dmd_repro.training import cards
+from dmd_repro.training import fit as training
 from dmd_repro.training.execution import Execution
 
 TABLE = ("reproduce", "table3", "--data", "synthetic", "--dry-run")
@@ -169,7 +169,7 @@ def test_a_plan_says_what_each_card_gets(tmp_path: Path, monkeypatch: pytest.Mon
     """Protects: the estimate for several cards is that of the division, whole stacks or cut ones."""
     records, store = Records(tmp_path / "runs"), Store(tmp_path / "data")
     jobs = quick(records, seeds=(1, 2, 3, 4, 5)).jobs
-    monkeypatch.setattr(estimate, "seconds_per_epoch", lambda *a, **k: {jobs[0].configuration_id: 9.0})
+    monkeypatch.setattr(training, "seconds_per_epoch", lambda *a: 9.0)
 
     def ahead(device: str, stack: int) -> carry.Ahead:
         execution = Execution(device=device, stack=stack)
@@ -190,7 +190,7 @@ def test_a_dry_run_for_cards_needs_none(tmp_path: Path, monkeypatch: pytest.Monk
     said = dmd(*TABLE, "--device", "cuda:0,1", "--json")
     assert said.code == 0
     assert json.loads(said.out)["to_train"] == 30
-    assert "on 2 cards; no finished run tells how long it takes" in said.err
+    assert "time not measured, on 2 cards" in said.err
     said = dmd(*TABLE, "--device", "cuda:0,1", "--on", "slurm")
     assert said.code == 2
     assert "--device cuda:0,1: expected cuda beside --on slurm, got cards by number." in said.err

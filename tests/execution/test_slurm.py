@@ -97,7 +97,7 @@ def test_preempted_tasks_and_those_of_a_lost_node_go_on(dmd: Here, state: Path, 
     (state / "faults.json").write_text(json.dumps({"0": "preempted", "1": "node", "2": "NODE_FAIL"}))
     said = dmd(*TABLE, *SMALL, *ON, "--seeds", "3")
     assert said.code == 1
-    assert "its node was lost, and Slurm did not requeue the task; finished epochs are kept" in said.out
+    assert "its node was lost, and Slurm did not requeue the task; finished epochs are kept" in said.words
     assert [(task["state"], task["starts"]) for task in fake_slurm.tasks(state)] == [
         ("COMPLETED", 2), ("COMPLETED", 2), ("NODE_FAIL", 1),
     ]  # fmt: skip
@@ -199,7 +199,7 @@ def test_a_login_node_needs_no_card_and_no_torch(dmd: Here, state: Path) -> None
     for line in ((*TABLE, *on, "--dry-run"), (*TABLE, *on, "--no-wait"), ("train", "dmd", *ONE, *on, "--no-wait")):
         said = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *line], capture_output=True, text=True, check=False)
         assert said.returncode == 0, said.stderr
-        assert "no finished run tells how long it takes" in said.stdout + said.stderr
+        assert "time not measured" in said.stdout + said.stderr
     assert len(submitted(state)) == 2
     dmd("runs", "cancel")
     (state / "hold").unlink()

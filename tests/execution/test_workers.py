@@ -17,10 +17,11 @@ from dmd_repro.data.store.folder import Store
 from dmd_repro.errors import RunError
 from dmd_repro.execution import attempt, processes
 from dmd_repro.execution.attempt import Event
-from dmd_repro.execution.estimate import seconds_per_epoch
+from dmd_repro.execution.estimate import job_costs
 from dmd_repro.execution.places import Place
 from dmd_repro.execution.queue import Queue
 from dmd_repro.planning.division import most_seconds
+from dmd_repro.planning.hours import OWN
 from dmd_repro.planning.stacks import group
 from dmd_repro.records.folder import Records
 from dmd_repro.training import execution as training_execution
@@ -38,7 +39,8 @@ def records(tmp_path: Path) -> Records:
 def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are timed only for a configuration that was never run; the bound is every run to its last epoch."""
     planned, store, timed = quick(records), Store(records.root.parent / "data"), []
-    each = seconds_per_epoch(planned.jobs, records, store, Execution(), timed.append)
+    costs = job_costs(planned.jobs, records, store, Execution(), timed.append)
+    each = {key: one.seconds_per_epoch or 0.0 for key, one in costs.items()}
     assert len(timed) == len(each) == 1
     assert most_seconds([job.max_epochs * each[job.configuration_id] for job in planned.jobs]) == pytest.approx(
         2 * 2 * next(iter(each.values()))
@@ -47,7 +49,8 @@ def test_the_estimate_uses_runs_there_are(records: Records, monkeypatch: pytest.
     assert most_seconds([], 2) == 0.0
     run_jobs(planned.jobs[:1], records, store, execution=Execution())
     monkeypatch.setattr(training, "seconds_per_epoch", None)
-    assert len(seconds_per_epoch(planned.jobs, records, store, Execution())) == 1
+    (own,) = job_costs(planned.jobs, records, store, Execution()).values()
+    assert (own.source, own.grade) == (OWN, "counted")
 
 
 def test_processes_and_one_process_give_the_same_bits(records: Records, tmp_path: Path) -> None:

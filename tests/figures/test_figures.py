@@ -55,6 +55,21 @@ def test_edges_are_the_mean_and_band_over_the_seeds_that_reached_an_epoch(tmp_pa
     assert "seeds 1, 2" in texts(page)
 
 
+@pytest.mark.parametrize("name", ["seeds", "forest", "curves", "power"])
+def test_a_figure_of_such_data_says_so_to_every_reader(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first rule: synthetic data are named in the picture, in the title of its file, in alt text and on stdout."""
+    table_runs(tmp_path / "runs", 3, standing="synthetic")
+    (page,) = draw_figure(name, Records(tmp_path / "runs"), "table1")
+    marked = "SYNTHETIC DATA, not comparable with the printed numbers"
+    assert texts(page).count("SYNTHETIC DATA: not comparable with the printed numbers") == 1
+    assert marked in page.said
+    for ending in ("svg", "pdf", "png"):
+        assert marked.encode() in to_bytes(page, ending)  # type: ignore[arg-type]
+    assert marked in Here(tmp_path, monkeypatch, capsys)("figure", name, "table1").words
+
+
 def test_the_band_is_a_sample_std_and_needs_two() -> None:
     """The band is what the words beside it say."""
     mean, std = over_seeds([[[1.0], [2.0]], [[3.0]]])

@@ -26,6 +26,11 @@ class Said:
     out: str
     err: str
 
+    @property
+    def words(self) -> str:
+        """What was printed on stdout, however it was cut into lines."""
+        return " ".join(self.out.split())
+
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """Start `dmd` as a process of its own."""

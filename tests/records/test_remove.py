@@ -46,7 +46,7 @@ def test_a_run_is_removed_after_a_yes_and_what_counts_it_is_said(
     asked = dmd("runs", "rm", run[:8])
     assert (asked.code, "Add --yes" in asked.err) == (2, True)
     assert f"{run} done: dmd, seed " in asked.out
-    assert "counted by table1 (mosi-aligned-glove-dmd)" in asked.out
+    assert "counted by table1 (mosi-aligned-glove-dmd)" in asked.words
     monkeypatch.setattr(ask, "on_a_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda text: False)
     assert "Nothing was removed" in dmd("runs", "rm", run).out

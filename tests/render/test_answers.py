@@ -15,7 +15,8 @@ from verdict_cases import AT, CLIPS, KEY, near, write_scores
 from dmd_repro.papers.tables import load_table
 from dmd_repro.planning.plans import load_plan
 from dmd_repro.records.folder import Records
-from dmd_repro.render.figures import axes, figure, ticks
+from dmd_repro.render.drawing import ticks
+from dmd_repro.render.figures import axes, figure
 from dmd_repro.render.formats import FORMATS, render
 from dmd_repro.render.layout import percent
 from dmd_repro.render.sentences import NOTHING, answers
@@ -89,7 +90,7 @@ def test_the_chances_beside_the_margin_are_student_s(table: ComparisonTable) -> 
 
 
 def test_seed_figures_share_one_axis_a_column(table: ComparisonTable) -> None:
-    """The same value stands at the same place in every drawing of a column, with round numbers above."""
+    """The same value stands at the same place in every drawing of a column, with round numbers below."""
     shared = axes(table)
     assert set(shared) == {("acc7", False), ("acc2", False), ("f1", False)}
     for (column, _), (low, high) in shared.items():
@@ -97,7 +98,7 @@ def test_seed_figures_share_one_axis_a_column(table: ComparisonTable) -> None:
         assert low <= min(values) <= max(values) <= high
     drawn = figure(table)
     assert drawn is not None
-    assert drawn.count('font-weight="bold"') == 1 + 3
+    assert drawn.count('class="name"') == 1 + 3
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(40.1, 87.3) == [50.0, 60.0, 70.0, 80.0]
 

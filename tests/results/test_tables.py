@@ -85,7 +85,7 @@ def test_what_is_not_the_printed_setting_is_measured_but_not_compared(
 def test_stand_in_data_mark_the_title(tmp_path: Path, standing: str, mark: str) -> None:
     """Nobody may take a table of stand-in data for a result: the title says it."""
     _make(tmp_path, standing=standing)
-    assert mark in _table(tmp_path).title
+    assert mark in _table(tmp_path).heading
     assert mark not in load_table("table1").title
 
 

@@ -15,10 +15,10 @@ from dmd_repro.render.latex import DOCUMENT, escape, latex
 from dmd_repro.render.sentences import ALL, answers, data_lines
 from dmd_repro.render.sentences import NOTHING as NOTHING_YET
 from dmd_repro.render.sheet import render_sheets
-from dmd_repro.render.study.frame import APART
 from dmd_repro.render.study.gather import Study
 from dmd_repro.render.study.missing import in_short as missing_in_short
 from dmd_repro.render.study.runs import in_short
+from dmd_repro.results.sheet import NOT_COMPARABLE
 from dmd_repro.visible import visible
 
 ENGINE, PASSES, LONGEST = "pdflatex", 2, 120  # the program, runs (longtable needs two), seconds of each
@@ -30,7 +30,7 @@ def book(study: Study) -> str:
     """Return the study as a document that compiles alone; the mark stands at the head of every page."""
     head = list(DOCUMENT)
     at = head.index(r"\begin{document}")
-    running = f"{study.mark} among the runs: what is of it is {APART}" if study.mark else study.title
+    running = f"{study.mark} among the runs: what is of it is {NOT_COMPARABLE}" if study.mark else study.title
     head[at:at] = [SAME_BYTES, r"\pagestyle{myheadings}", rf"\markright{{{escape(running)}}}"]
     parts = [*head, rf"\section*{{{escape(study.title)}}}"]
     parts += [rf"\noindent\textbf{{{escape(running)}.}}", ""] if study.mark else []
@@ -41,7 +41,7 @@ def book(study: Study) -> str:
     data = dict.fromkeys(line for table in study.tables if table.data for line in data_lines(table))
     parts += _section("What was run", [in_short(study) if study.runs else "No run is recorded.", *data])
     parts += _section("What was not", [missing_in_short(study), *_lost(study)])
-    parts += [r"\clearpage", latex(study.tables, standalone=False, ink=ALL)]
+    parts += [r"\clearpage", latex(study.tables, standalone=False, ink=ALL, drawn=True)]
     sheets = [*study.sheets, *(sheet for _, sheet in study.edges)]
     parts += [render_sheets(sheets, "latex")] if sheets else []
     return visible("\n".join([*parts, r"\end{document}", ""]))

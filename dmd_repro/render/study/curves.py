@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dmd_repro.metrics.registry import METRICS, metrics_of, one_a_column, shown_in
+from dmd_repro.render.drawing import Axis, axis_of, figure, labels, lines, triangles, upwards, words
 from dmd_repro.render.layout import ranges
-from dmd_repro.render.study.drawing import Axis, axis_of, figure, line, triangle, upwards, words
 from dmd_repro.render.study.frame import Page, to
 from dmd_repro.render.study.gather import Study
 from dmd_repro.render.study.markup import Markup, details, html, slug
@@ -90,14 +90,13 @@ def _panel(one: Histories, title: str, reads: Sequence[tuple[str, Read]]) -> Mar
     parts = [words(4, 13, title, "name"), *upwards(up, LEFT, WIDTH - 4), *epoch_marks(along, one.longest)]
     lost = 0
     for kind, seeds in drawn:
-        for values in seeds:
-            parts.append(_line(along, up, values, step, f"{kind} thin"))
-            lost += any(not math.isfinite(x) for x in values)
+        parts.append(lines([_points(along, up, values, step) for values in seeds], f"{kind} thin"))
+        lost += any(not math.isfinite(x) for values in seeds for x in values)
         shared = min(map(len, seeds))
         if len(seeds) > 1 and shared:
             mean = [math.fsum(values[e] for values in seeds) / len(seeds) for e in range(shared)]
-            parts.append(_line(along, up, mean, step, f"{kind} thick"))
-    parts += [triangle(along(epoch), HEIGHT) for epoch in one.selected.values()]
+            parts.append(lines([_points(along, up, mean, step)], f"{kind} thick"))
+    parts.append(triangles([along(epoch) for epoch in one.selected.values()], HEIGHT))
     if lost:
         parts.append(words(WIDTH / 2, HEIGHT / 2, "not a number", "marked", "middle"))
     said = f"{title} of {one.title} over up to {one.longest} epochs, seeds {ranges(one.lines)}"
@@ -112,7 +111,7 @@ def epochs_axis(longest: int) -> Axis:
 def epoch_marks(axis: Axis, longest: int, height: float = HEIGHT) -> list[str]:
     """Return the numbers below an axis of epochs: whole ones."""
     values = [int(value) for value in axis.ticks(6) if value == int(value) and 1 <= value <= longest]
-    return [words(axis(value), height + 18, value, "soft", "middle") for value in values or [1]]
+    return [labels([(axis(value), height + 18, value) for value in values or [1]], "middle")]
 
 
 def _values(lines: Sequence[Mapping[str, Any]], read: Read) -> list[float]:
@@ -120,8 +119,8 @@ def _values(lines: Sequence[Mapping[str, Any]], read: Read) -> list[float]:
     return [math.nan if x is None else x for x in found]
 
 
-def _line(along: Axis, up: Axis, values: Sequence[float], step: int, kind: str) -> str:
+def _points(along: Axis, up: Axis, values: Sequence[float], step: int) -> tuple[list[float], list[float]]:
     epochs = [e for e in range(len(values)) if e % step == 0 or e == len(values) - 1]
     if len(values) == 1 and math.isfinite(values[0]):  # one epoch is a short stroke
-        return line([along(1) - 3, along(1) + 3], [up(values[0])] * 2, kind)
-    return line([along(e + 1) for e in epochs], [up(values[e]) for e in epochs], kind)
+        return [along(1) - 3, along(1) + 3], [up(values[0])] * 2
+    return [along(e + 1) for e in epochs], [up(values[e]) for e in epochs]

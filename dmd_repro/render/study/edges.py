@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from dmd_repro.papers.dmd.edges import EdgeRuns
+from dmd_repro.render.drawing import Axis, axis_of, band, figure, line, lines, path, triangles, upwards, words
 from dmd_repro.render.layout import ranges
 from dmd_repro.render.study.curves import HEIGHT, LEFT, TOP, WIDTH, epoch_marks, epochs_axis
-from dmd_repro.render.study.drawing import Axis, axis_of, band, figure, line, path, triangle, upwards, words
 from dmd_repro.render.study.frame import Page
 from dmd_repro.render.study.further import caption
 from dmd_repro.render.study.gather import Study
@@ -76,7 +76,7 @@ def edge_figure(unit: EdgeRuns, mark: str | None, *, prior: bool) -> Markup:
     for e, name in enumerate(EDGE_NAMES):
         style = "thick" if name in FAVOURED[unit.unit] else "thick dashed"
         if not prior and len(unit.curves) > 1:
-            parts += [line(xs[: len(c)], [up(at[e]) for at in c], f"c{e} thin") for c in unit.curves.values()]
+            parts.append(lines([(xs[: len(c)], [up(at[e]) for at in c]) for c in unit.curves.values()], f"c{e} thin"))
         middle, around = [at[e] for at in means], [at[e] for at in spreads]
         low, high = ([up(m + sign * s) for m, s in zip(middle, around, strict=True)] for sign in (-1, 1))
         parts.append(band(xs, low, high, f"c{e}"))
@@ -84,7 +84,7 @@ def edge_figure(unit: EdgeRuns, mark: str | None, *, prior: bool) -> Markup:
         parts.append(line(*ends, f"c{e} {style}"))
     if prior:
         parts += [words(WIDTH - 4, TOP - 6, "prior", "soft", "end"), *_prior(unit.prior, up)]
-    parts += [triangle(along(epoch), HEIGHT) for epoch in unit.selected.values()]
+    parts.append(triangles([along(epoch) for epoch in unit.selected.values()], HEIGHT))
     said = f"{title.capitalize()} of {unit.words}, seeds {ranges(unit.curves)}, up to {longest} epochs"
     return figure(WIDTH, HEIGHT + 24 + 12 * bool(mark), [part for part in parts if part], said, mark)
 

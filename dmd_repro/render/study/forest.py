@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from dmd_repro.metrics.registry import COLUMNS, METRICS
+from dmd_repro.render.drawing import Axis, across, axis_of, dot, figure, words
 from dmd_repro.render.layout import cell_name, number
-from dmd_repro.render.study.drawing import Axis, across, axis_of, dot, figure, path, words
+from dmd_repro.render.strip import interval, lane, printed
 from dmd_repro.render.study.markup import Markup
 from dmd_repro.results.reruns import Reading
 from dmd_repro.results.scores import mark_of
 from dmd_repro.results.types import Cell, ComparedBlock, ComparedRow
-from dmd_repro.stats.summary import Summary, summarise
-from dmd_repro.stats.verdict import half_cell
+from dmd_repro.stats.summary import summarise
 
 WIDTH, ROW = 460, 21
 NAMES, LETTER = (80, 190), 6.3  # pixels of the names at the left, least and most; of one letter
@@ -58,34 +58,6 @@ def _strip(
     return figure(
         STRIP, bottom + 18 + 14 * bool(mark), parts, _said(row, cell, values, readings, beside), mark, "strip"
     )
-
-
-def printed(axis: Axis, cell: Cell, top: float, bottom: float) -> list[str]:
-    """Return the printed number, and in grey what rounds to it."""
-    value, half = float(cell.printed.value), half_cell(cell.printed.decimals)
-    left, right = axis(value - half), axis(value + half)
-    wide = max(1.0, right - left)
-    return [
-        f'<rect class="rounds" x="{left:.5g}" y="{top:g}" width="{wide:.5g}" height="{bottom - top:g}"/>',
-        path(f"M{axis(value):.5g} {top:g}V{bottom:g}", "printed"),
-    ]
-
-
-def lane(axis: Axis, y: float, values: Mapping[int, float], summary: Summary, kind: str, said: str) -> list[str]:
-    """Return the runs of one source on one line: interval, mean, a dot each."""
-    parts = interval(axis, y, summary, kind)
-    if summary.mean is not None:
-        parts.append(path(f"M{axis(summary.mean):.5g} {y - 7:g}v14", f"{kind} bar"))
-    parts += [dot(axis(v), y, f"{kind} run", 3.5, f"{said}, seed {seed}: {v:.6g}") for seed, v in values.items()]
-    return parts
-
-
-def interval(axis: Axis, y: float, summary: Summary, kind: str) -> list[str]:
-    """Return the interval of a mean; nothing where there is none."""
-    if summary.interval is None:
-        return []
-    low, high = summary.interval
-    return [path(f"M{axis(low):.5g} {y:.5g}H{axis(high):.5g}", f"{kind} bar")]
 
 
 def _said(row: ComparedRow, cell: Cell, values: Mapping[int, float], readings: Sequence[Reading], beside: bool) -> str:

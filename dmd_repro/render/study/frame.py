@@ -11,9 +11,8 @@ from importlib import resources
 
 from dmd_repro import __version__
 from dmd_repro.render.study.markup import Markup, attribute, html, items, link
+from dmd_repro.results.sheet import NOT_COMPARABLE
 from dmd_repro.visible import visible
-
-APART = "not comparable with the printed numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,11 @@ def marked(mark: str | None, some: bool = False) -> Markup:
     """Return the label of synthetic or partial data; `some`: other data are there too."""
     if not mark:
         return Markup("")
-    said = f"{mark} among the runs: what is of it says so, and is {APART}" if some else f"{mark}: {APART}"
+    said = (
+        f"{mark} among the runs: what is of it says so, and is {NOT_COMPARABLE}"
+        if some
+        else f"{mark}: {NOT_COMPARABLE}"
+    )
     return Markup(f'<p class="mark">{html(said)}</p>')
 
 

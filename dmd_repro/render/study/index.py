@@ -28,11 +28,11 @@ def index_page(study: Study, files: Sequence[tuple[str, str]]) -> Page:
     body = [_overview(study.tables)] if any(row.runs for found in study.tables for row in found.rows) else []
     silent = [found for found in study.tables if answers(found) == [NOTHING]]
     for found in (one for one in study.tables if one not in silent):
-        title = to(table_file(found.name), found.plain_title)
+        title = to(table_file(found.name), found.title)
         mark = f' <span class="v failed">{html(found.mark)}</span>' if found.mark else ""
         body += [Markup(f"<h2>{title}{mark}</h2>"), *answer_lines(found, ANSWERS)]
     if silent:
-        named = ", ".join(to(table_file(found.name), found.plain_title) for found in silent)
+        named = ", ".join(to(table_file(found.name), found.title) for found in silent)
         heading = "The other tables" if len(silent) < len(study.tables) else "The tables"
         body.append(Markup(f"<h2>{heading}</h2><p>{html(NOTHING)} {named}.</p>"))
     if study.findings:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from dmd_repro.render.html import Markup
+from dmd_repro.render.markup import Markup, attribute, html
 from dmd_repro.results.sheet import TextGrid
 
 __all__ = [
@@ -33,19 +33,9 @@ class Cell(NamedTuple):
     by: float | None = None
 
 
-def html(text: object) -> Markup:
-    """Return any text as HTML that shows it; `Markup` of our own is left as it is."""
-    return text if isinstance(text, Markup) else Markup(escape(str(text)))
-
-
 def slug(*parts: str) -> str:
     """Return a name for an anchor or a file; different parts give different names."""
     return "-".join(re.sub(r"[^A-Za-z0-9.-]", lambda found: f"_{ord(found[0]):x}_", part) for part in parts)
-
-
-def attribute(name: str, value: str) -> str:
-    """Return an attribute, "" without a value."""
-    return f' {name}="{escape(value)}"' if value else ""
 
 
 def link(target: str, text: object) -> Markup:

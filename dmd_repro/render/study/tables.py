@@ -47,7 +47,7 @@ def table_page(study: Study, found: ComparisonTable, known: Mapping[str, str]) -
         ("Re-runs by others, not comparable", other_reruns(found)), ("Rules", rule_lines(found)),
     )  # fmt: skip
     body += [details(title, items(lines)) for title, lines in lists if lines]
-    return Page(table_file(found.name), short(found.name), found.plain_title, body, found.mark)
+    return Page(table_file(found.name), short(found.name), found.title, body, found.mark)
 
 
 def plans_said(study: Study, name: str) -> str:

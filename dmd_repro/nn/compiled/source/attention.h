@@ -78,16 +78,15 @@ static const uint32_t BIT[32] = {
 };
 constexpr float SAFE = 60.0f;  // scores (to base 2) up to here need no shift: 2^60 times any number of keys is finite
 
-// Scores of 16 queries and of N keys from j on, less a shift. A bias is added to the finished score, as elsewhere: -1e9
-// swallows it, so hidden keys are alike.
+// Scores of 16 queries and of N keys, less a shift. A bias is added to the finished score, as elsewhere: -1e9 swallows
+// it, so hidden keys are alike.
 template <int W, int N>
-static inline void scores(const lanes* q, const float* k, ptrdiff_t k_t, const float* bias, int j, lanes shift,
-                          lanes* s) {
+static inline void scores(const lanes* q, const float* row, const float* bias, lanes shift, lanes* s) {
     for (int u = 0; u < N; u++) s[u] = bias ? zero() : minus(zero(), shift);
     for (int c = 0; c < W; c++)
-        for (int u = 0; u < N; u++) s[u] = fma(q[c], all(k[(j + u) * k_t + c]), s[u]);
+        for (int u = 0; u < N; u++) s[u] = fma(q[c], all(row[u * 2 * W + c]), s[u]);
     if (bias)
-        for (int u = 0; u < N; u++) s[u] = minus(plus(s[u], all(bias[j + u] * LOG2E)), shift);
+        for (int u = 0; u < N; u++) s[u] = minus(plus(s[u], all(bias[u] * LOG2E)), shift);
 }
 
 // Lanes, of the queries from i0 on, that see key j.
@@ -96,18 +95,24 @@ static inline Which sees(const Sizes& n, int i0, int j) {
     return first <= 0 ? 0xffff : first >= L ? 0 : (Which)(0xffffu << first);
 }
 
+// Floats of scratch that `attend` needs.
+static size_t attend_room(int W, const Sizes& n) { return up(2 * W * n.keys + L) + bits_room(n); }
+
 // One head. q (W, wide) in lanes; k, v (keys, W) with a step between rows; bias (keys) or null is added to the scores.
-// Writes out (W, wide), and for the backward pass shift and 1 / total of each query. `bits` is scratch.
+// Writes out (W, wide), and for the backward pass shift and 1 / total of each query.
 template <int W>
 static void attend(const float* q, const float* k, ptrdiff_t k_t, const float* v, ptrdiff_t v_t, const float* bias,
-                   const Sizes& n, const Masks& m, int local, uint32_t* bits, float* out, float* inverse,
-                   float* shifts) {
+                   const Sizes& n, const Masks& m, int local, float* room, float* out, float* inverse, float* shifts) {
     const int wide = n.wide_q();
+    float* rows = room;  // a key and its value, side by side: those of many steps are near a core
+    uint32_t* bits = (uint32_t*)(room + up(2 * W * n.keys + L));
     int starts[L];
     lanes squares = zero();  // of each channel the largest
     for (int j = 0; j < n.keys; j++) {
         const lanes row = load_some(first_of(W), k + j * k_t);
         squares = larger(times(row, row), squares);
+        store(rows + j * 2 * W, row);  // and some behind it, which is written next
+        store(rows + j * 2 * W + W, load_some(first_of(W), v + j * v_t));
     }
     const float most = sum_of(squares);
     for (int i0 = 0; i0 < n.queries; i0 += L) {
@@ -123,18 +128,18 @@ static void attend(const float* q, const float* k, ptrdiff_t k_t, const float* v
             keep_bits(m, n, local, i0, end, bits, starts);
             words = across(n, end, bits, starts);
         }
+        lanes p[AT_ONCE];
         if (bias || !(most_of(square) * most <= SAFE * SAFE)) {
             shift = all(-INFINITY);
             for (int j = 0; j < end; j++) {
-                lanes s;
-                scores<W, 1>(mine, k, k_t, bias, j, zero(), &s);
-                shift = choose(sees(n, i0, j), larger(s, shift), shift);
+                scores<W, 1>(mine, rows + j * 2 * W, bias ? bias + j : nullptr, zero(), p);
+                shift = choose(sees(n, i0, j), larger(p[0], shift), shift);
             }
         }
         auto some = [&](int j, auto many) {
             constexpr int N = many;
-            lanes p[N];
-            scores<W, N>(mine, k, k_t, bias, j, shift, p);
+            const float* row = rows + j * 2 * W;
+            scores<W, N>(mine, row, bias ? bias + j : nullptr, shift, p);
             exp2_of<N>(p);
             if (j + N > clear)
                 for (int u = 0; u < N; u++) p[u] = pick(sees(n, i0, j + u), p[u]);
@@ -144,7 +149,7 @@ static void attend(const float* q, const float* k, ptrdiff_t k_t, const float* v
                 for (int u = 0; u < N; u++) p[u] = pick(with_bit(word, BIT[(j + u) % 32]), p[u]);
             }
             for (int c = 0; c < W; c++)
-                for (int u = 0; u < N; u++) acc[c] = fma(p[u], all(v[(j + u) * v_t + c]), acc[c]);
+                for (int u = 0; u < N; u++) acc[c] = fma(p[u], all(row[u * 2 * W + W + c]), acc[c]);
         };
         int j = 0;
         for (; j + AT_ONCE <= end; j += AT_ONCE) some(j, std::integral_constant<int, AT_ONCE>());

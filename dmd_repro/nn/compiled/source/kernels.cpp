@@ -31,20 +31,19 @@ extern "C" int kernels_attend(const AttentionCall* call) {
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q();
     Crew::run(a.threads, [&](Crew& crew) {
-        Room room((size_t)2 * W * wide + bits_room(n));
-        float *q = room.at, *out = q + W * wide;
-        uint32_t* bits = (uint32_t*)(out + W * wide);
+        Room room((size_t)2 * d * wide + attend_room(W, n));
+        float *q = room.at, *out = q + d * wide, *rest = out + d * wide;
         crew.each(a.groups * a.clips, [&](int at) {
             const int g = at / a.clips, b = at % a.clips;
             const Masks m = masks_of(a, g);
+            transpose(a.q + g * a.q_g + b * a.q_b, a.q_t, n.queries, d, q, wide, wide);
             for (int h = 0; h < H; h++) {
                 const int64_t row = ((int64_t)at * H + h) * wide;
-                transpose(a.q + g * a.q_g + b * a.q_b + h * W, a.q_t, n.queries, W, q, wide, wide);
-                ATTEND[W](q, a.k + g * a.k_g + b * a.k_b + h * W, a.k_t, a.v + g * a.v_g + b * a.v_b + h * W, a.v_t,
-                          a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, bits, out,
-                          a.inverse + row, a.shifts + row);
-                transpose(out, wide, W, n.queries, a.out + (int64_t)at * n.queries * d + h * W, d, W);
+                ATTEND[W](q + h * W * wide, a.k + g * a.k_g + b * a.k_b + h * W, a.k_t,
+                          a.v + g * a.v_g + b * a.v_b + h * W, a.v_t, a.bias ? a.bias + (int64_t)at * n.keys : nullptr,
+                          n, m, b * H + h, rest, out + h * W * wide, a.inverse + row, a.shifts + row);
             }
+            transpose(out, wide, d, n.queries, a.out + (int64_t)at * n.queries * d, d, d);
         });
     });
     return 0;
@@ -56,27 +55,29 @@ extern "C" int kernels_attend_back(const AttentionCall* call) {
     const Sizes n{(int)a.queries, (int)a.keys_n, (int)a.offset, a.causal != 0};
     const int wide = n.wide_q(), wide_k = n.wide_k();
     Crew::run(a.threads, [&](Crew& crew) {
-        Room room((size_t)4 * W * wide + 4 * W * wide_k + back_room(W, n));
-        float *q = room.at, *out = q + W * wide, *grad = out + W * wide, *dq = grad + W * wide;
-        float *k = dq + W * wide, *v = k + W * wide_k, *dk = v + W * wide_k, *dv = dk + W * wide_k;
-        float* rest = dv + W * wide_k;
+        Room room((size_t)4 * d * wide + 4 * d * wide_k + back_room(W, n));
+        float *q = room.at, *out = q + d * wide, *grad = out + d * wide, *dq = grad + d * wide;
+        float *k = dq + d * wide, *v = k + d * wide_k, *dk = v + d * wide_k, *dv = dk + d * wide_k;
+        float* rest = dv + d * wide_k;
         crew.each(a.groups * a.clips, [&](int at) {
             const int g = at / a.clips, b = at % a.clips;
             const Masks m = masks_of(a, g);
+            const int64_t own = (int64_t)at * n.queries * d, his = (int64_t)at * n.keys * d;
+            transpose(a.q + g * a.q_g + b * a.q_b, a.q_t, n.queries, d, q, wide, wide);
+            transpose(a.k + g * a.k_g + b * a.k_b, a.k_t, n.keys, d, k, wide_k, wide_k);
+            transpose(a.v + g * a.v_g + b * a.v_b, a.v_t, n.keys, d, v, wide_k, wide_k);
+            transpose(a.out + own, d, n.queries, d, out, wide, wide);
+            transpose(a.grad + own, d, n.queries, d, grad, wide, wide);
             for (int h = 0; h < H; h++) {
                 const int64_t row = ((int64_t)at * H + h) * wide;
-                const int64_t own = (int64_t)at * n.queries * d + h * W, his = (int64_t)at * n.keys * d + h * W;
-                transpose(a.q + g * a.q_g + b * a.q_b + h * W, a.q_t, n.queries, W, q, wide, wide);
-                transpose(a.k + g * a.k_g + b * a.k_b + h * W, a.k_t, n.keys, W, k, wide_k, wide_k);
-                transpose(a.v + g * a.v_g + b * a.v_b + h * W, a.v_t, n.keys, W, v, wide_k, wide_k);
-                transpose(a.out + own, d, n.queries, W, out, wide, wide);
-                transpose(a.grad + own, d, n.queries, W, grad, wide, wide);
-                ATTEND_BACK[W](q, k, v, a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m, b * H + h, out, grad,
-                               a.inverse + row, a.shifts + row, rest, dq, dk, dv);
-                transpose(dq, wide, W, n.queries, a.dq + own, d, W);
-                transpose(dk, wide_k, W, n.keys, a.dk + his, d, W);
-                transpose(dv, wide_k, W, n.keys, a.dv + his, d, W);
+                const int of_q = h * W * wide, of_k = h * W * wide_k;
+                ATTEND_BACK[W](q + of_q, k + of_k, v + of_k, a.bias ? a.bias + (int64_t)at * n.keys : nullptr, n, m,
+                               b * H + h, out + of_q, grad + of_q, a.inverse + row, a.shifts + row, rest, dq + of_q,
+                               dk + of_k, dv + of_k);
             }
+            transpose(dq, wide, d, n.queries, a.dq + own, d, d);
+            transpose(dk, wide_k, d, n.keys, a.dk + his, d, d);
+            transpose(dv, wide_k, d, n.keys, a.dv + his, d, d);
         });
     });
     return 0;

@@ -178,8 +178,9 @@ struct Layer {
         const float* x = a.x + at * d * wide;
         const float *out_b = a.out_b + (ptrdiff_t)g * d, *fc2_b = a.fc2_b + (ptrdiff_t)g * d;
         float *tile = own, *k_rows = tile + (ptrdiff_t)d * TILE, *v_rows = k_rows + (ptrdiff_t)d * wide_k;
-        uint32_t *words = (uint32_t*)(v_rows + (ptrdiff_t)d * wide_k), *bits = words + keep_room();
-        const Clip c = a.kept ? kept(at) : clip((float*)bits + bits_room(n));
+        uint32_t* words = (uint32_t*)(v_rows + (ptrdiff_t)d * wide_k);
+        float* rest = (float*)words + keep_room();
+        const Clip c = a.kept ? kept(at) : clip(rest + attend_room(W, n));
         const Drop behind_out = drop(g, OUT), behind_relu = drop(g, RELU), behind_last = drop(g, LAST);
         float* y = a.y + at * d * wide;
         auto biased = [](const float* bias) {
@@ -204,7 +205,7 @@ struct Layer {
         const Masks m = masks(g);
         for (int h = 0; h < H; h++)
             ATTEND[W](c.q + h * W * wide, k_rows + h * W, d, v_rows + h * W, d,
-                      a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, bits, c.attended + h * W * wide,
+                      a.bias ? a.bias + at * n.keys : nullptr, n, m, b * H + h, rest, c.attended + h * W * wide,
                       c.inverse + h * wide, c.shifts + h * wide);
         tiles(wide, [&](int t, int steps) {
             Besides sum = biased(out_b);
@@ -224,7 +225,7 @@ struct Layer {
     }
 
     size_t forward_room() const {
-        return (size_t)d * TILE + 2 * (size_t)d * wide_k + keep_room() + bits_room(n) + clip_room() + 64;
+        return (size_t)d * TILE + 2 * (size_t)d * wide_k + keep_room() + attend_room(W, n) + clip_room() + 64;
     }
 
     // Clips whose gradients are found together, so that they are in cache when the weights' are made of them.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
-from dmd_repro.render.figures import ticks
-from dmd_repro.render.study.markup import Markup, attribute, html
+from dmd_repro.render.markup import Markup, attribute, html
 
 
 class Axis:
@@ -57,27 +57,29 @@ def dot(x: float, y: float, kind: str, radius: float = 3, said: str = "") -> str
     return f'<circle class="{kind}" cx="{x:.5g}" cy="{y:.5g}" r="{radius:g}">{inside}</circle>'
 
 
-def triangle(x: float, y: float) -> str:
-    """Return a small triangle that points at an axis from below."""
-    return path(f"M{x:.5g} {y:.5g}l-3.5 6h7z", "tri")
+def triangles(xs: Sequence[float], y: float) -> str:
+    """Return small triangles that point at an axis from below."""
+    return path("".join(f"M{x:.4g} {y:.4g}l-3.5 6h7z" for x in xs), "tri") if xs else ""
 
 
 def across(axis: Axis, top: float, bottom: float, most: int = 5) -> list[str]:
     """Return the lines of a horizontal axis down a figure, with their numbers below."""
-    parts = []
-    for value in axis.ticks(most):
-        parts.append(path(f"M{axis(value):.5g} {top:g}V{bottom:g}", "grid"))
-        parts.append(words(axis(value), bottom + 13, number(value), "soft", "middle"))
-    return parts
+    ticks = axis.ticks(most)
+    ways = "".join(f"M{axis(value):.4g} {top:g}V{bottom:g}" for value in ticks)
+    return [path(ways, "grid"), labels([(axis(value), bottom + 13, number(value)) for value in ticks], "middle")]
 
 
 def upwards(axis: Axis, left: float, right: float, most: int = 4) -> list[str]:
     """Return the lines of a vertical axis across a figure, with their numbers at the left."""
-    parts = []
-    for value in axis.ticks(most):
-        parts.append(path(f"M{left:g} {axis(value):.5g}H{right:g}", "grid"))
-        parts.append(words(left - 4, axis(value) + 4, number(value), "soft", "end"))
-    return parts
+    ticks = axis.ticks(most)
+    ways = "".join(f"M{left:g} {axis(value):.4g}H{right:g}" for value in ticks)
+    return [path(ways, "grid"), labels([(left - 4, axis(value) + 4, number(value)) for value in ticks], "end")]
+
+
+def labels(texts: Sequence[tuple[float, float, object]], anchor: str) -> str:
+    """Return the numbers of an axis, (x, y, text) each."""
+    inside = "".join(f'<text x="{x:.4g}" y="{y:.4g}">{html(text)}</text>' for x, y, text in texts)
+    return f'<g class="soft" text-anchor="{anchor}">{inside}</g>'
 
 
 def number(value: float) -> str:
@@ -86,24 +88,13 @@ def number(value: float) -> str:
 
 
 def line(xs: Sequence[float], ys: Sequence[float], kind: str) -> str:
-    """Return a line through points, to whole tenths of a pixel; it breaks where a value is not a number."""
-    way, at = [], (0, 0)
-    pen = False
-    for x, y in zip(xs, ys, strict=True):
-        if not math.isfinite(y):
-            pen = False
-            continue
-        point = (round(10 * x), round(10 * y))
-        if pen:
-            way.append(f"l{_tenth(point[0] - at[0])} {_tenth(point[1] - at[1])}")
-        else:
-            way.append(f"M{_tenth(point[0])} {_tenth(point[1])}")
-        at, pen = point, True
-    return path("".join(way), kind) if way else ""
+    """Return a line through points; it breaks where a value is not a number."""
+    return lines([(xs, ys)], kind)
 
 
-def _tenth(value: int) -> str:
-    return f"{value / 10:g}"
+def lines(ways: Sequence[tuple[Sequence[float], Sequence[float]]], kind: str) -> str:
+    """Return several lines of one kind, (xs, ys) each."""
+    return _halves("".join(_way(p) for xs, ys in ways for p in _unbroken(xs, ys)), kind)
 
 
 def band(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], kind: str) -> str:
@@ -112,4 +103,37 @@ def band(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], kin
     if len(there) < 2:
         return ""
     ends = [*((x, low) for x, low, _ in there), *((x, high) for x, _, high in reversed(there))]
-    return path("M" + "L".join(f"{x:.5g} {y:.5g}" for x, y in ends) + "z", f"spread {kind}")
+    return _halves(f"{_way(ends)}z", f"spread {kind}")
+
+
+def _unbroken(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """Return the stretches of points whose values are numbers."""
+    found: list[list[tuple[float, float]]] = [[]]
+    for x, y in zip(xs, ys, strict=True):
+        if math.isfinite(y):
+            found[-1].append((x, y))
+        elif found[-1]:
+            found.append([])
+    return [points for points in found if points]
+
+
+def _way(points: Sequence[tuple[float, float]]) -> str:
+    """Return points as steps of half a pixel, the first from the corner: a page of curves is mostly this."""
+    whole = [(round(2 * x), round(2 * y)) for x, y in points]
+    steps = [(x - a, y - b) for (a, b), (x, y) in pairwise(whole)]
+    text = " ".join(f"{x} {y}" for x, y in steps).replace(" -", "-")
+    return f"M{whole[0][0]} {whole[0][1]}" + (f"l{text}" if steps else "")
+
+
+def _halves(way: str, kind: str) -> str:
+    """Return a path in half pixels; the page's style doubles the strokes of such kinds."""
+    return f'<path class="{kind}" transform="scale(.5)" d="{way}"/>' if way else ""
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Return at most `most` round numbers in [low, high], a step of 1, 2 or 5 times a power of ten apart."""
+    size = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(size))
+    step = next(power * k for k in (1, 2, 5, 10) if power * k >= size)
+    first = math.ceil(low / step - 1e-9)
+    return [round(step * i, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]

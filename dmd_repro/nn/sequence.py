@@ -1,4 +1,4 @@
-"""Attention of plain systems: (B, T, d), dropout as modules, computed without a matrix of weights in memory."""
+"""Layers of plain systems: (B, T, d), dropout as modules, attention without a matrix of weights in memory."""
 
 from __future__ import annotations
 
@@ -85,27 +85,59 @@ class SelfLayer(nn.Module):
 
     def _compiled(self, x: Tensor) -> compiled.Library | None:
         """Return the compiled kernels if they compute this layer, without padding, on (B, T, d)."""
-        drops = (self.attend.drop, self.feed.drop_inner, self.feed.drop)
-        if any(isinstance(drop, nn.Dropout) and drop.training and drop.p > 0 for drop in drops):
-            return None  # torch's own generator draws for it
-        width = x.shape[2] // self.attend.heads
-        return compiled.compiled_kernels(x) if compiled.fits(width, None) else None
+        fits = compiled.fits(x.shape[2] // self.attend.heads, None)
+        return _kernels(x, self._drops()) if fits else None
+
+    def _drops(self) -> tuple[nn.Module, ...]:
+        return self.attend.drop, self.feed.drop_inner, self.feed.drop
 
     def in_lanes(self, library: compiled.Library, x: Tensor, steps: int) -> Tensor:
         """`forward` by compiled code, on activations in lanes: (1, B, d, T filled) -> the same shape."""
-        a, feed, drops = self.attend, self.feed, None
-        served = [drop.inner for drop in (a.drop, feed.drop_inner, feed.drop) if isinstance(drop, StreamDropout)]
-        if served:
-            n = x.shape[1] * steps * x.shape[2]
-            rates = [drop.rate if drop.active else 0.0 for drop in served]
-            drops = compiled_layer.MapDrops.drawn(served[0].stream, n, rates)
+        a, drops = self.attend, _drawn(self._drops(), x.shape[1] * steps * x.shape[2])
         maps = [torch.cat([getattr(one, name) for one in (a.q, a.k, a.v)]) for name in ("weight", "bias")]
-        others = (a.out, self.norm2, feed.fc1, feed.fc2)
-        parameters = (self.norm1.weight, self.norm1.bias, *maps, *(p for o in others for p in (o.weight, o.bias)))
+        parameters = (self.norm1.weight, self.norm1.bias, *maps, a.out.weight, a.out.bias)
         return compiled_layer.layer(
-            library, x, None, tuple(p.unsqueeze(0) for p in parameters), heads=a.heads, queries=steps, keys=steps,
-            offset=None, encoders=1, bias=None, masks=None, drops=drops,
+            library, x, None, [p.unsqueeze(0) for p in (*parameters, *_second_half(self.norm2, self.feed))],
+            heads=a.heads, queries=steps, keys=steps, offset=None, encoders=1, bias=None, masks=None, drops=drops,
         )  # fmt: skip
+
+
+def _second_half(norm: nn.LayerNorm, feed: FeedForward) -> tuple[Tensor, ...]:
+    return norm.weight, norm.bias, feed.fc1.weight, feed.fc1.bias, feed.fc2.weight, feed.fc2.bias
+
+
+def _kernels(x: Tensor, drops: Sequence[nn.Module | None]) -> compiled.Library | None:
+    """Return the compiled kernels if they compute with a tensor, and a run's stream serves what dropout draws."""
+    if any(isinstance(drop, nn.Dropout) and drop.training and drop.p > 0 for drop in drops):
+        return None  # torch's own generator draws
+    return compiled.compiled_kernels(x)
+
+
+def _drawn(drops: Sequence[nn.Module | None], n: int) -> compiled_layer.MapDrops | None:
+    """Take the draws of three dropouts behind maps from the run's stream; n elements behind the first."""
+    served = [drop.inner if isinstance(drop, StreamDropout) else None for drop in drops]
+    streams = [drop.stream for drop in served if drop is not None]
+    rates = [drop.rate if drop is not None and drop.active else 0.0 for drop in served]
+    return compiled_layer.MapDrops.drawn(streams[0], n, rates) if streams else None
+
+
+def add_and_feed(
+    x: Tensor, read: Tensor | None, *, drop: nn.Module | None, norm: nn.LayerNorm, feed: FeedForward
+) -> Tensor:
+    """(B, T, d) -> y + feed(norm(y)) with y = x + drop(read); None: without dropout, without anything read."""
+    drops = (drop, feed.drop_inner, feed.drop)
+    library = _kernels(x, drops)
+    if library is None:
+        if read is not None:
+            x = x + (read if drop is None else drop(read))
+        out: Tensor = x + feed(norm(x))
+        return out
+    steps, lanes = x.shape[1], compiled.to_lanes(library, x.unsqueeze(0))
+    out = compiled_layer.feed(
+        library, lanes, None if read is None else compiled.to_lanes(library, read.unsqueeze(0)),
+        [p.unsqueeze(0) for p in _second_half(norm, feed)], steps=steps, drops=_drawn(drops, x.numel()),
+    )  # fmt: skip
+    return compiled.from_lanes(library, out, steps)[0]
 
 
 def through(layers: Sequence[SelfLayer], x: Tensor) -> Tensor:

@@ -42,8 +42,8 @@ AttentionCall = struct(
 LayerCall = struct(
     "LayerCall",
     (
-        "x", "key", "value", "bias", *OF_MASKS, "drawn", *PARAMETERS, "kept", "y", "grad", "dx", "dkey", "dvalue",
-        *(f"g_{name}" for name in PARAMETERS), "room",
+        "x", "key", "value", "bias", "read", *OF_MASKS, "drawn", *PARAMETERS, "kept", "y", "grad", "dx", "dkey",
+        "dvalue", "dread", *(f"g_{name}" for name in PARAMETERS), "room",
     ),
     ("groups", "clips", "drawn_s", *(f"least_{place}" for place in PLACES), *OF_CALL),
     [f"scale_{place}" for place in PLACES],

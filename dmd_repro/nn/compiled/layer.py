@@ -85,55 +85,47 @@ class MapDrops(NamedTuple):
 
 
 class _Layer(torch.autograd.Function):
+    """A layer of tensors by their names in the struct: what goes in, `x` first, and parameters."""
+
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, key: Tensor | None, value: Tensor | None, bias: Tensor | None, library: Library,
-        how: dict[str, Any], *parameters: Tensor,
+        ctx: Any, library: Library, how: dict[str, Any], flops: tuple[float, float], names: tuple[str, ...],
+        *tensors: Tensor,
     ) -> Tensor:  # fmt: skip
-        parameters = tuple(p.contiguous() for p in parameters)
-        held = None
+        x, held = tensors[0], None
+        fields = how | dict(zip(names, tensors, strict=True))
         if any(ctx.needs_input_grad):
-            each = library.size("kernels_layer_kept", LayerCall, how)
+            each = library.size("kernels_layer_kept", LayerCall, fields)
             held = Held({"kept": (x.shape[0] * x.shape[1] * each,)})
         y = torch.empty_like(x)
-        fields = {
-            "x": x,
-            "key": key,
-            "value": value,
-            "bias": bias,
-            "y": y,
-            **dict(zip(PARAMETERS, parameters, strict=True)),
-        }
-        fields |= held.parts if held else {}
-        library.run("kernels_layer", LayerCall, fields | how, flops(how, backward=False))
-        ctx.library, ctx.how, ctx.held = library, how, held
-        ctx.save_for_backward(x, key, value, bias, *parameters)
+        library.run("kernels_layer", LayerCall, fields | {"y": y} | (held.parts if held else {}), flops[0])
+        ctx.library, ctx.how, ctx.flops, ctx.names, ctx.held = library, how, flops[1], names, held
+        ctx.save_for_backward(*tensors)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, key, value, bias, *parameters = ctx.saved_tensors
-        fields = {"x": x, "key": key, "value": value, "bias": bias, **ctx.how, **ctx.held.parts}
-        fields |= dict(zip(PARAMETERS, parameters, strict=True))
+        fields = ctx.how | dict(zip(ctx.names, ctx.saved_tensors, strict=True)) | ctx.held.parts
         room = Held({"room": (ctx.library.size("kernels_layer_room", LayerCall, fields),)})
-        dx = torch.empty_like(x)
-        dkey, dvalue = (None if t is None else torch.empty_like(t) for t in (key, value))
-        found = [torch.empty_like(p) for p in parameters]
-        fields |= {"grad": grads[0].contiguous(), "dx": dx, "dkey": dkey, "dvalue": dvalue, **room.parts}
-        fields |= {f"g_{name}": t for name, t in zip(PARAMETERS, found, strict=True)}
-        ctx.library.run("kernels_layer_back", LayerCall, fields, flops(ctx.how, backward=True))
-        return dx, dkey, dvalue, None, None, None, *found
+        found = {name: torch.empty_like(fields[name]) for name in ctx.names if name != "bias"}
+        fields |= {("g_" if name in PARAMETERS else "d") + name: x for name, x in found.items()}
+        fields |= {"grad": grads[0].contiguous(), **room.parts}
+        ctx.library.run("kernels_layer_back", LayerCall, fields, ctx.flops)
+        return None, None, None, None, *(found.get(name) for name in ctx.names)
 
 
-def flops(how: Mapping[str, Any], *, backward: bool) -> float:
-    """Return the operations of a layer's products, its attention's included."""
-    d, queries, keys = how["width"], how["queries"], how["keys_n"]
-    maps = 2.0 * how["groups"] * how["clips"] * d * d * (10 * queries + 2 * keys)
-    return 2 * maps + 5 * product(how, d) if backward else maps + 2 * product(how, d)
+def _computed(
+    library: Library, how: dict[str, Any], drops: MapDrops | None, flops: tuple[float, float],
+    tensors: Mapping[str, Tensor | None],
+) -> Tensor:  # fmt: skip
+    given = {name: x.contiguous() for name, x in tensors.items() if x is not None}
+    how = how if drops is None else how | drops.fields()
+    out: Tensor = _Layer.apply(library, how, flops, tuple(given), *given.values())
+    return out
 
 
 def layer(
-    library: Library, x: Tensor, source: tuple[Tensor, Tensor] | None, parameters: tuple[Tensor, ...], *, heads: int,
+    library: Library, x: Tensor, source: tuple[Tensor, Tensor] | None, parameters: Sequence[Tensor], *, heads: int,
     queries: int, keys: int, offset: int | None, encoders: int, bias: Tensor | None, masks: Masks | None,
     drops: MapDrops | None,
 ) -> Tensor:  # fmt: skip
@@ -141,9 +133,24 @@ def layer(
 
     `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `nn.encoder.EncoderLayer` computes.
     """
-    how = call_fields(x.shape[:2], heads, x.shape[2], queries, keys, offset, encoders, masks)
-    if drops is not None:
-        how |= drops.fields()
+    d = x.shape[2]
+    how = call_fields(x.shape[:2], heads, d, queries, keys, offset, encoders, masks)
     key, value = source or (None, None)
-    out: Tensor = _Layer.apply(x, key, value, None if bias is None else bias.contiguous(), library, how, *parameters)
-    return out
+    maps, scores = 2.0 * x.shape[0] * x.shape[1] * d * d * (10 * queries + 2 * keys), product(how, d)
+    tensors = {"x": x, "key": key, "value": value, "bias": bias, **dict(zip(PARAMETERS, parameters, strict=True))}
+    return _computed(library, how, drops, (maps + 2 * scores, 2 * maps + 5 * scores), tensors)
+
+
+def feed(
+    library: Library, x: Tensor, read: Tensor | None, parameters: Sequence[Tensor], *, steps: int,
+    drops: MapDrops | None,
+) -> Tensor:  # fmt: skip
+    """x in lanes -> y + feed(norm(y)) in lanes, y = x + drop(read): the second half of a layer, with `read` in lanes.
+
+    `parameters` are the second half of PARAMETERS, (G, ...) each; one encoder a seed.
+    """
+    d = x.shape[2]
+    how = call_fields(x.shape[:2], 1, d, steps, steps, None, 1, None)
+    maps = 2.0 * x.shape[0] * x.shape[1] * d * d * 8 * steps
+    tensors = {"x": x, "read": read, **dict(zip(PARAMETERS[6:], parameters, strict=True))}
+    return _computed(library, how, drops, (maps, 2 * maps), tensors)

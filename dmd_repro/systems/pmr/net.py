@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dmd_repro.nn.encoder import position_table
-from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, through
+from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, add_and_feed, through
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems.pmr.config import PMRConfig
 
@@ -38,9 +38,7 @@ class Reinforce(nn.Module):
             own = self.within(t, t)
             share = torch.sigmoid(self.filter(torch.cat([read, own], dim=2)))
             read = share * read + (1 - share) * own
-        y = target + self.drop(read)
-        out: Tensor = y + self.feed(self.norm2(y))
-        return out
+        return add_and_feed(target, read, drop=self.drop, norm=self.norm2, feed=self.feed)
 
 
 class Update(nn.Module):
@@ -54,9 +52,7 @@ class Update(nn.Module):
     def forward(self, messages: Tensor) -> Tensor:
         """(B, 3, T, d) -> (B, T, d)."""
         shares = self.score2(torch.tanh(self.score1(messages))).softmax(1)
-        u = (shares * messages).sum(1)
-        out: Tensor = u + self.feed(self.norm(u))
-        return out
+        return add_and_feed((shares * messages).sum(1), None, drop=None, norm=self.norm, feed=self.feed)
 
 
 class Layer(nn.Module):

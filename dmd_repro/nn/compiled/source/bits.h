@@ -45,6 +45,7 @@ struct Keep {
 
     // Of 16 steps from t on, the factor of channel c: `scale` or 0.
     lanes factor(int c, int t) const {
+        if (!words) return all(scale);
         return pick(with_bit(load_ints(words + (c >> 5) * step + t), 1u << (c & 31)), all(scale));
     }
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,14 @@ SAID = {
     "quantised": "a quantised one", "sparse": "a sparse one", "csr": "a sparse one", "nan": "NaN or inf",
     "none": "a value of type NoneType", "list": "a value of type list", "doubled": "", "empty": "", "0d": "",
 }  # fmt: skip
+
+
+@cache
+def one_layer() -> dict[str, torch.Tensor]:
+    """Return a whole state of one layer an encoder: saving and reading it again is what these tests do 190 times."""
+    return state_of(small(layers=1))
+
+
 READ = {"bf16", "parameter", "f8", "negated view", "gaps"}
 
 
@@ -140,7 +149,7 @@ READ = {"bf16", "parameter", "f8", "negated view", "gaps"}
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_tensor_is_read_or_a_sentence(tmp_path: Path, kind: str) -> None:
     """Protects: no tensor a stranger saved ends in a traceback, and none without values is scored."""
-    state = state_of(small())
+    state = one_layer()
     sample = ("out_layer.bias", "proj1_l_low.weight", "proj_l.weight", "proj_a.weight", "proj1_c.weight")
     many = [n for n in state if "layers.0.self_attn" in n][:4]
     for name in (*sample, *many):

@@ -52,6 +52,7 @@ def test_rows_never_share_a_stack_and_seeds_do(records: Records) -> None:
         assert all(len({job.configuration_id for job in stack}) == 1 for stack in stacks)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_table_is_the_same_stacked_and_one_by_one(records: Records, tmp_path: Path) -> None:
     """Protects: `--stack` is a matter of time: predictions agree to float tolerance, and each run is recorded alone."""
     jobs, store, side = planned(records).jobs, Store(tmp_path / "data"), Records(tmp_path / "side")

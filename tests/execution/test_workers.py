@@ -98,6 +98,7 @@ def test_a_disk_that_refuses_stops_everything(records: Records, monkeypatch: pyt
     assert records.run_ids() == []
 
 
+@pytest.mark.usefixtures("warm_workers")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_someone_else_trains_comes_last(records: Records, workers: int) -> None:
     """Two commands on one folder share the work: none sleeps while there is another run to train, and none fails."""
@@ -147,6 +148,7 @@ def test_what_another_finished_is_taken_from_the_queue(records: Records) -> None
     assert not queue
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_killed_worker_costs_its_run_only(records: Records, tmp_path: Path) -> None:
     """A process killed for its memory is reported, the others go on, and its run is resumed later."""
     planned, store = quick(records, seeds=(1, 2, 3)), Store(tmp_path / "data")

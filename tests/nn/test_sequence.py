@@ -18,7 +18,7 @@ from dmd_repro.systems.plain import serve_dropout
 from dmd_repro.systems.pmr.config import PMRConfig
 from dmd_repro.systems.pmr.net import Reinforce
 
-needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and AVX-512")
+needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and a processor with AVX2")
 
 
 @needs_kernels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmd_repro.nn import attention, compiled
-from dmd_repro.nn.compiled import choice
+from dmd_repro.nn.compiled import build, choice
 from dmd_repro.nn.compiled.call import torch_threads
 from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.nn.encoder import EncoderBank, Laid, Layout
 from dmd_repro.nn.layers import initialise
 
 HERE = choice.library() is not None
-needs_kernels = pytest.mark.skipif(not HERE, reason="needs a C++ compiler and a processor with AVX-512")
+needs_kernels = pytest.mark.skipif(not HERE, reason="needs a C++ compiler and a processor with AVX2")
+
+
+@pytest.fixture(scope="module", params=[one.name for one in build.SETS], autouse=True)
+def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each set of instructions that this processor has: the kernels are one source for all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if HERE:
+            patch.setenv(choice.SWITCH, request.param)
+            patch.setenv(choice.SAID, "1")
+            choice.library.cache_clear()
+            if choice.library() is None:
+                pytest.skip(f"this processor lacks instructions of {request.param}")
+        yield request.param
+    choice.library.cache_clear()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import tempfile
@@ -16,7 +17,7 @@ from dmd_repro.nn.compiled import build, choice
 from dmd_repro.training.execution import Execution
 
 HERE = choice.library() is not None
-needs_kernels = pytest.mark.skipif(not HERE, reason="needs a C++ compiler and a processor with AVX-512")
+needs_kernels = pytest.mark.skipif(not HERE, reason="needs a C++ compiler and a processor with AVX2")
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(build, "processor", lambda: "a processor")
+    monkeypatch.setattr(build, "processor", lambda: ("a processor", frozenset(build.AVX512.needed)))
     return tmp_path
 
 
@@ -64,19 +65,36 @@ def test_a_compiler_that_is_none_is_told(does: str | None, said: str, fresh: Pat
     assert not list(fresh.rglob("making-*"))
 
 
-@pytest.mark.parametrize("flags", ["fpu sse2 avx2 fma", ""])
-def test_a_processor_without_the_instructions_is_told(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects: nothing is compiled for, or loaded on, a processor that would stop at its first instruction."""
+@pytest.mark.parametrize(
+    ("flags", "asked", "found"),
+    [
+        ("sse2 avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl", None, "avx512"),
+        ("sse2 avx2 fma bmi2 avx512f avx512bw avx512dq avx512vl", "avx2", "avx2"),
+        ("sse2 avx2 fma bmi2 avx512f", None, "avx2"),
+        ("sse2 avx2 fma bmi2", None, "avx2"),
+        ("sse2 avx2 fma bmi2", "avx512", r"no AVX512 \(avx512f, avx512bw, avx512dq, avx512vl\)"),
+        ("sse2 avx", None, r"no AVX2 \(avx2, fma, bmi2\)"),
+        ("", None, r"no AVX2 \(avx2, fma, bmi2\)"),
+    ],
+)
+def test_no_instruction_is_compiled_that_a_processor_lacks(
+    flags: str, asked: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects: a processor gets the best it has, and never a library that would stop at its first instruction."""
     text = f"processor\t: 0\nmodel name\t: Old\nflags\t\t: {flags}\n"
     monkeypatch.setattr(Path, "read_text", lambda self, **how: text)
-    with pytest.raises(build.NotCompiled, match=r"no AVX-512 \(avx512f"):
-        build.processor()
+    _, has = build.processor()
+    if found in (one.name for one in build.SETS):
+        assert build.choose(has, asked).name == found
+    else:
+        with pytest.raises(build.NotCompiled, match=found):
+            build.choose(has, asked)
 
 
 def test_each_kind_of_processor_has_a_library_of_its_own() -> None:
     """Protects: a home folder that several machines share never hands one the instructions of another."""
-    names = {build.library_name("g++", version, cpu) for version in ("12", "13") for cpu in ("Zen 4", "Xeon")}
-    assert len(names) == 4
+    kinds = itertools.product(("12", "13"), ("Zen 4", "Xeon"), build.SETS)
+    assert len({build.library_name("g++", *kind) for kind in kinds}) == 8
 
 
 @pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="root writes everywhere")
@@ -108,7 +126,7 @@ def test_two_that_compile_at_once_both_find_it_whole(fresh: Path, monkeypatch: p
     compiler(fresh, 'echo -n first >> "$OUT"; /bin/sleep 0.2; echo -n second >> "$OUT"')
     folder, path = fresh / "XDG_CACHE_HOME", str(fresh / "bin" / "g++")
     with ThreadPoolExecutor(2) as pool:
-        made = [pool.submit(build.compile_into, folder, "one.so", path) for _ in range(2)]
+        made = [pool.submit(build.compile_into, folder, "one.so", path, build.AVX2) for _ in range(2)]
     assert {one.result().read_text() for one in made} == {"firstsecond"}
     assert [p.name for p in folder.iterdir()] == ["one.so"]
 
@@ -132,12 +150,20 @@ def test_the_reason_is_said_once_and_the_switch_is_silent(fresh: Path, monkeypat
         assert compiled.compiled_kernels(torch.zeros(1)) is None
         assert len(said) == 1
         assert "compiled" not in Execution().facts()
+        monkeypatch.setenv(choice.SWITCH, "avx-2")
+        choice.library.cache_clear()
+        assert compiled.compiled_kernels(torch.zeros(1)) is None
+        assert "DMD_COMPILED=avx-2 is none of 0, 1, avx512, avx2" in said[-1]
     finally:
         choice.library.cache_clear()
 
 
 @needs_kernels
-def test_a_record_says_that_compiled_kernels_computed_it() -> None:
-    """Protects: rounding differs between the two ways, so a table that mixes them can say so."""
+def test_a_record_says_that_compiled_kernels_computed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects: rounding differs between the ways, so a table that mixes them can say so."""
+    monkeypatch.setenv(choice.SWITCH, "avx2")
     choice.library.cache_clear()
-    assert Execution().facts()["compiled"] == choice.WAY
+    try:
+        assert Execution().facts()["compiled"] == f"avx2-{choice.VERSION}"
+    finally:
+        choice.library.cache_clear()

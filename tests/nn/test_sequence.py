@@ -16,7 +16,7 @@ from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, add_and_feed, through
 from dmd_repro.systems.plain import serve_dropout
 
-needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and AVX-512")
+needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and a processor with AVX2")
 
 
 @needs_kernels

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmd_repro.nn.compiled.build import NotCompiled
+from dmd_repro.nn.compiled.build import Instructions, NotCompiled
 from dmd_repro.nn.kernels.watch import causal_pairs, did
 
 OF_MASKS = ("keys", "noise", "least", "scales")
@@ -95,9 +95,9 @@ def torch_threads() -> tuple[int, int] | None:
 class Library:
     """The compiled functions."""
 
-    def __init__(self, loaded: ctypes.CDLL) -> None:
+    def __init__(self, loaded: ctypes.CDLL, instructions: Instructions) -> None:
         """Raises NotCompiled if the library is not the one of this source."""
-        self.loaded = loaded
+        self.loaded, self.instructions = loaded, instructions
         for one in (loaded.kernels_size, loaded.kernels_layer_room, loaded.kernels_layer_kept):
             one.restype = ctypes.c_int64
         if any(loaded.kernels_size(i) != ctypes.sizeof(one) for i, one in enumerate(STRUCTS)):

@@ -30,9 +30,6 @@ struct Sizes {
     }
 };
 
-// A bit for each of the first lanes.
-static inline Which first_of(int count) { return count >= L ? 0xffff : count <= 0 ? 0 : (Which)((1u << count) - 1); }
-
 // Words of scratch for `keep_bits` and `across`.
 static size_t bits_room(const Sizes& n) { return (size_t)L * (2 * n.chunks() + 4); }
 
@@ -65,13 +62,6 @@ static void keep_bits(const Masks& m, const Sizes& n, int local, int i0, int upt
     }
 }
 
-// 32 bits from one on.
-static inline uint32_t bits_from(const uint32_t* bits, unsigned at) {
-    uint64_t word;
-    std::memcpy(&word, (const char*)bits + at / 8, sizeof(word));
-    return (uint32_t)(word >> (at % 8));
-}
-
 // What `keep_bits` found, a query in each lane: 16 words for every 32 keys. They lie behind the bits.
 static const uint32_t* across(const Sizes& n, int upto, uint32_t* bits, const int* starts) {
     uint32_t* words = bits + L * (n.chunks() + 4);
@@ -80,7 +70,7 @@ static const uint32_t* across(const Sizes& n, int upto, uint32_t* bits, const in
     return words;
 }
 
-constexpr int AT_ONCE = 4;    // weights computed side by side: an exponential is slow, and hides behind others
+constexpr int AT_ONCE = 4;  // weights computed side by side: an exponential is slow, and hides behind others
 static const uint32_t BIT[32] = {
     1u << 0,  1u << 1,  1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,  1u << 8,  1u << 9,  1u << 10,
     1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15, 1u << 16, 1u << 17, 1u << 18, 1u << 19, 1u << 20, 1u << 21,

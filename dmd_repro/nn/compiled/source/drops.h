@@ -46,10 +46,10 @@ struct Drops {
 };
 
 // Some steps of (width, steps), `step` floats from channel to channel, times what dropout leaves of them.
-static inline void times(const float* x, ptrdiff_t step, int width, int steps, const Keep& keep, float* y) {
+static inline void times_kept(const float* x, ptrdiff_t step, int width, int steps, const Keep& keep, float* y) {
     for (int c = 0; c < width; c++)
         for (int t = 0; t < steps; t += L)
-            store(y + c * step + t, _mm512_mul_ps(load(x + c * step + t), keep.factor(c, t)));
+            store(y + c * step + t, times(load(x + c * step + t), keep.factor(c, t)));
 }
 
 // x + what dropout leaves of `read`, (width, steps) each; null: x itself.

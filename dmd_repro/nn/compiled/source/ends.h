@@ -31,9 +31,9 @@ struct Begin {
         return begin % 32;
     }
 
-    static __mmask16 some(const uint32_t* bits, int64_t at, int n) {
+    static Which some(const uint32_t* bits, int64_t at, int n) {
         const uint64_t two = bits[at / 32] | (uint64_t)bits[at / 32 + 1] << 32;
-        return (__mmask16)((two >> (at % 32)) & ((1u << n) - 1));
+        return (Which)((two >> (at % 32)) & ((1u << n) - 1));
     }
 
     template <class F>
@@ -47,10 +47,10 @@ struct Begin {
         float *laid = own, *dropped = laid + each, *mean = dropped + each;
         uint32_t* mask = (uint32_t*)(mean + 2 * wide);
         pieces([&](int64_t i, int t, int c, int n) {
-            const __mmask16 in = (__mmask16)((1u << n) - 1);
-            lanes v = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), all(a.factor));
-            if (x[(int64_t)t * d] != 0) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(in, a.table + i));
-            _mm512_mask_storeu_ps(laid + i, in, v);
+            const Which in = (Which)((1u << n) - 1);
+            lanes v = times(load_some(in, x + i), all(a.factor));
+            if (x[(int64_t)t * d] != 0) v = plus(v, load_some(in, a.table + i));
+            store_some(laid + i, in, v);
         });
         output(at, laid, dropped, a.keys0, a.y0, a.rate0, mean, mask);
         if (a.y1) output(at, laid, dropped, a.keys1, a.y1, a.rate1, mean, mask);
@@ -62,9 +62,9 @@ struct Begin {
         if (keys) {
             const int64_t begin = bits(keys, at, mask);
             pieces([&](int64_t i, int, int, int n) {
-                const __mmask16 in = (__mmask16)((1u << n) - 1);
-                const lanes v = _mm512_maskz_loadu_ps(some(mask, begin + i, n), laid + i);
-                _mm512_mask_storeu_ps(dropped + i, in, _mm512_mul_ps(v, all(a.scale)));
+                const Which in = (Which)((1u << n) - 1);
+                const lanes v = load_some(some(mask, begin + i, n), laid + i);
+                store_some(dropped + i, in, times(v, all(a.scale)));
             });
             from = dropped;
         }
@@ -92,9 +92,9 @@ struct Begin {
             const int64_t begin = keys ? bits(keys, at, mask) : 0;
             const lanes factor = all(keys ? a.factor * a.scale : a.factor);
             pieces([&](int64_t i, int, int, int n) {
-                const __mmask16 in = (__mmask16)((1u << n) - 1), keep = keys ? some(mask, begin + i, n) : in;
-                const lanes v = fma(_mm512_maskz_loadu_ps(keep, rows + i), factor, _mm512_maskz_loadu_ps(in, dx + i));
-                _mm512_mask_storeu_ps(dx + i, in, v);
+                const Which in = (Which)((1u << n) - 1), keep = keys ? some(mask, begin + i, n) : in;
+                const lanes v = fma(load_some(keep, rows + i), factor, load_some(in, dx + i));
+                store_some(dx + i, in, v);
             });
         }
     }
@@ -138,12 +138,12 @@ struct Finish {
             lanes along = zero(), sum = zero();
             for (int t = 0; t < wide; t += L) {
                 const lanes v = load(grad + c * wide + t);
-                sum = _mm512_add_ps(sum, v);
+                sum = plus(sum, v);
                 along = fma(v, load(normed + c * wide + t), along);
-                store(grad + c * wide + t, _mm512_mul_ps(v, w));
+                store(grad + c * wide + t, times(v, w));
             }
-            sums[c] = _mm512_reduce_add_ps(along);
-            sums[d + c] = _mm512_reduce_add_ps(sum);
+            sums[c] = sum_of(along);
+            sums[d + c] = sum_of(sum);
         }
         normalise_back(normed, wide, grad, wide, stats + wide, d, wide, nullptr, 0, a.dx + (int64_t)at * d * wide, wide);
     }

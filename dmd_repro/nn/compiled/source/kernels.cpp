@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "attention.h"
+#include "crew.h"
 #include "ends.h"
 #include "layer.h"
 

@@ -6,6 +6,7 @@
 // The backward pass first finds every clip's gradients, then every weight's: no sum depends on the number of threads.
 #pragma once
 #include "attention.h"
+#include "crew.h"
 #include "drops.h"
 #include "norm.h"
 #include "weights.h"
@@ -181,12 +182,12 @@ struct Layer {
             gate.gate = c.hidden + t, gate.gate_step = wide;
             gate.gate_scale = relu.scale;  // a kept and scaled activation is above 0 where both let it through
             gate.ahead = &coming;
-            if (dlast) times(dy + t, wide, d, steps, drops.keep(last, g, b, d, t, steps, words), dlast + t);
+            if (dlast) times_kept(dy + t, wide, d, steps, drops.keep(last, g, b, d, t, steps, words), dlast + t);
             apply(w.fc2_t, (dlast ? dlast : dy) + t, wide, dhidden + t, wide, steps, gate);
             apply(w.fc1_t, dhidden + t, wide, tile, TILE, steps, Besides());
             again(c.middle + t, wide, d, steps, c.stats + 2 * wide + t, c.stats + 3 * wide + t, n2 + t, wide);
             normalise_back(n2 + t, wide, tile, TILE, c.stats + 3 * wide + t, d, steps, dy + t, wide, dmiddle + t, wide);
-            if (dout) times(dmiddle + t, wide, d, steps, drops.keep(out, g, b, d, t, steps, words), dout + t);
+            if (dout) times_kept(dmiddle + t, wide, d, steps, drops.keep(out, g, b, d, t, steps, words), dout + t);
             if (attends) apply(w.out_t, (dout ? dout : dmiddle) + t, wide, slope + t, wide, steps, Besides());
         });
         if (!attends) return;

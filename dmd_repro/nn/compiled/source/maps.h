@@ -2,8 +2,6 @@
 #pragma once
 #include "bits.h"
 
-constexpr int ROWS = 8;  // of a map that are computed at once, each over three vectors: what 32 registers hold
-constexpr int SIDE = 5;  // of the blocks of a weight's gradient
 constexpr int TILE = 3 * L;  // steps that a layer takes through its maps together
 
 static inline int blocks_of(int n, int most) { return (n + most - 1) / most; }
@@ -69,7 +67,7 @@ static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_
         for (int v = 0; v < V; v++) {
             acc[i][v] = s.bias ? all(s.bias[first + i]) : zero();
             if (s.add && !s.keep.words)
-                acc[i][v] = _mm512_add_ps(acc[i][v], load(s.add + (first + i) * s.add_step + v * L));
+                acc[i][v] = plus(acc[i][v], load(s.add + (first + i) * s.add_step + v * L));
         }
     for (int j = 0; j < k; j++) {
         lanes in[V];
@@ -81,34 +79,36 @@ static inline void map_block(const float* w, int k, const float* x, ptrdiff_t x_
     }
     for (int i = 0; i < N; i++)
         for (int v = 0; v < V; v++) {
-            if (s.relu) acc[i][v] = _mm512_max_ps(zero(), acc[i][v]);  // in this order a NaN stays
+            if (s.relu) acc[i][v] = larger(zero(), acc[i][v]);  // in this order a NaN stays
             if (s.gate) {
                 const lanes reached = load(s.gate + (first + i) * s.gate_step + v * L);
-                acc[i][v] = _mm512_mul_ps(acc[i][v], all(s.gate_scale));
-                acc[i][v] = _mm512_mask_mov_ps(acc[i][v], _mm512_cmp_ps_mask(reached, zero(), _CMP_LE_OQ), zero());
+                acc[i][v] = times(acc[i][v], all(s.gate_scale));
+                acc[i][v] = choose(not_above_0(reached), zero(), acc[i][v]);
             }
             if (s.keep.words) {
                 const lanes factor = s.keep.factor(first + i, v * L);
                 if (s.add) acc[i][v] = fma(acc[i][v], factor, load(s.add + (first + i) * s.add_step + v * L));
-                else acc[i][v] = _mm512_mul_ps(acc[i][v], factor);
+                else acc[i][v] = times(acc[i][v], factor);
             }
             store(out + (first + i) * out_step + v * L, acc[i][v]);
         }
 }
 
-template <int V>
+template <int V, int N = ROWS>
 static inline void map_rows(int n, const float* w, int k, const float* x, ptrdiff_t x_step, float* out,
                             ptrdiff_t out_step, int first, const Besides& s) {
-    switch (n) {
-        case 1: return map_block<1, V>(w, k, x, x_step, out, out_step, first, s);
-        case 2: return map_block<2, V>(w, k, x, x_step, out, out_step, first, s);
-        case 3: return map_block<3, V>(w, k, x, x_step, out, out_step, first, s);
-        case 4: return map_block<4, V>(w, k, x, x_step, out, out_step, first, s);
-        case 5: return map_block<5, V>(w, k, x, x_step, out, out_step, first, s);
-        case 6: return map_block<6, V>(w, k, x, x_step, out, out_step, first, s);
-        case 7: return map_block<7, V>(w, k, x, x_step, out, out_step, first, s);
-        default: return map_block<8, V>(w, k, x, x_step, out, out_step, first, s);
-    }
+    if constexpr (N > 1)
+        if (n < N) return map_rows<V, N - 1>(n, w, k, x, x_step, out, out_step, first, s);
+    map_block<N, V>(w, k, x, x_step, out, out_step, first, s);
+}
+
+// The same over as many vectors as are left, at most V.
+template <int V = VECTORS>
+static inline void map_vectors(int vectors, int n, const float* w, int k, const float* x, ptrdiff_t x_step, float* out,
+                               ptrdiff_t out_step, int first, const Besides& s) {
+    if constexpr (V > 1)
+        if (vectors < V) return map_vectors<V - 1>(vectors, n, w, k, x, x_step, out, out_step, first, s);
+    map_rows<V>(n, w, k, x, x_step, out, out_step, first, s);
 }
 
 // out (n, steps) = W x (k, steps), at most TILE steps, in whole vectors.
@@ -118,9 +118,13 @@ static void apply(const Packed& w, const float* x, ptrdiff_t x_step, float* out,
     for (int b = 0; b < blocks; b++) {
         const int first = block_at(w.n, blocks, b), n = block_at(w.n, blocks, b + 1) - first;
         const float* at = w.at + (ptrdiff_t)first * w.k;
-        if (steps == 3 * L) map_rows<3>(n, at, w.k, x, x_step, out, out_step, first, s);
-        else if (steps == 2 * L) map_rows<2>(n, at, w.k, x, x_step, out, out_step, first, s);
-        else map_rows<1>(n, at, w.k, x, x_step, out, out_step, first, s);
+        for (int t = 0; t < steps; t += VECTORS * L) {
+            Besides here = s;
+            if (s.add) here.add += t;
+            if (s.gate) here.gate += t;
+            if (s.keep.words) here.keep.words += t;
+            map_vectors((steps - t) / L, n, at, w.k, x + t, x_step, out + t, out_step, first, here);
+        }
     }
 }
 
@@ -148,7 +152,7 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
             }
         }
     }
-    alignas(64) float totals[3 * L];
+    alignas(64) float totals[(N * K + L - 1) / L * L];
     const bool along_k = k_step == 1;
     lanes some[L];
     for (int from = 0; from < N * K; from += L) {
@@ -159,10 +163,10 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
         store(totals + from, sums(some));
     }
     if (along_k) {
-        const __mmask16 width = (1u << K) - 1;
+        const Which width = (1u << K) - 1;
         for (int i = 0; i < N; i++) {
             float* to = out + (n + i) * n_step + k;
-            _mm512_mask_storeu_ps(to, width, _mm512_add_ps(_mm512_maskz_loadu_ps(width, to), load(totals + i * K)));
+            store_some(to, width, plus(load_some(width, to), load(totals + i * K)));
         }
     } else {
         for (int i = 0; i < N; i++)
@@ -170,16 +174,14 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
     }
 }
 
-template <int N>
-static inline void outer_rows(int count, const Rows& p, int n, const Rows& q, int k, int first, int last, float* out,
-                              ptrdiff_t n_step, ptrdiff_t k_step) {
-    switch (count) {
-        case 1: return outer_block<N, 1>(p, n, q, k, first, last, out, n_step, k_step);
-        case 2: return outer_block<N, 2>(p, n, q, k, first, last, out, n_step, k_step);
-        case 3: return outer_block<N, 3>(p, n, q, k, first, last, out, n_step, k_step);
-        case 4: return outer_block<N, 4>(p, n, q, k, first, last, out, n_step, k_step);
-        default: return outer_block<N, 5>(p, n, q, k, first, last, out, n_step, k_step);
-    }
+template <int N = SIDE, int K = SIDE>
+static inline void outer_some(int rows, int columns, const Rows& p, int n, const Rows& q, int k, int first, int last,
+                              float* out, ptrdiff_t n_step, ptrdiff_t k_step) {
+    if constexpr (N > 1)
+        if (rows < N) return outer_some<N - 1, K>(rows, columns, p, n, q, k, first, last, out, n_step, k_step);
+    if constexpr (K > 1)
+        if (columns < K) return outer_some<N, K - 1>(rows, columns, p, n, q, k, first, last, out, n_step, k_step);
+    outer_block<N, K>(p, n, q, k, first, last, out, n_step, k_step);
 }
 
 // Fetch a share (`piece` of `pieces`) of the rows n0 to n1 of some clips.
@@ -204,13 +206,7 @@ static void outer(const Rows& p, int n0, int n1, const Rows& q, int k, int clips
             for (int b = 0; b < across; b++) {
                 const int at = block_at(k, across, b), width = block_at(k, across, b + 1) - at;
                 fetch_rows(p, n + count, n + 2 * count < n1 ? n + 2 * count : n1, first, last, b, across);
-                switch (count) {
-                    case 1: outer_rows<1>(width, p, n, q, at, first, last, out, n_step, k_step); break;
-                    case 2: outer_rows<2>(width, p, n, q, at, first, last, out, n_step, k_step); break;
-                    case 3: outer_rows<3>(width, p, n, q, at, first, last, out, n_step, k_step); break;
-                    case 4: outer_rows<4>(width, p, n, q, at, first, last, out, n_step, k_step); break;
-                    default: outer_rows<5>(width, p, n, q, at, first, last, out, n_step, k_step);
-                }
+                outer_some(count, width, p, n, q, at, first, last, out, n_step, k_step);
             }
         }
     }
@@ -222,7 +218,7 @@ static void row_sums(const Rows& p, int n0, int n1, int clips, float* out) {
         lanes total = zero();
         for (int b = 0; b < clips; b++)
             for (int t = 0; t < p.wide; t += L)
-                total = _mm512_add_ps(total, load(p.at + b * p.clip + (ptrdiff_t)i * p.wide + t));
-        out[i] += _mm512_reduce_add_ps(total);
+                total = plus(total, load(p.at + b * p.clip + (ptrdiff_t)i * p.wide + t));
+        out[i] += sum_of(total);
     }
 }

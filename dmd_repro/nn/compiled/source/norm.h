@@ -11,16 +11,16 @@ static inline void normalise(const float* x, ptrdiff_t x_step, int d, int steps,
                              float* rate) {
     for (int t = 0; t < steps; t += L) {
         lanes sum = zero(), square = zero();
-        for (int c = 0; c < d; c++) sum = _mm512_add_ps(sum, load(x + c * x_step + t));
-        const lanes middle = _mm512_mul_ps(sum, all(1.0f / d));
+        for (int c = 0; c < d; c++) sum = plus(sum, load(x + c * x_step + t));
+        const lanes middle = times(sum, all(1.0f / d));
         for (int c = 0; c < d; c++) {
-            const lanes apart = _mm512_sub_ps(load(x + c * x_step + t), middle);
+            const lanes apart = minus(load(x + c * x_step + t), middle);
             square = fma(apart, apart, square);
         }
-        const lanes spread = _mm512_sqrt_ps(fma(square, all(1.0f / d), all(EPS)));
-        const lanes factor = _mm512_div_ps(all(1.0f), spread);
+        const lanes spread = root(fma(square, all(1.0f / d), all(EPS)));
+        const lanes factor = over(all(1.0f), spread);
         for (int c = 0; c < d; c++)
-            store(y + c * y_step + t, _mm512_mul_ps(_mm512_sub_ps(load(x + c * x_step + t), middle), factor));
+            store(y + c * y_step + t, times(minus(load(x + c * x_step + t), middle), factor));
         store(mean + t, middle);
         store(rate + t, factor);
     }
@@ -32,7 +32,7 @@ static inline void again(const float* x, ptrdiff_t x_step, int d, int steps, con
     for (int t = 0; t < steps; t += L) {
         const lanes middle = load(mean + t), factor = load(rate + t);
         for (int c = 0; c < d; c++)
-            store(y + c * y_step + t, _mm512_mul_ps(_mm512_sub_ps(load(x + c * x_step + t), middle), factor));
+            store(y + c * y_step + t, times(minus(load(x + c * x_step + t), middle), factor));
     }
 }
 
@@ -44,15 +44,15 @@ static inline void normalise_back(const float* y, ptrdiff_t y_step, const float*
         lanes sum = zero(), along = zero();
         for (int c = 0; c < d; c++) {
             const lanes g = load(grad + c * grad_step + t);
-            sum = _mm512_add_ps(sum, g);
+            sum = plus(sum, g);
             along = fma(g, load(y + c * y_step + t), along);
         }
-        sum = _mm512_mul_ps(sum, all(1.0f / d));
-        along = _mm512_mul_ps(along, all(1.0f / d));
+        sum = times(sum, all(1.0f / d));
+        along = times(along, all(1.0f / d));
         const lanes factor = load(rate + t);
         for (int c = 0; c < d; c++) {
-            const lanes g = _mm512_sub_ps(load(grad + c * grad_step + t), sum);
-            const lanes back = _mm512_sub_ps(g, _mm512_mul_ps(load(y + c * y_step + t), along));
+            const lanes g = minus(load(grad + c * grad_step + t), sum);
+            const lanes back = minus(g, times(load(y + c * y_step + t), along));
             const lanes base = add ? load(add + c * add_step + t) : zero();
             store(dx + c * dx_step + t, fma(back, factor, base));
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import lzma
 import os
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from dmd_repro.data.synthetic import generate
 
 if not torch.cuda.is_available():  # read when Triton is first imported, whoever does that
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through modules and tests again: statsmodels asks for one in every call."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -207,19 +208,32 @@ WITHOUT_TORCH = [
 ]
 
 
-@pytest.mark.parametrize("arguments", [line.split() for line in WITHOUT_TORCH], ids=WITHOUT_TORCH)
-def test_commands_without_a_model_do_not_load_torch(arguments: list[str], tmp_path: Path) -> None:
-    """Protects: half a second to `dmd --help`, two to a report, on any machine."""
+@pytest.fixture(scope="module")
+def ran_without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
+    """Every such command, one after the other in one process: its exit code, and whether torch was there after it."""
     code = (
-        "import sys, dmd_repro.cli as c\n"
-        f"sys.argv = ['dmd', *{arguments!r}]\n"
-        "try:\n    c.main()\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        "import json, sys, dmd_repro.cli as c\n"
+        "found = {}\n"
+        f"for line in {WITHOUT_TORCH!r}:\n"
+        "    sys.argv = ['dmd', *line.split()]\n"
+        "    try:\n        c.main()\n        found[line] = [0]\n"
+        "    except SystemExit as e:\n        found[line] = [e.code or 0]\n"
+        "    found[line].append('torch' in sys.modules)\n"
+        "print('\\n' + json.dumps(found))\n"
     )
-    environment = {"DMD_DATA": str(tmp_path), "DMD_RUNS": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    folder = tmp_path_factory.mktemp("without_torch")
+    environment = {"DMD_DATA": str(folder), "DMD_RUNS": str(folder), "PATH": "", "HOME": str(folder)}
     environment["PYTHONPATH"] = str(PACKAGE.parent)  # this tree, whichever is installed
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
+    found: dict[str, list[object]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("line", WITHOUT_TORCH)
+def test_commands_without_a_model_do_not_load_torch(line: str, ran_without_torch: dict[str, list[object]]) -> None:
+    """Protects: half a second to `dmd --help`, two to a report, on any machine; the first that fails loaded it."""
+    assert ran_without_torch[line] == [0, False]
 
 
 def test_every_preset_of_every_system_that_ships_is_read_without_torch() -> None:

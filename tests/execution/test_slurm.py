@@ -47,7 +47,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(binaries), prepend=":")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "slurm" / "state"))
     monkeypatch.setenv("PYTHONPATH", str(Path(client.__file__).parents[3]))
-    monkeypatch.setattr(client, "POLL", 0.05)
+    monkeypatch.setattr(client, "POLL", 0.25)  # each look starts a process, which takes the time of the tasks
     return tmp_path / "slurm" / "state"
 
 

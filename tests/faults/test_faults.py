@@ -28,6 +28,13 @@ def session() -> Iterator[Session]:
         yield Session(Path(folder), dmd)
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[Faulty]:
+    """A second process that serves commands, beside the session's."""
+    with Faulty() as dmd:
+        yield dmd
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_killed_import_leaves_the_old_store_or_the_new_one(session: Session, seed: int) -> None:
     """kill -9 before any disk operation or at any time."""
@@ -77,10 +84,9 @@ def test_a_wrong_clock_changes_nothing(session: Session) -> None:
     session.wrong_clock(700)
 
 
-def test_two_commands_share_the_work(session: Session) -> None:
+def test_two_commands_share_the_work(session: Session, other: Faulty) -> None:
     """No run is made twice, and both commands end with the table."""
-    with Faulty() as other:
-        session.two_at_once(800, other)
+    session.two_at_once(800, other)
 
 
 @pytest.mark.parametrize("seed", range(900, 908))
@@ -102,7 +108,6 @@ def test_nothing_good_is_moved_replaced_or_trusted(session: Session, name: str, 
     getattr(fault_trust, name)(session, seed)
 
 
-def test_a_repair_takes_nothing_from_a_training(session: Session) -> None:
+def test_a_repair_takes_nothing_from_a_training(session: Session, other: Faulty) -> None:
     """`verify --repair` in a loop while a table is trained."""
-    with Faulty() as other:
-        fault_trust.repair_at_work(session, 1200, other)
+    fault_trust.repair_at_work(session, 1200, other)

@@ -31,7 +31,8 @@ def install(folder: Path) -> Path:
     (folder / "state").mkdir()
     for name in PROGRAMS:
         path = binaries / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, __file__, name])} "$@"\n')
+        # -S -E: asked twenty times a run, and nothing but the standard library is needed
+        path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-S", "-E", __file__, name])} "$@"\n')
         path.chmod(0o755)
     return binaries
 

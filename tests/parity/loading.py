@@ -22,6 +22,14 @@ INERT = ("version", "embed_positions._float_tensor")  # buffers of the authors' 
 Computed = dict[str, tuple[Any, Any, Any]]
 
 
+def keys(name: str) -> list[str]:
+    """Return the keys of a reference file, whose arrays are not read for it; ["absent"] where there is no file."""
+    if not (path := FOLDER / f"{name}.npz").exists():
+        return ["absent"]
+    with np.load(path, allow_pickle=False) as file:
+        return list(file.files)
+
+
 @cache
 def arrays(name: str) -> dict[str, np.ndarray]:
     """Return every array of a reference file by key."""

@@ -45,6 +45,21 @@ class Attention(nn.Module):
         mask = None if valid is None else valid[:, None, None, :]
         return F.scaled_dot_product_attention(split(q), split(k), split(v), mask).transpose(1, 2).flatten(2)
 
+    def in_lanes(
+        self, library: compiled.Library, x: Tensor, source: Tensor | None, norm: nn.LayerNorm, steps: tuple[int, int]
+    ) -> Tensor:
+        """What `forward` makes of norm(x) and norm(source), by compiled code and before dropout: (1, B, d, Tq filled).
+
+        In lanes: x as it is, `source` normalised without scale and shift, None for x. `steps`: of x and source.
+        """
+        parameters = [p.unsqueeze(0) for p in self.parameters_in(norm)]
+        return compiled_layer.attend(library, x, source, parameters, heads=self.heads, queries=steps[0], keys=steps[1])
+
+    def parameters_in(self, norm: nn.LayerNorm) -> tuple[Tensor, ...]:
+        """Return what compiled code reads of it behind a LayerNorm: the first half of a layer's."""
+        maps = [torch.cat([getattr(one, name) for one in (self.q, self.k, self.v)]) for name in ("weight", "bias")]
+        return norm.weight, norm.bias, *maps, self.out.weight, self.out.bias
+
 
 class FeedForward(nn.Module):
     """Two linear maps, 4d between, with ReLU."""
@@ -58,6 +73,10 @@ class FeedForward(nn.Module):
         """(B, T, d) -> the same shape."""
         out: Tensor = self.drop(self.fc2(self.drop_inner(torch.relu(self.fc1(x)))))
         return out
+
+    def parameters_in(self, norm: nn.LayerNorm) -> tuple[Tensor, ...]:
+        """Return what compiled code reads of it behind a LayerNorm: the second half of a layer's."""
+        return norm.weight, norm.bias, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias
 
 
 class SelfLayer(nn.Module):
@@ -85,32 +104,29 @@ class SelfLayer(nn.Module):
 
     def _compiled(self, x: Tensor) -> compiled.Library | None:
         """Return the compiled kernels if they compute this layer, without padding, on (B, T, d)."""
-        fits = compiled.fits(x.shape[2] // self.attend.heads, None)
-        return _kernels(x, self._drops()) if fits else None
+        return kernels(x, self._drops(), self.attend.heads)
 
     def _drops(self) -> tuple[nn.Module, ...]:
         return self.attend.drop, self.feed.drop_inner, self.feed.drop
 
     def in_lanes(self, library: compiled.Library, x: Tensor, steps: int) -> Tensor:
         """`forward` by compiled code, on activations in lanes: (1, B, d, T filled) -> the same shape."""
-        a, drops = self.attend, _drawn(self._drops(), x.shape[1] * steps * x.shape[2])
-        maps = [torch.cat([getattr(one, name) for one in (a.q, a.k, a.v)]) for name in ("weight", "bias")]
-        parameters = (self.norm1.weight, self.norm1.bias, *maps, a.out.weight, a.out.bias)
+        parameters = (*self.attend.parameters_in(self.norm1), *self.feed.parameters_in(self.norm2))
+        drops = _drawn(self._drops(), x.shape[1] * steps * x.shape[2])
         return compiled_layer.layer(
-            library, x, None, [p.unsqueeze(0) for p in (*parameters, *_second_half(self.norm2, self.feed))],
-            heads=a.heads, queries=steps, keys=steps, offset=None, encoders=1, bias=None, masks=None, drops=drops,
+            library, x, None, [p.unsqueeze(0) for p in parameters], heads=self.attend.heads, queries=steps, keys=steps,
+            offset=None, encoders=1, bias=None, masks=None, drops=drops,
         )  # fmt: skip
 
 
-def _second_half(norm: nn.LayerNorm, feed: FeedForward) -> tuple[Tensor, ...]:
-    return norm.weight, norm.bias, feed.fc1.weight, feed.fc1.bias, feed.fc2.weight, feed.fc2.bias
+def kernels(x: Tensor, drops: Sequence[nn.Module | None], heads: int = 0) -> compiled.Library | None:
+    """Return the compiled kernels if they compute with (B, T, d), and a run's stream serves what dropout draws.
 
-
-def _kernels(x: Tensor, drops: Sequence[nn.Module | None]) -> compiled.Library | None:
-    """Return the compiled kernels if they compute with a tensor, and a run's stream serves what dropout draws."""
+    `heads` of attention, if there is any.
+    """
     if any(isinstance(drop, nn.Dropout) and drop.training and drop.p > 0 for drop in drops):
         return None  # torch's own generator draws
-    return compiled.compiled_kernels(x)
+    return compiled.compiled_kernels(x) if not heads or compiled.fits(x.shape[2] // heads, None) else None
 
 
 def _drawn(drops: Sequence[nn.Module | None], n: int) -> compiled_layer.MapDrops | None:
@@ -125,18 +141,25 @@ def add_and_feed(
     x: Tensor, read: Tensor | None, *, drop: nn.Module | None, norm: nn.LayerNorm, feed: FeedForward
 ) -> Tensor:
     """(B, T, d) -> y + feed(norm(y)) with y = x + drop(read); None: without dropout, without anything read."""
-    drops = (drop, feed.drop_inner, feed.drop)
-    library = _kernels(x, drops)
+    library = kernels(x, (drop, feed.drop_inner, feed.drop))
     if library is None:
         if read is not None:
             x = x + (read if drop is None else drop(read))
         out: Tensor = x + feed(norm(x))
         return out
-    steps, lanes = x.shape[1], compiled.to_lanes(library, x.unsqueeze(0))
-    out = compiled_layer.feed(
-        library, lanes, None if read is None else compiled.to_lanes(library, read.unsqueeze(0)),
-        [p.unsqueeze(0) for p in _second_half(norm, feed)], steps=steps, drops=_drawn(drops, x.numel()),
-    )  # fmt: skip
+    lanes = [None if t is None else compiled.to_lanes(library, t.unsqueeze(0)) for t in (x, read)]
+    assert lanes[0] is not None
+    return feed_lanes(library, lanes[0], lanes[1], x.shape[1], drop=drop, norm=norm, feed=feed)
+
+
+def feed_lanes(
+    library: compiled.Library, x: Tensor, read: Tensor | None, steps: int, *, drop: nn.Module | None,
+    norm: nn.LayerNorm, feed: FeedForward,
+) -> Tensor:  # fmt: skip
+    """`add_and_feed` by compiled code, of activations in lanes: (1, B, d, T filled) -> (B, T, d)."""
+    drops = _drawn((drop, feed.drop_inner, feed.drop), x.shape[1] * steps * x.shape[2])
+    parameters = [p.unsqueeze(0) for p in feed.parameters_in(norm)]
+    out = compiled_layer.feed(library, x, read, parameters, steps=steps, drops=drops)
     return compiled.from_lanes(library, out, steps)[0]
 
 

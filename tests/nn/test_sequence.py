@@ -15,6 +15,8 @@ from dmd_repro.nn.compiled import choice
 from dmd_repro.nn.dropout import DropoutStream
 from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, add_and_feed, through
 from dmd_repro.systems.plain import serve_dropout
+from dmd_repro.systems.pmr.config import PMRConfig
+from dmd_repro.systems.pmr.net import Reinforce
 
 needs_kernels = pytest.mark.skipif(choice.library() is None, reason="needs a C++ compiler and a processor with AVX2")
 
@@ -119,5 +121,27 @@ def test_the_second_half_of_a_layer_computes_as_without(read: bool, rates: tuple
             more = (other, parts["drop"]) if read else (None, None)
             out = add_and_feed(x, more[0], drop=more[1], norm=parts["norm"], feed=parts["feed"])
         gradients = torch.autograd.grad(out, [*leaves, *parts.parameters()], slope)
+        found.append([out.detach(), *gradients, stream.take(1)])
+    alike(*found)
+
+
+@needs_kernels
+@pytest.mark.parametrize("unit", ["gated", "plain"])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layerof_pmr_computes_as_without(unit: str, training: bool) -> None:
+    """Protects: a target that reads a source of another length, filtered or not: outputs, gradients, masks."""
+    draw, stream = torch.Generator().manual_seed(7), DropoutStream([3])
+    layer = Reinforce(PMRConfig(d=15, heads=3, unit=unit, relu_dropout=0.2, res_dropout=0.1))
+    drawn(layer, draw)
+    serve_dropout(layer, stream)
+    layer.train(training)
+    target, source, slope = (torch.randn(3, t, 15, generator=draw) for t in (50, 37, 50))
+    leaves, found = [target.requires_grad_(), source.requires_grad_()], []
+    for kernels in (compiled.compiled_kernels, lambda x: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "compiled_kernels", kernels)
+            stream.restart([2], torch.device("cpu"))
+            out = layer(target, source)
+        gradients = torch.autograd.grad(out, [*leaves, *layer.parameters()], slope)
         found.append([out.detach(), *gradients, stream.take(1)])
     alike(*found)

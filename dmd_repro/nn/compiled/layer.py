@@ -154,3 +154,18 @@ def feed(
     maps = 2.0 * x.shape[0] * x.shape[1] * d * d * 8 * steps
     tensors = {"x": x, "read": read, **dict(zip(PARAMETERS[6:], parameters, strict=True))}
     return _computed(library, how, drops, (maps, 2 * maps), tensors)
+
+
+def attend(
+    library: Library, x: Tensor, source: Tensor | None, parameters: Sequence[Tensor], *, heads: int, queries: int,
+    keys: int,
+) -> Tensor:  # fmt: skip
+    """x in lanes, source None or normalised and in lanes -> what the output map gives, in lanes: a layer's first half.
+
+    `parameters` are the first half of PARAMETERS, (G, ...) each; one encoder a seed, every key seen, no dropout.
+    """
+    d = x.shape[2]
+    how = call_fields(x.shape[:2], heads, d, queries, keys, None, 1, None)
+    maps, scores = 2.0 * x.shape[0] * x.shape[1] * d * d * 2 * (queries + keys), product(how, d)
+    tensors = {"x": x, "key": source, "value": source, **dict(zip(PARAMETERS[:6], parameters, strict=True))}
+    return _computed(library, how, None, (maps + 2 * scores, 2 * maps + 5 * scores), tensors)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmd_repro.nn import compiled
 from dmd_repro.nn.encoder import position_table
-from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, add_and_feed, through
+from dmd_repro.nn.sequence import Attention, FeedForward, SelfLayer, add_and_feed, feed_lanes, kernels, through
 from dmd_repro.shapes import MODALITIES
 from dmd_repro.systems.pmr.config import PMRConfig
 
@@ -32,6 +34,9 @@ class Reinforce(nn.Module):
 
     def forward(self, target: Tensor, source: Tensor) -> Tensor:
         """(B, T, d), (B, T', d) -> (B, T, d)."""
+        library = kernels(target, (self.drop, self.feed.drop_inner, self.feed.drop), self.across.heads)
+        if library is not None:
+            return self._in_lanes(library, target, source)
         t, s = self.norm1(target), self.norm1(source)
         read = self.across(t, s)
         if self.gated:
@@ -39,6 +44,18 @@ class Reinforce(nn.Module):
             share = torch.sigmoid(self.filter(torch.cat([read, own], dim=2)))
             read = share * read + (1 - share) * own
         return add_and_feed(target, read, drop=self.drop, norm=self.norm2, feed=self.feed)
+
+    def _in_lanes(self, library: compiled.Library, target: Tensor, source: Tensor) -> Tensor:
+        """`forward` by compiled code."""
+        steps, d = (target.shape[1], source.shape[1]), target.shape[2]
+        x = compiled.to_lanes(library, target.unsqueeze(0))
+        s = compiled.to_lanes(library, F.layer_norm(source, (d,)).unsqueeze(0))
+        read = self.across.in_lanes(library, x, s, self.norm1, steps)
+        if self.gated:
+            own = self.within.in_lanes(library, x, None, self.norm1, (steps[0], steps[0]))
+            weight, bias = self.filter.weight, self.filter.bias.unsqueeze(1)
+            read = torch.lerp(own, read, torch.sigmoid(weight[:, :d] @ read + weight[:, d:] @ own + bias))
+        return feed_lanes(library, x, read, steps[0], drop=self.drop, norm=self.norm2, feed=self.feed)
 
 
 class Update(nn.Module):

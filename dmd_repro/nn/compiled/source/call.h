@@ -4,7 +4,9 @@
 
 struct LayerCall {
     const float *x, *key, *value, *bias;  // key and value are null in self-attention
-    const float* read;  // without weights of a first half (`in_w` null): what is added to x in its place; null: nothing
+    // A layer has two halves: up to the output map, and from there on. Without the second (`fc1_w` null) y is what the
+    // output map gives; without the first (`in_w` null) `read` is added to x in its place, if it is not null.
+    const float* read;
     const int32_t *keys, *noise, *least;
     const float* scales;
     const int32_t* drawn;  // keys of the draws behind the maps, place after place (`drop`); null: no dropout there

@@ -1,6 +1,7 @@
 // One layer of a bank of encoders, all its clips: LayerNorm, attention, LayerNorm, two maps with a ReLU, and both sums,
 // with dropout on attention's weights, behind the output map, behind the ReLU and behind the last map. Or its second half
-// alone, from the second LayerNorm on, in whose first sum something else stands that was read.
+// alone, from the second LayerNorm on, in whose first sum something else stands that was read; or its first half, up to
+// the output map and without the sum.
 //
 // Activations are in lanes, (G, B, channels, steps to whole vectors); a clip goes through the layer while it is in cache.
 // The backward pass first finds every clip's gradients, then every weight's: no sum depends on the number of threads.
@@ -20,13 +21,13 @@ struct Layer {
     int wide, wide_k;
     Parameters parameters;
     Drops drops;
-    bool self, attends;
+    bool self, attends, feeds;
 
     explicit Layer(const LayerCall& call)
         : a(call), d(call.width), W(call.width / call.heads), H(call.heads), B(call.clips),
           n{(int)call.queries, (int)call.keys_n, (int)call.offset, call.causal != 0},
           wide(n.wide_q()), wide_k(n.wide_k()), parameters(call), drops{call}, self(parameters.self),
-          attends(parameters.attends) {}
+          attends(parameters.attends), feeds(parameters.feeds) {}
 
     Masks masks(int g) const {
         if (!a.keys) return {nullptr, nullptr, -32768, 1.0f, n.queries, 1, 1, false};
@@ -51,8 +52,8 @@ struct Layer {
             c.inverse = at, at += (ptrdiff_t)H * wide;
             c.shifts = at, at += (ptrdiff_t)H * wide;
         }
-        c.middle = at, at += each;
-        c.hidden = at, at += 4 * each;
+        c.middle = at, at += feeds ? each : 0;
+        c.hidden = at, at += feeds ? 4 * each : 0;
         c.end = at;
         return c;
     }
@@ -105,6 +106,9 @@ struct Layer {
         const Drop out = drops.drop(g, OUT), relu = drops.drop(g, RELU), last = drops.drop(g, LAST);
         float* y = a.y + at * d * wide;
         if (attends) attend_clip(g, b, w, c, tile, k_rows, rest);
+        if (!feeds) return tiles(wide, [&](int t, int steps) {
+            apply(w.out, c.attended + t, wide, y + t, wide, steps, biased(a.out_b + (ptrdiff_t)g * d));
+        });
         tiles(wide, [&](int t, int steps) {
             const Keep of_out = drops.keep(out, g, b, d, t, steps, words);
             if (attends) {
@@ -177,7 +181,10 @@ struct Layer {
         uint32_t* words = (uint32_t*)(slope + each);
         const Drop out = drops.drop(g, OUT), relu = drops.drop(g, RELU), last = drops.drop(g, LAST);
         Ahead coming(c.stats, c.hidden - c.stats);
-        tiles(wide, [&](int t, int steps) {
+        if (!feeds) tiles(wide, [&](int t, int steps) {
+            apply(w.out_t, dy + t, wide, slope + t, wide, steps, Besides());
+        });
+        else tiles(wide, [&](int t, int steps) {
             Besides gate;
             gate.gate = c.hidden + t, gate.gate_step = wide;
             gate.gate_scale = relu.scale;  // a kept and scaled activation is above 0 where both let it through
@@ -201,7 +208,8 @@ struct Layer {
         tiles(wide, [&](int t, int steps) {
             apply(self ? w.in_t : w.q_t, dq + t, wide, tile, TILE, steps, Besides());
             again(x + t, wide, d, steps, c.stats + t, c.stats + wide + t, n1 + t, wide);
-            normalise_back(n1 + t, wide, tile, TILE, c.stats + wide + t, d, steps, dmiddle + t, wide, dx + t, wide);
+            normalise_back(n1 + t, wide, tile, TILE, c.stats + wide + t, d, steps, feeds ? dmiddle + t : nullptr,
+                           wide, dx + t, wide);
         });
         if (!self)
             tiles(wide_k, [&](int t, int steps) {
@@ -235,8 +243,8 @@ struct Layer {
         if (which == 1) both(Rows{r.dk, r.dk_clip, wide_k}, k_in, in + d * d, in_b + d);
         if (which == 2) both(Rows{r.dv, r.dk_clip, wide_k}, v_in, in + 2 * d * d, in_b + 2 * d);
         if (which == 3)
-            both(Rows{r.dout ? r.dout : r.dmiddle, each, wide}, Rows{first.attended, step, wide},
-                 a.g_out_w + (ptrdiff_t)g * d * d, a.g_out_b + (ptrdiff_t)g * d);
+            both(feeds ? Rows{r.dout ? r.dout : r.dmiddle, each, wide} : given(a.grad, each, wide),
+                 Rows{first.attended, step, wide}, a.g_out_w + (ptrdiff_t)g * d * d, a.g_out_b + (ptrdiff_t)g * d);
         if (which == 4)
             both(Rows{r.dhidden, 4 * each, wide}, Rows{r.n2, each, wide}, a.g_fc1_w + (ptrdiff_t)g * 4 * d * d,
                  a.g_fc1_b + (ptrdiff_t)g * 4 * d);
@@ -267,7 +275,7 @@ struct Layer {
         };
         std::vector<Task> tasks;
         const int rows[6] = {d, d, d, d, 4 * d, 4 * d}, some = 2 * SIDE;
-        for (int which = attends ? 0 : 4; which < 6; which++)
+        for (int which = attends ? 0 : 4; which < (feeds ? 6 : 4); which++)
             for (int i = 0; i < rows[which]; i += some)
                 tasks.push_back({which, i, i + some < rows[which] ? i + some : rows[which]});
         const Room2 r = rooms();

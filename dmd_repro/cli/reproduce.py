@@ -166,7 +166,8 @@ def reproduce(
     outcomes = []
     for planned in plans:
         planned = renewed(planned, records)  # a table before may have made some of its runs
-        later = hours_without_data(planned, features, execution, jobs, changed) if dry_run else []
+        slurm = on_slurm[planned.table.name]
+        later = hours_without_data(planned, features, execution, changed, jobs=jobs, slurm=slurm) if dry_run else []
         if not planned.jobs:
             print_rows(planned, records, console, later)
             if dry_run and download and waiting and not json_:
@@ -176,7 +177,7 @@ def reproduce(
         earlier = made_before(planned, records)
         failed = train_missing(
             planned, records=records, store=features, execution=execution, jobs=jobs, dry_run=dry_run, json_=json_,
-            console=console, slurm=on_slurm[planned.table.name], wait=not no_wait, later=later, power=power,
+            console=console, slurm=slurm, wait=not no_wait, later=later, power=power,
         )  # fmt: skip
         if failed is not None:
             compared = compare_plan(planned, records, reruns_dir(store), control=control)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dmd_repro.data.store.folder import Store
+    from dmd_repro.execution.slurm.client import Slurm
     from dmd_repro.planning.grid import PlannedTable
     from dmd_repro.records.folder import Records
     from dmd_repro.spec import Scalar
@@ -39,11 +40,17 @@ def refuse_lacking(plans: Sequence[PlannedTable], records: Records, console: Con
 
 
 def hours_without_data(
-    planned: PlannedTable, store: Store, execution: Execution, jobs: int | None, overrides: Mapping[str, str | Scalar]
+    planned: PlannedTable,
+    store: Store,
+    execution: Execution,
+    overrides: Mapping[str, str | Scalar],
+    *,
+    jobs: int | None,
+    slurm: Slurm | None,
 ) -> list[str]:
     """Return how long the rows of a table take that lack their data, once these are there; [] where no row does."""
+    from dmd_repro.execution.estimate import figures_for
     from dmd_repro.execution.places import sides
-    from dmd_repro.planning.figures import measured
     from dmd_repro.planning.hours import Machine, clock, costs_of
     from dmd_repro.planning.whole import configurations
     from dmd_repro.render.duration import duration
@@ -55,8 +62,9 @@ def hours_without_data(
     if not lack:
         return []
     runs, kind = sum(one.to_train for one in lack), cards.kind(execution.device)
-    costs = costs_of(lack, kind, measured(), {})
-    machine = Machine("", "cuda" if kind == "cuda" else "cpu", jobs or sides(execution))
+    costs = costs_of(lack, kind, figures_for(execution), {})
+    workers = (slurm.options.at_once or runs) if slurm else jobs or sides(execution)
+    machine = Machine("", "cuda" if kind == "cuda" else "cpu", max(1, workers))
     (typical, out), (most, _) = clock(costs, machine), clock(costs, machine, most=True)
     what = f"for the {runs} runs whose data are not here"
     if typical is None or most is None:

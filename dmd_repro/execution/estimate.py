@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dmd_repro.data.resolve import load_features
 from dmd_repro.data.store.folder import Store
-from dmd_repro.planning.figures import measured
+from dmd_repro.planning.figures import Figure, measured
 from dmd_repro.planning.grid import Job
 from dmd_repro.planning.hours import OWN, Cost, costs_of, seen_in
 from dmd_repro.planning.stacks import MOST
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from dmd_repro.training.fit import Execution
 
 TIMED = "a few steps timed here"  # the source of a cost
+
+
+def figures_for(execution: Execution) -> list[Figure]:
+    """Return the figures that ship of stacks that an execution may make."""
+    return [figure for figure in measured() if figure.stack <= (execution.stack or MOST)]
 
 
 def job_costs(
@@ -37,10 +42,8 @@ def job_costs(
     Its finished runs tell; where there is none, a few real steps are timed (`on_timing` is told first, as that can take
     seconds) and thrown away. Not `timed`, the figures that ship take their place, and no torch is loaded.
     """
-    most = execution.stack or MOST
-    figures = [figure for figure in measured() if figure.stack <= most]
     configurations = of_jobs(jobs, store, {job.run_id: "missing" for job in jobs})
-    costs = costs_of(configurations, kind(execution.device), figures, seen_in(records))
+    costs = costs_of(configurations, kind(execution.device), figures_for(execution), seen_in(records))
     found = {one.configuration.identity: one for one in costs}
     if not timed:
         return found
@@ -53,7 +56,7 @@ def job_costs(
 
         on_timing(job)
         features = load_features(job.data, store, text=job.text)
-        together = replace(execution, stack=min(seeds[key], most))
+        together = replace(execution, stack=min(seeds[key], execution.stack or MOST))
         seconds = training.seconds_per_epoch(job.spec, features, together)
         found[key] = replace(found[key], seconds_per_epoch=seconds, source=TIMED, figure=None)
     return found

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 80  # of a pipe, which has none of its own
+GLUE = "\ue000"  # stands for a space at which no line is cut; of no alphabet
 
 
 def terminal(tables: Sequence[ComparisonTable], width: int = WIDTH, ink: Ink = Ink()) -> str:
@@ -207,9 +208,14 @@ def show_list(title: str, items: Sequence[tuple[str, str]], console: Console) ->
 def folded(line: str, width: int) -> list[str]:
     """Return a line in pieces of at most `width` columns, the later ones further in; cut between words alone.
 
-    What has no space stays whole, however long it is: a path or an address is there to be copied.
+    What has no space stays whole, however long it is: a path or an address is there to be copied. So do the few words
+    of a part that two spaces part from the next: a number keeps its name.
     """
-    inner = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(
-        line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False, replace_whitespace=False,
-    ) or [""]  # fmt: skip
+    start = len(line) - len(line.lstrip())
+    parts = [part if len(part) > width // 2 else part.replace(" ", GLUE) for part in line[start:].split("  ")]
+    glued = line[:start] + "  ".join(parts) if len(parts) > 1 else line
+    found = textwrap.wrap(
+        glued, width, subsequent_indent=" " * (start + 2), break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False,
+    )  # fmt: skip
+    return [piece.replace(GLUE, " ") for piece in found] or [""]

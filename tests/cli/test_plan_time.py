@@ -95,3 +95,11 @@ def test_what_is_known_in_part_is_said_of_that_part(dmd: Here) -> None:
     more = next(line for line in lines if "more for the 2 runs whose data are not" in line)
     assert more.startswith("typically ")
     assert "time not measured" in dmd(*TABLE, ALIGNED, "--data", "synthetic").out
+
+
+def test_a_figure_is_of_as_many_seeds_as_share_a_step(dmd: Here) -> None:
+    """Protects: on a card, `--stack 1` gets no hours of seeds that were measured together."""
+    card = ("reproduce", "table1", "--rows", ALIGNED, "--dry-run", "--device", "cuda:0", "--json")
+    alone, together = (json.loads(dmd(*card, "--stack", n).out)["at_most_seconds"] for n in ("1", "auto"))
+    each = {f.stack: f.epoch(SIZES) for f in measured() if f.kind == "cuda" and f.case.steps == (50, 50, 50)}
+    assert (alone, together) == (pytest.approx(1000 * each[1], abs=0.1), pytest.approx(1000 * each[5], abs=0.1))

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 from command import Here, Said
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_files import mmsa, save
+
+from dmd_repro.render.terminal import folded
 
 SMALL = ("--set", "d=4", "--set", "heads=2", "--set", "layers=1", "--epochs", "1", "--seeds", "2", "--jobs", "1")
 ROW = ("reproduce", "table1", "--rows", "mosi-aligned-glove-dmd", "--data", "synthetic", *SMALL)
@@ -24,6 +28,20 @@ def too_long(said: Said) -> list[str]:
     """Lines of more than 80 columns that could have been cut; an error is one line, so that a log can be searched."""
     lines = [*said.out.splitlines(), *said.err.splitlines()]
     return [line for line in lines if len(line) > 80 and " " in line.strip() and not line.startswith("dmd: ")]
+
+
+@given(st.lists(st.text("ab-/,", min_size=1, max_size=90), max_size=30), st.sampled_from([" ", "  "]))
+def test_a_cut_line_loses_nothing_and_no_path_is_cut(words: list[str], gap: str) -> None:
+    """Protects: every word is there, whole and in order; only one longer than the window passes it."""
+    pieces = folded(f"  {gap.join(words)}", 80)
+    assert " ".join(pieces).split() == words
+    assert [piece for piece in pieces if len(piece) > 80 and " " in piece.strip()] == []
+
+
+def test_a_number_keeps_its_name() -> None:
+    """Protects: parts that two spaces part are not cut inside, so that no value stands without its measure."""
+    line = f"{'x' * 60}  test: acc2_non0 89.01 %  mae 0.682"
+    assert folded(line, 80) == ["x" * 60, "  test: acc2_non0 89.01 %  mae 0.682"]
 
 
 def test_an_import_says_its_notes_and_warnings_in_80_columns(dmd: Here, tmp_path: Path) -> None:

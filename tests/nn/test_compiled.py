@@ -228,7 +228,7 @@ def test_the_threads_are_those_of_torch() -> None:
 
 @needs_kernels
 def test_a_diverged_score_stays_one() -> None:
-    """Protects: NaN in, NaN out, so that a diverged run is recorded as such; a score of -inf is one too, of no weight."""
+    """Protects: NaN in, NaN out, so that a diverged run is recorded as such; a score of -inf has no weight."""
 
     def seen(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         v = torch.arange(5.0).view(1, 1, 5, 1).expand(1, 1, 5, 4).clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -39,6 +40,7 @@ def test_the_notebook_shows_what_its_cells_give(tmp_path: Path, monkeypatch) -> 
     What training gives may round otherwise on another machine: there the kind of output is held.
     """
     pytest.importorskip("matplotlib")
+    importlib.import_module("dmd_repro.figures.make")  # loaded later it would keep what is put in the place of to_bytes
     monkeypatch.setattr("dmd_repro.figures.page.to_bytes", lambda page, ending, dpi: b"a picture")  # other tests save
     module, names = runner(), {}
     notebook = json.loads(module.NOTEBOOK.read_text(encoding="utf-8"))

@@ -131,7 +131,7 @@ def layer(
 ) -> Tensor:  # fmt: skip
     """x in lanes, source None or (key input, value input), normalised and in lanes -> the layer's output in lanes.
 
-    `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `nn.encoder.EncoderLayer` computes.
+    `parameters` are those of PARAMETERS, (G, ...) each; q is scaled here. What `encoder_layer.EncoderLayer` computes.
     """
     d = x.shape[2]
     how = call_fields(x.shape[:2], heads, d, queries, keys, offset, encoders, masks)

@@ -228,11 +228,19 @@ def test_the_threads_are_those_of_torch() -> None:
 
 @needs_kernels
 def test_a_diverged_score_stays_one() -> None:
-    """Protects: NaN in, NaN out, so that a diverged run is recorded as such."""
-    q = torch.full((1, 1, 3, 4), float("nan"))
-    k = torch.ones(1, 1, 5, 4)
-    out = attention.attention(q, k, k, heads=2, offset=None, stream=DropoutStream([1]), rates=(0.0,))
-    assert out.isnan().all()
+    """Protects: NaN in, NaN out, so that a diverged run is recorded as such; a score of -inf has no weight."""
+
+    def seen(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        v = torch.arange(5.0).view(1, 1, 5, 1).expand(1, 1, 5, 4).clone()
+        leaves = [x.requires_grad_() for x in (q, k, v)]
+        out = attention.attention(*leaves, heads=2, offset=None, stream=DropoutStream([1]), rates=(0.0,))
+        return torch.stack([out.sum(), torch.autograd.grad(out.sum(), v)[0][0, 0, 1:].mean()])
+
+    assert seen(torch.full((1, 1, 3, 4), float("nan")), torch.ones(1, 1, 5, 4)).isnan().all()
+    k = torch.zeros(1, 1, 5, 4)
+    k[..., 0, :] = -1e30
+    # of three queries every channel is the mean of 1 to 4, and four keys share what they weigh
+    torch.testing.assert_close(seen(torch.full((1, 1, 3, 4), 1e30), k), torch.tensor([30.0, 0.75]))
 
 
 @needs_kernels

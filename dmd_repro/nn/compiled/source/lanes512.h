@@ -52,11 +52,12 @@ static inline uint32_t not_below(Ints x, Ints least) { return (uint32_t)_mm512_c
 // Words of which a bit is set.
 static inline Which with_bit(Ints x, uint32_t bit) { return _mm512_test_epi32_mask(x, _mm512_set1_epi32((int)bit)); }
 
-// 2^x to about an ulp: the fraction by a polynomial on [0, 1), the whole part put into the exponent. -inf gives 0.
+// 2^x of several to about an ulp, side by side as each is a long chain: the fraction by a polynomial on [0, 1), the
+// whole part put into the exponent. -inf gives 0, whatever its fraction, and a NaN stays.
 template <int N>
 static inline void exp2_of(lanes* x) {
     lanes f[N], p[N];
-    for (int i = 0; i < N; i++) f[i] = _mm512_reduce_ps(x[i], 0x09);
+    for (int i = 0; i < N; i++) f[i] = _mm512_reduce_ps(x[i], 0x09);  // x - floor(x)
     const float a[6] = {1.867130087e-3f, 9.017030275e-3f, 5.579991315e-2f, 2.401644501e-1f, 6.931513118e-1f, 1.0f};
     for (int i = 0; i < N; i++) p[i] = fma(all(a[0]), f[i], all(a[1]));
     for (int t = 2; t < 6; t++)

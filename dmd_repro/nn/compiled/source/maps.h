@@ -152,7 +152,7 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
             }
         }
     }
-    alignas(64) float totals[(N * K + L - 1) / L * L];
+    alignas(64) float totals[(N * K + L - 1) / L * L + L];  // a row of few is read as a whole vector
     const bool along_k = k_step == 1;
     lanes some[L];
     for (int from = 0; from < N * K; from += L) {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dmd_repro.errors import RunError, Unreadable
 from dmd_repro.records.files import Files, sha256_file
 from dmd_repro.records.run import CHECKPOINT, PREDICTED_SPLITS, RECORD_FILES, RunRecord
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 QUICK = ("mae",)  # measures that a report recomputes: one prediction that differs moves it
 
 
@@ -54,6 +56,8 @@ def examine(path: Path, *, check: bool = True, weights: bool = False) -> tuple[R
 def _file(files: Files, name: str, done: dict[str, object], check: bool, weights: bool) -> Iterable[str]:
     if name not in done or "/" in name or not files.has(name):
         yield f"{files.path / name}: expected a file listed in DONE, got none."
+    elif not _SHA256.fullmatch(str(done[name])):
+        yield f"{files.path / 'DONE'}: expected the sha256 of {name}, 64 hexadecimal digits, got something else."
     elif name == CHECKPOINT or name not in RECORD_FILES:
         if weights:
             file = files.path / name

@@ -98,7 +98,8 @@ def test_mutated_json_never_counts_and_never_crashes(made: Path, changes, cut, d
                 one_line(error)
         run = path.parent.name
         if body != good and run in records.run_ids() and not (path.name == "DONE" and says_the_same(body, good)):
-            assert records.get(run) is None
+            # the hash of the weights, the big file, is left to `verify` where it is one
+            assert records.get(run) is None or (path.name == "DONE" and records.verify(run))
         if body != good and path.name in ("manifest.json", "ids.json"):
             with pytest.raises(DmdError):
                 store.open("x", "hidden", verify=True)

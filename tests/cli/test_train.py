@@ -72,7 +72,7 @@ def test_several_seeds_are_runs_of_their_own_with_their_mean(dmd: Here, monkeypa
 
 def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     """A run killed twice and typed again ends as an uninterrupted one does: predictions, epochs, weights."""
-    arguments = (*QUICK, "--epochs", "6")
+    arguments = (*QUICK, "--epochs", "12")  # enough that a busy machine does not end it before it is hit
     for after, how in ((1, signal.SIGINT), (3, signal.SIGKILL)):
         process = start(*arguments, cwd=tmp_path)
         assert process.stderr is not None
@@ -83,7 +83,7 @@ def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
         if how == signal.SIGINT:
             said = process.stderr.read()
             assert re.search(
-                r"\nrun [0-9a-f]{12}: (epoch 1 is|epochs 1 to [2-9] are) kept\ndmd: interrupted: run the same", said
+                r"\nrun [0-9a-f]{12}: (epoch 1 is|epochs 1 to ([2-9]|1[01]) are) kept\ndmd: interrupted: run the same", said
             )
         assert process.wait() in (130, -signal.SIGKILL)
         process.stderr.close()
@@ -91,7 +91,7 @@ def test_kill_9_in_the_middle_changes_no_bit(dmd: Here, tmp_path: Path) -> None:
     (run,) = records.run_ids()
     assert records.status(run) == "partial"
     shown = dmd("runs", "show", run).out
-    assert re.search(r"^epochs: [3-5] of at most 6 are kept$", shown, re.MULTILINE)
+    assert re.search(r"^epochs: ([3-9]|1[01]) of at most 12 are kept$", shown, re.MULTILINE)
     assert f"to resume: dmd {' '.join(arguments)} (from epoch " in shown
     resumed = dmd(*arguments)
     assert "resumed from the last finished epoch" in resumed.err

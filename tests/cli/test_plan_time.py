@@ -21,7 +21,6 @@ from dmd_repro.training.execution import Execution
 
 TABLE = ("reproduce", "table1", "--dry-run", "--seeds", "2", "--jobs", "2", "--rows")
 SIZES = {"train": 200, "valid": 20, "test": 30}
-FIGURES = "from figures measured on AMD EPYC, 2026-11-27"
 
 
 @pytest.fixture
@@ -38,6 +37,12 @@ def hours_of(case: str) -> float:
     return found.epoch(SIZES)
 
 
+def where_and_when() -> str:
+    """How a plan names the figures that ship: a core's are all of one machine and day."""
+    ((machine, date),) = {(f.machine, f.date) for f in measured() if f.kind == "cpu"}
+    return f"figures measured on {machine}, {date}"
+
+
 def _of(figure: Figure) -> tuple[object, ...]:
     return figure.case.dataset, figure.case.steps, figure.case.widths
 
@@ -49,7 +54,7 @@ def test_figures_of_the_same_sizes_tell_before_anything_ran(dmd: Here) -> None:
     assert (title, runs.split()[0]) == ("plan of Table 1: CMU-MOSI (seeds 1111, 1112)", "2")
     assert time.startswith("typically ")
     assert time.endswith(" on 2 processes")
-    assert source.strip() == FIGURES
+    assert source.strip() == f"from {where_and_when()}"
     assert epochs.strip() == "epochs a run: as one published run of DMD had"
     document = json.loads(dmd(*TABLE, ALIGNED, "--json").out)
     assert document["typical_seconds"] == pytest.approx(29 * hours_of("dmd"), abs=0.1)  # a run on each of two processes
@@ -67,7 +72,7 @@ def test_own_runs_come_before_figures(dmd: Here, monkeypatch: pytest.MonkeyPatch
     document = json.loads(dmd(*TABLE, ALIGNED, "--json").out)
     assert (document["typical_seconds"], document["at_most_seconds"]) == (12 * 7.0, 200 * 7.0)
     said = " ".join(dmd(*TABLE, f"{ALIGNED},mosi-aligned-glove-tfn").out.split())
-    assert f"from this machine's own runs (1 of 2); {FIGURES.removeprefix('from ')} (1 of 2)" in said
+    assert f"from this machine's own runs (1 of 2); {where_and_when()} (1 of 2)" in said
     assert "as counted in finished runs here (1 of 2)" in said
 
 

@@ -47,7 +47,7 @@ struct Begin {
         float *laid = own, *dropped = laid + each, *mean = dropped + each;
         uint32_t* mask = (uint32_t*)(mean + 2 * wide);
         pieces([&](int64_t i, int t, int c, int n) {
-            const Which in = (Which)((1u << n) - 1);
+            const Which in = first_of(n);
             lanes v = times(load_some(in, x + i), all(a.factor));
             if (x[(int64_t)t * d] != 0) v = plus(v, load_some(in, a.table + i));
             store_some(laid + i, in, v);
@@ -62,7 +62,7 @@ struct Begin {
         if (keys) {
             const int64_t begin = bits(keys, at, mask);
             pieces([&](int64_t i, int, int, int n) {
-                const Which in = (Which)((1u << n) - 1);
+                const Which in = first_of(n);
                 const lanes v = load_some(some(mask, begin + i, n), laid + i);
                 store_some(dropped + i, in, times(v, all(a.scale)));
             });
@@ -92,7 +92,7 @@ struct Begin {
             const int64_t begin = keys ? bits(keys, at, mask) : 0;
             const lanes factor = all(keys ? a.factor * a.scale : a.factor);
             pieces([&](int64_t i, int, int, int n) {
-                const Which in = (Which)((1u << n) - 1), keep = keys ? some(mask, begin + i, n) : in;
+                const Which in = first_of(n), keep = keys ? some(mask, begin + i, n) : in;
                 const lanes v = fma(load_some(keep, rows + i), factor, load_some(in, dx + i));
                 store_some(dx + i, in, v);
             });

@@ -5,6 +5,8 @@
 
 constexpr int L = 16;
 constexpr float LOG2E = 1.4426950408889634f;
+constexpr float EXP2[6] = {1.867130087e-3f, 9.017030275e-3f, 5.579991315e-2f, 2.401644501e-1f, 6.931513118e-1f,
+                           1.0f};  // 2^x on [0, 1) to about an ulp, the highest power first
 
 #ifdef __AVX512F__
 #include "lanes512.h"
@@ -28,11 +30,11 @@ static inline void transpose(const float* from, ptrdiff_t step, int rows, int co
                 turn(from + i * step + j, step, to + j * to_step + i, to_step);
                 continue;
             }
-            const Which some = (Which)((1u << m) - 1);
+            const Which some = first_of(m);
             for (int r = 0; r < L; r++)
                 store(block + r * L, r < n ? load_some(some, from + (i + r) * step + j) : zero());
             turn(block, L, turned, L);
-            const Which keep = fill - i >= L ? (Which)0xffff : (Which)((1u << (fill - i)) - 1);
+            const Which keep = first_of(fill - i);
             for (int c = 0; c < m; c++) store_some(to + (j + c) * to_step + i, keep, load(turned + c * L));
         }
 }

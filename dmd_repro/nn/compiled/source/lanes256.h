@@ -17,7 +17,7 @@ struct Ints {
 };
 typedef uint16_t Which;  // a bit for each lane
 
-static inline __m256i wholes(int bits) {  // eight bits to eight whole Ints
+static inline __m256i wholes(int bits) {  // eight bits to eight whole words
     const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), each), each);
 }
@@ -108,12 +108,8 @@ static inline __m256 exp2_of(__m256 x) {
     const __m256 none = _mm256_cmp_ps(x, least, _CMP_LT_OQ);
     x = _mm256_min_ps(_mm256_set1_ps(128.0f), _mm256_max_ps(least, x));
     const __m256 whole = _mm256_floor_ps(x), f = _mm256_sub_ps(x, whole);
-    __m256 p = _mm256_set1_ps(1.867130087e-3f);
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(9.017030275e-3f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(5.579991315e-2f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(2.401644501e-1f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(6.931513118e-1f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(1.0f));
+    __m256 p = _mm256_set1_ps(EXP2[0]);
+    for (int t = 1; t < 6; t++) p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(EXP2[t]));
     const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(whole), _mm256_set1_epi32(127)), 23);
     return _mm256_andnot_ps(none, _mm256_mul_ps(p, _mm256_castsi256_ps(exponent)));
 }

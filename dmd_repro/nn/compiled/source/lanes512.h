@@ -58,10 +58,9 @@ template <int N>
 static inline void exp2_of(lanes* x) {
     lanes f[N], p[N];
     for (int i = 0; i < N; i++) f[i] = _mm512_reduce_ps(x[i], 0x09);  // x - floor(x)
-    const float a[6] = {1.867130087e-3f, 9.017030275e-3f, 5.579991315e-2f, 2.401644501e-1f, 6.931513118e-1f, 1.0f};
-    for (int i = 0; i < N; i++) p[i] = fma(all(a[0]), f[i], all(a[1]));
+    for (int i = 0; i < N; i++) p[i] = fma(all(EXP2[0]), f[i], all(EXP2[1]));
     for (int t = 2; t < 6; t++)
-        for (int i = 0; i < N; i++) p[i] = fma(p[i], f[i], all(a[t]));
+        for (int i = 0; i < N; i++) p[i] = fma(p[i], f[i], all(EXP2[t]));
     for (int i = 0; i < N; i++) x[i] = _mm512_scalef_ps(p[i], x[i]);
 }
 

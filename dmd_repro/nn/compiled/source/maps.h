@@ -163,7 +163,7 @@ static inline void outer_block(const Rows& p, int n, const Rows& q, int k, int f
         store(totals + from, sums(some));
     }
     if (along_k) {
-        const Which width = (1u << K) - 1;
+        const Which width = first_of(K);
         for (int i = 0; i < N; i++) {
             float* to = out + (n + i) * n_step + k;
             store_some(to, width, plus(load_some(width, to), load(totals + i * K)));
